@@ -1,0 +1,5 @@
+"""The command line `innomaint` (spec 04): thin entry points.
+
+`main` declares the commands and maps errors to exit codes. Dagster is imported only by the commands that
+start runs, so that `innomaint status` starts at once.
+"""

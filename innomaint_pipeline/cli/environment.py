@@ -1,0 +1,96 @@
+"""What a command needs around it: the databases, and the variables that Dagster's processes read.
+
+Belongs here: finding or starting the embedded PostgreSQL, and everything that is handed to child processes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from innomaint_pipeline.embedded import embedded_postgres
+from innomaint_pipeline.errors import ConfigurationError, DatabaseError
+from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.store.database import Database, with_driver
+from innomaint_pipeline.store.server import ensure_database
+from innomaint_pipeline.store.upgrade import upgrade_database
+
+_IC3_DATABASE = "ic3"
+_DAGSTER_DATABASE = "dagster"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The two databases of one installation; `is_embedded` tells whether the IC3 one is ours to upgrade at will."""
+
+    ic3_url: str
+    dagster_url: str
+    is_embedded: bool
+
+
+def project_folder() -> Path:
+    """Return the folder of dagster.yaml and workspace.yaml: the working directory, or the source checkout."""
+    for folder in (Path.cwd(), Path(__file__).resolve().parents[2]):
+        if (folder / "dagster.yaml").is_file() and (folder / "workspace.yaml").is_file():
+            return folder
+    raise ConfigurationError(
+        "dagster.yaml and workspace.yaml were not found: run innomaint in the project's folder, which holds them"
+    )
+
+
+def _in_same_server(url: str, database: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+@contextmanager
+def open_addresses(settings: Settings) -> Iterator[Addresses]:
+    """Yield the addresses; the embedded server runs as long as somebody needs it."""
+    with ExitStack() as stack:
+        ic3 = settings.ic3_database_url
+        dagster = settings.dagster_pg_url
+        if ic3 is None:
+            home = settings.home
+            home.mkdir(parents=True, exist_ok=True)
+            server = stack.enter_context(embedded_postgres(home))
+            server.ensure_database(_IC3_DATABASE)
+            ic3_url = server.url(_IC3_DATABASE)
+        else:
+            ic3_url = ic3.get_secret_value()
+        dagster_url = dagster.get_secret_value() if dagster else _in_same_server(ic3_url, _DAGSTER_DATABASE)
+        yield Addresses(ic3_url, dagster_url, is_embedded=ic3 is None)
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[tuple[Database, Addresses]]:
+    """Yield the IC3 database; an embedded one gets its tables, a server's only on `innomaint db upgrade`."""
+    with open_addresses(settings) as addresses:
+        database = Database(addresses.ic3_url)
+        try:
+            if addresses.is_embedded:
+                upgrade_database(database, batch_size=settings.innomaint_batch_size)
+            yield database, addresses
+        finally:
+            database.close()
+
+
+def export_for_dagster(settings: Settings, addresses: Addresses) -> None:
+    """Set the variables that Dagster, its code server and its run workers read, in this process and its children."""
+    try:
+        ensure_database(addresses.dagster_url)
+    except DatabaseError as error:
+        raise DatabaseError(
+            f"Dagster's database cannot be used: {error}. Create it, or set DAGSTER_PG_URL to one that exists"
+        ) from error
+    settings.home.mkdir(parents=True, exist_ok=True)
+    os.environ |= {
+        "DAGSTER_HOME": str(project_folder()),
+        # Named, because "postgresql://" means another driver from SQLAlchemy 2.1 on.
+        "DAGSTER_PG_URL": with_driver(addresses.dagster_url, "psycopg2"),
+        "IC3_DATABASE_URL": addresses.ic3_url,
+        "INNOMAINT_HOME": str(settings.home),
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+    }

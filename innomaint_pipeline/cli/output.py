@@ -1,0 +1,43 @@
+"""What commands print: one JSON object on standard output, everything for people on standard error."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+people = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """Tell people something, as it is: brackets are no markup."""
+    people.print(text, markup=False, soft_wrap=True)
+
+
+def print_counts(title: str, rows: Mapping[str, Any]) -> None:
+    """Print names and numbers, one a line."""
+    table = Table(title=title, show_header=False, title_justify="left", box=None, pad_edge=False)
+    table.add_column(justify="left")
+    table.add_column(justify="right")
+    for name, value in rows.items():
+        table.add_row(name.replace("_", " "), "-" if value is None else str(value))
+    people.print(table)
+
+
+def configure_logging() -> None:
+    """Send warnings to standard error."""
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)

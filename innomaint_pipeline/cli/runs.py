@@ -1,0 +1,114 @@
+"""Dagster runs started from the command line: created as the UI would, executed here (spec 04, "sync").
+
+Belongs here: the only code that knows how Dagster creates and executes a run. A run carries the origin of its
+code location, so that the UI can re-execute it, and is executed in this process: a process for each run would
+cost a batch several seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.execution.api import execute_run
+from dagster._core.remote_origin import RemoteRepositoryOrigin
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+
+from innomaint_pipeline.cli.environment import project_folder
+from innomaint_pipeline.errors import ConfigurationError
+
+_MODULE = "innomaint_pipeline.definitions"
+_ATTRIBUTE = "defs"
+_REPOSITORY = "__repository__"
+
+# What stopped a run as a whole, by the name of the error's class -> exit code.
+_STOPPING_ERRORS = {
+    "AuthError": 3,
+    "BreakerOpenError": 3,
+    "DatabaseError": 4,
+    "ConfigurationError": 2,
+    "WorkbookError": 2,
+}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended; `stop_code` is the exit code of an error that concerns everybody, with its message."""
+
+    run_id: str
+    status: str
+    partition_key: str | None = None
+    stop_code: int | None = None
+    message: str | None = None
+
+
+class RunExecutor:
+    """Creates and executes runs of one Dagster instance, one after the other."""
+
+    def __init__(self) -> None:
+        # Every step's lines belong to Dagster's event log, not to the terminal of the command.
+        logging.getLogger("dagster").setLevel(logging.CRITICAL)
+        self.instance = dg.DagsterInstance.get()
+        self._repository = ReconstructableRepository.for_module(
+            _MODULE, _ATTRIBUTE, working_directory=str(project_folder())
+        )
+        self._definition = self._repository.get_definition()
+        self._origin = self._find_origin()
+
+    @staticmethod
+    def _find_origin() -> RemoteRepositoryOrigin:
+        workspace = project_folder() / "workspace.yaml"
+        origins = WorkspaceFileTarget([str(workspace)]).create_origins()
+        for origin in origins:
+            if origin.location_name == "innomaint_pipeline":
+                return RemoteRepositoryOrigin(code_location_origin=origin, repository_name=_REPOSITORY)
+        raise ConfigurationError(f"{workspace} has no code location named innomaint_pipeline")
+
+    def execute(
+        self,
+        job_name: str,
+        *,
+        partition_key: str | None = None,
+        run_config: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> RunResult:
+        """Create a run and execute it to its end; an interrupt cancels it and is reported as its status."""
+        job = self._repository.get_reconstructable_job(job_name)
+        definition = self._definition.get_job(job_name)
+        run_tags = {**definition.run_tags, "innomaint/started_by": "command line", **(tags or {})}
+        if partition_key is not None:
+            run_tags |= definition.get_tags_for_partition_key(
+                partition_key, selected_asset_keys=definition.asset_layer.executable_asset_keys
+            )
+        run = self.instance.create_run_for_job(
+            job_def=definition,
+            run_config=run_config or {},
+            tags=run_tags,
+            remote_job_origin=self._origin.get_job_origin(job_name),
+            job_code_origin=job.get_python_origin(),
+        )
+        result = execute_run(job, run, self.instance)
+        ended = self.instance.get_run_by_id(run.run_id)
+        stop_code, message = _find_stop(result.all_events)
+        return RunResult(
+            run.run_id, ended.status.value if ended else "UNKNOWN", partition_key, stop_code, message
+        )
+
+
+def _find_stop(events: Sequence[dg.DagsterEvent]) -> tuple[int | None, str | None]:
+    for event in reversed(events):
+        if not event.is_step_failure:
+            continue
+        error = event.step_failure_data.error
+        message = event.step_failure_data.user_failure_data
+        text = message.description if message else (error.message if error else None)
+        while error is not None:
+            if error.cls_name in _STOPPING_ERRORS:
+                return _STOPPING_ERRORS[error.cls_name], text
+            error = error.cause
+        return None, text
+    return None, None

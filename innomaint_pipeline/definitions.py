@@ -1,0 +1,28 @@
+"""Everything that Dagster loads, put together; nothing is defined here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from innomaint_pipeline.defs.checks import CHECKS
+from innomaint_pipeline.defs.innomaint import BATCH_ASSETS, sync_batch
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
+from innomaint_pipeline.defs.workbook import ic3_asset_master, import_asset_master
+
+
+def build_defs(**overrides: Any) -> dg.Definitions:
+    """Return the definitions; `overrides` replace arguments of `dagster.Definitions` by name."""
+    arguments: dict[str, Any] = {
+        "assets": [ic3_asset_master, *BATCH_ASSETS],
+        "asset_checks": CHECKS,
+        "jobs": [import_asset_master, sync_batch],
+        "resources": {"ic3": Ic3DatabaseResource(), "innomaint": InnomaintResource()},
+        # A process for each step costs a batch more than twice the time of one process for all of them.
+        "executor": dg.in_process_executor,
+    }
+    return dg.Definitions(**{**arguments, **overrides})
+
+
+defs = build_defs()

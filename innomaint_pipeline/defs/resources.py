@@ -1,0 +1,79 @@
+"""Dagster resources: thin configuration around `settings`, `store` and `sources`.
+
+Settings are read when a step runs, not when the code location loads; the token never becomes Dagster
+configuration, which is stored with every run and shown in the UI.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.settings import Settings, is_loopback, load_settings
+from innomaint_pipeline.sources.http import RequestPolicy
+from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.logs import claim_origin, load_refresh_minutes
+from innomaint_pipeline.store.pacing import SharedPacing
+from innomaint_pipeline.sync.fetching import OpenClient
+
+
+class Ic3DatabaseResource(dg.ConfigurableResource):
+    """The IC3 database of IC3_DATABASE_URL."""
+
+    @contextmanager
+    def open(self) -> Iterator[Database]:
+        """Yield the database; raise `ConfigurationError` when the address is not set."""
+        url = load_settings().ic3_database_url
+        if url is None:
+            raise ConfigurationError(
+                "IC3_DATABASE_URL is not set in the process that runs this step: start Dagster with innomaint up, which "
+                "sets it, or set it to a postgresql:// address before dagster dev"
+            )
+        database = Database(url.get_secret_value())
+        try:
+            yield database
+        finally:
+            database.close()
+
+
+class InnomaintResource(dg.ConfigurableResource):
+    """The Innomaint API of INNOMAINT_API_URL, asked at the shared pace."""
+
+    def settings(self) -> Settings:
+        """Return the settings of this process."""
+        return load_settings()
+
+    def timezone(self) -> ZoneInfo:
+        """Return the vendor's time zone."""
+        return ZoneInfo(self.settings().innomaint_timezone)
+
+    def refresh_minutes(self, database: Database) -> int:
+        """Return the refresh interval in force."""
+        with database.begin() as connection:
+            return load_refresh_minutes(connection, self.settings().innomaint_refresh_minutes)
+
+    def client_opener(self, database: Database) -> OpenClient:
+        """Return what opens a client for one run; raise `ConfigurationError` for a missing token or mixed data."""
+        settings = self.settings()
+        token = settings.require_token()
+        is_simulated = is_loopback(urlsplit(settings.innomaint_api_url).hostname)
+        with database.begin() as connection:
+            claim_origin(connection, "simulated" if is_simulated else "live")
+        policy = RequestPolicy(
+            max_in_flight=settings.innomaint_max_in_flight,
+            max_attempts=settings.innomaint_max_attempts,
+            retry_base_seconds=settings.innomaint_retry_base_s,
+            timeout_seconds=settings.innomaint_timeout_s,
+        )
+
+        def open_client(run_id: str) -> InnomaintClient:
+            pacing = SharedPacing(
+                database, settings.innomaint_api_url, owner=run_id, rate_ms=settings.innomaint_rate_ms
+            )
+            return InnomaintClient(settings.innomaint_api_url, token, pacing, policy)
+
+        return open_client

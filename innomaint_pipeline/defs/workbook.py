@@ -1,0 +1,93 @@
+"""The asset master from Excel, as a Dagster asset (spec 03 "Importing", spec 04 "Dagster")."""
+
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from innomaint_pipeline.defs.descriptions import DESCRIPTIONS, column_schema
+from innomaint_pipeline.defs.partitions import register_batches
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
+from innomaint_pipeline.errors import InnomaintPipelineError
+from innomaint_pipeline.sync.workbook import ImportReport, import_master
+
+OWNERS = ["team:data-engineering"]
+_ASSET = "ic3_asset_master"
+
+
+class ImportConfig(dg.Config):
+    """Which workbook to import; as it is: the one of INNOMAINT_WORKBOOK."""
+
+    workbook: str | None = Field(
+        default=None, description="Path of the workbook; default: INNOMAINT_WORKBOOK."
+    )
+    sheet: str | None = Field(
+        default=None, description="Name of the sheet; default: the first with an id column."
+    )
+    mapping: str | None = Field(default=None, description="Path of a file that maps headers to columns.")
+
+
+@dg.asset(
+    name=_ASSET,
+    group_name="ic3",
+    owners=OWNERS,
+    kinds={"excel", "postgres"},
+    description=DESCRIPTIONS[_ASSET],
+    metadata=column_schema(_ASSET),
+)
+def ic3_asset_master(
+    context: dg.AssetExecutionContext,
+    config: ImportConfig,
+    ic3: Ic3DatabaseResource,
+    innomaint: InnomaintResource,
+) -> dg.MaterializeResult:
+    """Import the asset master and make its batches partitions."""
+    settings = innomaint.settings()
+    path = Path(config.workbook) if config.workbook else settings.innomaint_workbook
+    if path is None:
+        raise dg.Failure(
+            "INNOMAINT_WORKBOOK is not set: set it to the asset master's path, or give `workbook` in the launchpad",
+            allow_retries=False,
+        )
+    try:
+        with ic3.open() as database:
+            report = import_master(
+                database,
+                path,
+                sheet=config.sheet,
+                mapping_path=Path(config.mapping) if config.mapping else None,
+                batch_size=settings.innomaint_batch_size,
+                run_id=context.run.run_id,
+            )
+            register_batches(context.instance, database)
+    except InnomaintPipelineError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    for notice in report.notices:
+        context.log.warning(notice)
+    return dg.MaterializeResult(metadata=import_metadata(report))
+
+
+def import_metadata(report: ImportReport) -> dict[str, dg.MetadataValue]:
+    """Return what the UI shows and plots of an import."""
+    # A table of the UI needs the same columns in each row, as texts.
+    records = [
+        {name: "" if value is None else str(value) for name, value in row.items()} for row in report.preview
+    ]
+    metadata: dict[str, dg.MetadataValue] = {
+        "workbook": dg.MetadataValue.text(report.workbook),
+        "sheet": dg.MetadataValue.text(report.sheet),
+        **{name: dg.MetadataValue.int(count) for name, count in report.to_json().items()},
+        "dagster/row_count": dg.MetadataValue.int(report.rows - report.rejected),
+        "reject_reasons": dg.MetadataValue.json(report.reject_reasons),
+        "missing_examples": dg.MetadataValue.json(list(report.missing_examples)),
+    }
+    if records:
+        metadata["preview"] = dg.MetadataValue.table([dg.TableRecord(row) for row in records])
+    return metadata
+
+
+import_asset_master = dg.define_asset_job(
+    "import_asset_master",
+    selection=dg.AssetSelection.assets(ic3_asset_master),
+    description="Import the asset master from the workbook.",
+)

@@ -1,0 +1,48 @@
+"""Which CMMS asset is in which batch (spec 03, "Importing"): a batch is given once and never changes.
+
+Belongs here: the numbering. Who is not yet in a batch is a question for `store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+_PREFIX = "batch_"
+
+
+def batch_key(number: int) -> str:
+    """Return the key of a batch, which is also its Dagster partition key: 1 -> batch_000001."""
+    return f"{_PREFIX}{number:06d}"
+
+
+def batch_number(key: str) -> int:
+    """Return the number of a batch key; raise `ValueError` for anything else."""
+    digits = key.removeprefix(_PREFIX)
+    number = int(digits) if len(digits) < 20 and digits.isascii() and digits.isdigit() else 0
+    # Another spelling of the same number would be another partition.
+    if number < 1 or key != batch_key(number):
+        raise ValueError(f"{key!r} is no batch key: expected one like {batch_key(1)}")
+    return number
+
+
+@dataclass(frozen=True)
+class LastBatch:
+    """The batch with the highest number and how many CMMS assets are in it; number 0 when there is none."""
+
+    number: int
+    size: int
+
+
+def assign_batches(asset_ids: Sequence[int], last: LastBatch, batch_size: int) -> Iterator[tuple[int, str]]:
+    """Yield (asset_id, batch key) for new CMMS assets, in the order given.
+
+    They fill the last batch while it holds fewer than `batch_size`, then open new ones. CMMS assets that
+    already have a batch are not touched, whatever the batch size was when they got it.
+    """
+    number, size = last.number, last.size
+    for asset_id in asset_ids:
+        if number == 0 or size >= batch_size:
+            number, size = number + 1, 0
+        size += 1
+        yield asset_id, batch_key(number)

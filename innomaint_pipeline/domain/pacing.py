@@ -1,0 +1,270 @@
+"""The shared request clock as arithmetic: pacing, stops after 429, rate, breaker (spec 03, "Fetching").
+
+Belongs here: pure transitions of `RateState`, the one row per API account that every process shares.
+`store.pacing` runs each of them in one short transaction under the row's lock, with the database's clock;
+`sources.http` sees them as a `Pacing`. Times are seconds of the database's clock, as floats.
+
+Starts form a grid: each reservation takes the next free slot (a generic cell rate algorithm without burst).
+Batches take turns: while one batch still has first requests to send, others get only the slots that it leaves
+unused, so that batches end one after the other and the tail of one overlaps the start of the next. Retries
+and single requests are not subject to turns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+LONGEST_STOP_SECONDS = 900.0
+LOWEST_RATE_PER_SECOND = 0.1
+RATE_CUT = 0.7
+RATE_STEP_PER_SECOND = 0.1
+SUCCESSES_PER_STEP = 10
+BREAKER_THRESHOLD = 10
+FIRST_PROBE_SECONDS = 30.0
+LONGEST_PROBE_SECONDS = 600.0
+TURN_SECONDS = 5.0
+# A slot counts as unused once this share of an interval has passed without its owner taking it.
+UNUSED_SLOT_SHARE = 0.2
+# A wake-up this early is a timer's rounding, not a violation.
+START_TOLERANCE_SECONDS = 0.002
+WINDOW_SECONDS = 10.0
+# Without a configured interval there is nothing to space out: starts are granted in blocks to save round
+# trips.
+UNPACED_BLOCK = 16
+
+
+@dataclass(frozen=True)
+class Permit:
+    """The right to start requests now: `starts` of them at once (more than one only when unpaced)."""
+
+    starts: int = 1
+    is_probe: bool = False
+
+
+class Pacing(Protocol):
+    """What a source must ask before, and tell after, each request."""
+
+    def start(self, *, is_bulk: bool) -> Awaitable[Permit]:
+        """Wait until a request may start; raise `BreakerOpenError` instead of waiting for a closed source."""
+        ...
+
+    def end_bulk(self) -> Awaitable[None]:
+        """Tell that this batch has no first requests left: the next batch's turn."""
+        ...
+
+    def succeeded(self) -> Awaitable[None]:
+        """Tell that the source answered, whatever it said of the CMMS asset."""
+        ...
+
+    def failed(self, cmms_asset_id: str) -> Awaitable[None]:
+        """Tell of one transient failure."""
+        ...
+
+    def rate_limited(self, retry_after_seconds: float | None, *, started_at: float) -> Awaitable[None]:
+        """Tell of a 429 to a request started at this monotonic time; None: the answer named no time."""
+        ...
+
+
+@dataclass(frozen=True)
+class RateState:
+    """The shared row; times in seconds of the database's clock, 0 where nothing is known yet."""
+
+    next_start_at: float = 0.0
+    last_start_at: float = 0.0
+    blocked_until: float = 0.0
+    reduced_rate: float | None = None
+    reduced_at: float = 0.0
+    successes: int = 0
+    consecutive_429: int = 0
+    failing: tuple[str, ...] = ()
+    breaker_opened_at: float | None = None
+    breaker_wait_seconds: float = FIRST_PROBE_SECONDS
+    breaker_probe_at: float = 0.0
+    turn_owner: str | None = None
+    turn_until: float = 0.0
+    window_started_at: float = 0.0
+    window_starts: int = 0
+    previous_starts: int = 0
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether successes must be reported, because something is counted that a success changes."""
+        return bool(
+            self.reduced_rate is not None
+            or self.failing
+            or self.breaker_opened_at is not None
+            or self.consecutive_429
+        )
+
+    def interval_seconds(self, configured_seconds: float) -> float:
+        """Return the least time between two starts: the configured one, or the reduced rate's if longer."""
+        return max(configured_seconds, 1.0 / self.reduced_rate if self.reduced_rate else 0.0)
+
+    def measured_rate(self, now: float) -> float:
+        """Return request starts a second over about the last ten seconds."""
+        age = now - self.window_started_at
+        if age >= 2 * WINDOW_SECONDS:
+            return 0.0
+        if age >= WINDOW_SECONDS:
+            return self.window_starts * (2 * WINDOW_SECONDS - age) / WINDOW_SECONDS / WINDOW_SECONDS
+        earlier = self.previous_starts * (WINDOW_SECONDS - age) / WINDOW_SECONDS
+        return (earlier + self.window_starts) / WINDOW_SECONDS
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A slot: start after `wait_seconds`, having looked again with `confirm` unless the wait is 0."""
+
+    wait_seconds: float
+    permit: Permit
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """No slot now: ask again after `wait_seconds`; `is_breaker_open` means: do not wait, give up."""
+
+    wait_seconds: float
+    is_breaker_open: bool = False
+
+
+def _count_starts(state: RateState, now: float, starts: int) -> RateState:
+    age = now - state.window_started_at
+    if age < WINDOW_SECONDS:
+        return replace(state, window_starts=state.window_starts + starts)
+    is_next = age < 2 * WINDOW_SECONDS
+    return replace(
+        state,
+        # Windows touch, or the measured rate would jump when one ends in a pause.
+        window_started_at=state.window_started_at + WINDOW_SECONDS if is_next else now,
+        window_starts=starts,
+        previous_starts=state.window_starts if is_next else 0,
+    )
+
+
+def reserve(
+    state: RateState, *, now: float, configured_seconds: float, owner: str, is_bulk: bool
+) -> tuple[RateState, Grant | Refusal]:
+    """Take the next free slot for `owner`, or say when to ask again."""
+    interval = state.interval_seconds(configured_seconds)
+    is_probe = False
+    if state.breaker_opened_at is not None:
+        if now < state.breaker_probe_at:
+            return state, Refusal(state.breaker_probe_at - now, is_breaker_open=True)
+        longer = min(state.breaker_wait_seconds * 2, LONGEST_PROBE_SECONDS)
+        state = replace(state, breaker_probe_at=now + state.breaker_wait_seconds, breaker_wait_seconds=longer)
+        is_probe = True
+    if is_bulk and interval > 0 and not is_probe:
+        is_others_turn = state.turn_owner not in {None, owner} and now < state.turn_until
+        if is_others_turn:
+            unused_from = state.next_start_at + UNUSED_SLOT_SHARE * interval
+            if now < unused_from:
+                return state, Refusal(min(max(unused_from - now, 0.01), interval))
+        else:
+            state = replace(state, turn_owner=owner, turn_until=now + interval + TURN_SECONDS)
+    # The last start may have been later than its slot.
+    earliest = state.last_start_at + interval - START_TOLERANCE_SECONDS if interval > 0 else 0.0
+    slot = max(state.next_start_at, state.blocked_until, earliest, now)
+    starts = UNPACED_BLOCK if interval == 0 and not is_probe else 1
+    state = replace(state, next_start_at=slot + interval)
+    if slot <= now:
+        state = _count_starts(replace(state, last_start_at=now), now, starts)
+    elif is_bulk and state.turn_owner == owner:
+        state = replace(state, turn_until=slot + interval + TURN_SECONDS)
+    return state, Grant(max(slot - now, 0.0), Permit(starts, is_probe))
+
+
+def confirm(
+    state: RateState, *, now: float, configured_seconds: float, is_probe: bool
+) -> tuple[RateState, float | None]:
+    """Look again before sending: None means start now, a number means wait so many seconds and look again.
+
+    A stop that came while waiting is waited for, and a start that was late pushes the next one back, so that
+    actual starts, not only slots, are an interval apart. An open breaker lets only the probe through: the
+    others get -1.
+    """
+    if state.breaker_opened_at is not None and not is_probe:
+        return state, -1.0
+    earliest = max(
+        state.blocked_until,
+        state.last_start_at + state.interval_seconds(configured_seconds) - START_TOLERANCE_SECONDS,
+    )
+    if now < earliest:
+        return state, earliest - now
+    return _count_starts(replace(state, last_start_at=now), now, 1), None
+
+
+def end_turn(state: RateState, owner: str) -> RateState:
+    """Let the next batch send its first requests."""
+    return replace(state, turn_owner=None, turn_until=0.0) if state.turn_owner == owner else state
+
+
+def record_success(state: RateState, *, configured_seconds: float) -> RateState:
+    """Close the breaker, forget failures in a row, and climb towards the configured rate, never above it."""
+    state = replace(
+        state,
+        failing=(),
+        consecutive_429=0,
+        breaker_opened_at=None,
+        breaker_wait_seconds=FIRST_PROBE_SECONDS,
+        breaker_probe_at=0.0,
+    )
+    if state.reduced_rate is None:
+        return state
+    successes = state.successes + 1
+    if successes < SUCCESSES_PER_STEP:
+        return replace(state, successes=successes)
+    rate = state.reduced_rate + RATE_STEP_PER_SECOND
+    is_restored = configured_seconds > 0 and rate >= 1 / configured_seconds
+    return replace(state, successes=0, reduced_rate=None if is_restored else rate)
+
+
+def record_failure(state: RateState, cmms_asset_id: str, *, now: float) -> RateState:
+    """Count a transient failure; the tenth in a row, of different CMMS assets, opens the breaker."""
+    if state.breaker_opened_at is not None or cmms_asset_id in state.failing:
+        return state
+    failing = (*state.failing, cmms_asset_id)
+    if len(failing) < BREAKER_THRESHOLD:
+        return replace(state, failing=failing)
+    return replace(
+        state,
+        failing=failing,
+        breaker_opened_at=now,
+        breaker_wait_seconds=FIRST_PROBE_SECONDS * 2,
+        breaker_probe_at=now + FIRST_PROBE_SECONDS,
+    )
+
+
+def record_rate_limit(
+    state: RateState,
+    *,
+    now: float,
+    started_seconds_ago: float,
+    retry_after_seconds: float | None,
+    configured_seconds: float,
+) -> RateState:
+    """Stop everybody and cut the rate to 0.7 of itself.
+
+    Answers to requests that were already under way at the last cut only lengthen the stop: one refusal by the
+    source meets up to `max_in_flight` requests, but is one event.
+    """
+    is_new = now - started_seconds_ago > state.reduced_at
+    consecutive = state.consecutive_429 + 1 if is_new else state.consecutive_429
+    wait = retry_after_seconds if retry_after_seconds is not None else 2.0 ** min(max(consecutive, 1) - 1, 6)
+    wait = min(max(wait, 0.0), LONGEST_STOP_SECONDS)
+    state = replace(state, blocked_until=max(state.blocked_until, now + wait), successes=0)
+    if not is_new:
+        return state
+    # Without a configured interval the measured rate is the only honest starting point.
+    current = state.reduced_rate or (
+        1 / configured_seconds
+        if configured_seconds > 0
+        else max(state.measured_rate(now), LOWEST_RATE_PER_SECOND)
+    )
+    return replace(
+        state,
+        consecutive_429=consecutive,
+        reduced_rate=max(current * RATE_CUT, LOWEST_RATE_PER_SECOND),
+        reduced_at=now,
+    )

@@ -1,0 +1,60 @@
+"""Every exception of the project, grouped by what the caller must do.
+
+Belongs here: exception classes, nothing else. Messages say what was found, what was expected, where, and what
+to do next; never a secret, never a response body.
+
+Command line exit codes (spec 04, "Command line") follow from the class: `exit_code`.
+"""
+
+
+class InnomaintPipelineError(Exception):
+    """Anything this project raises on purpose; shown to a person as its message, without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigurationError(InnomaintPipelineError):
+    """A setting, an option or a file given by a person is missing or malformed: correct it, then start again."""
+
+    exit_code = 2
+
+
+class WorkbookError(ConfigurationError):
+    """A workbook that cannot be imported at all; names file, sheet and cause (spec 03, "Importing")."""
+
+
+class SourceRefusedError(InnomaintPipelineError):
+    """The source as a whole refuses or is unreachable: stop the sync, mark no asset (spec 03, "Fetching")."""
+
+    exit_code = 3
+
+
+class AuthError(SourceRefusedError):
+    """401 or 403: the token is wrong, expired or lacks rights. Repeating does not help."""
+
+
+class BreakerOpenError(SourceRefusedError):
+    """The circuit breaker is open: the source failed for ten assets in a row. Repeat later.
+
+    `retry_in_seconds` is the time until the next probe may be sent.
+    """
+
+    def __init__(self, message: str, *, retry_in_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_in_seconds = retry_in_seconds
+
+
+class DatabaseError(InnomaintPipelineError):
+    """The database is unreachable, refuses, or does not have the expected tables."""
+
+    exit_code = 4
+
+
+class AdoptionError(DatabaseError):
+    """Existing IC3 tables cannot take a key; the message names the rows that stand in its way (spec 02)."""
+
+
+class RunCancelledError(InnomaintPipelineError):
+    """A person or a signal ended the run; what was stored is kept."""
+
+    exit_code = 130

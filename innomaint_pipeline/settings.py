@@ -1,0 +1,210 @@
+"""Every environment variable of the project, once, typed and validated (spec 04, "Environment").
+
+Nothing is read at import: `load_settings()` reads the environment and a `.env` file in the working directory,
+the environment winning. Secrets are `SecretStr`: their values appear in no message, log or repr.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from innomaint_pipeline.errors import ConfigurationError
+
+DEFAULT_API_URL = "https://app.innomaint.com/api/public/api/restapicontroller"
+
+
+def is_loopback(host: str | None) -> bool:
+    """Tell whether a host name or address can only mean this machine."""
+    if not host:
+        return False
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split_url(text: str) -> SplitResult:
+    if not text.isprintable() or " " in text:
+        raise ValueError("must hold no spaces or control characters")
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        # Python's own message may quote a part of a password.
+        raise ValueError(
+            "is no address: look at its host and port; in a password, @ : / # are %40 %3A %2F %23"
+        ) from None
+    return parts
+
+
+def _check_api_url(value: str) -> str:
+    parts = _split_url(value.strip())
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must hold no user, password, query or fragment")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must start with https:// and name a host")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError(
+            "http is only allowed for this machine (127.0.0.1): the token would travel in clear text"
+        )
+    return value.strip().rstrip("/")
+
+
+def _check_token(value: SecretStr) -> SecretStr:
+    token = value.get_secret_value().strip()
+    if not token:
+        raise ValueError("must not be blank")
+    if not all("!" <= character <= "~" for character in token):
+        raise ValueError("must be printable ASCII without spaces inside; was it copied with a line break?")
+    return SecretStr(token)
+
+
+def _check_postgresql_url(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().strip()
+    if _split_url(text).scheme.split("+")[0] not in {"postgresql", "postgres"}:
+        raise ValueError("must start with postgresql://")
+    return SecretStr(text)
+
+
+def _check_timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("is no name of the time zone database") from None
+    return value
+
+
+def _check_host(value: str) -> str:
+    host = value.strip()
+    if not host or not host.isprintable() or any(character in " /@" for character in host):
+        raise ValueError("is no host name or address")
+    return host
+
+
+def _check_alert_urls(value: tuple[str, ...]) -> tuple[str, ...]:
+    for url in value:
+        parts = _split_url(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("each must start with https:// or http:// and name a host")
+    return value
+
+
+def _split(value: object) -> object:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+Token = Annotated[SecretStr, AfterValidator(_check_token)]
+PostgresqlUrl = Annotated[SecretStr, AfterValidator(_check_postgresql_url)]
+
+
+class Settings(BaseSettings):
+    """The settings of one process; a field's description says what a person may write."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8-sig",  # editors on Windows write a byte order mark
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    innomaint_api_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
+        DEFAULT_API_URL, description="an https:// address, or http:// on this machine"
+    )
+    innomaint_api_token: Token | None = Field(None, description="the API token, printable ASCII")
+    innomaint_workbook: Path | None = Field(None, description="the path of the asset master workbook")
+    innomaint_rate_ms: int = Field(
+        200, ge=0, le=3_600_000, description="whole milliseconds from 0 to 3600000"
+    )
+    innomaint_max_in_flight: int = Field(8, ge=1, le=64, description="a whole number from 1 to 64")
+    innomaint_max_attempts: int = Field(3, ge=1, le=10, description="a whole number from 1 to 10")
+    innomaint_retry_base_s: float = Field(1, gt=0, le=60, description="seconds above 0, up to 60")
+    innomaint_timeout_s: float = Field(15, gt=0, le=300, description="seconds above 0, up to 300")
+    innomaint_batch_size: int = Field(100, ge=1, le=10_000, description="a whole number from 1 to 10000")
+    innomaint_sync_interval_s: int = Field(30, ge=5, le=3600, description="whole seconds from 5 to 3600")
+    innomaint_refresh_minutes: int = Field(1440, ge=5, le=1440, description="whole minutes from 5 to 1440")
+    innomaint_timezone: Annotated[str, AfterValidator(_check_timezone)] = Field(
+        "Asia/Kolkata", description="a time zone name like Asia/Kolkata"
+    )
+    innomaint_home: Path = Field(
+        Path(".innomaint"), description="a folder for database, logs and compute logs"
+    )
+    ic3_database_url: PostgresqlUrl | None = Field(None, description="a postgresql:// address")
+    dagster_pg_url: PostgresqlUrl | None = Field(None, description="a postgresql:// address")
+    innomaint_admin_host: Annotated[str, AfterValidator(_check_host)] = Field(
+        "127.0.0.1", description="a host name or address to listen on"
+    )
+    innomaint_admin_port: int = Field(9090, ge=1, le=65535, description="a port from 1 to 65535")
+    innomaint_admin_token: Token | None = Field(None, description="the admin token, printable ASCII")
+    innomaint_alert_urls: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_alert_urls)
+    ] = Field((), description="http(s) addresses separated by spaces or commas", repr=False, exclude=True)
+
+    @property
+    def home(self) -> Path:
+        """The data folder as an absolute path."""
+        return self.innomaint_home.expanduser().resolve()
+
+    def require_token(self) -> SecretStr:
+        """Return the API token, or raise `ConfigurationError`: nothing falls back to the simulator."""
+        if self.innomaint_api_token is None:
+            raise ConfigurationError(
+                "INNOMAINT_API_TOKEN is not set: asking Innomaint needs the API token; put it into the "
+                "environment or into .env (see .env.example). To try the program without one, run: "
+                "innomaint demo"
+            )
+        return self.innomaint_api_token
+
+
+SECRET_VARIABLES = frozenset(
+    {
+        "INNOMAINT_API_TOKEN",
+        "INNOMAINT_ADMIN_TOKEN",
+        "IC3_DATABASE_URL",
+        "DAGSTER_PG_URL",
+        "INNOMAINT_ALERT_URLS",
+    }
+)
+
+
+def _complaint(error: ValidationError) -> str:
+    lines: list[str] = []
+    for item in error.errors(include_url=False, include_context=False):
+        field = str(item["loc"][0]) if item["loc"] else ""
+        name = field.upper()
+        given = str(item.get("input"))
+        # An "@" in an address may follow a password, a "?" or "#" may precede a key.
+        is_secret = name in SECRET_VARIABLES or any(sign in given for sign in "@?#")
+        value = "its value (not shown)" if is_secret else repr(given)
+        known = Settings.model_fields.get(field)
+        expected = known.description if known else item["msg"]
+        reason = item["msg"].removeprefix("Value error, ")
+        lines.append(f"{name}: {value} is not usable ({reason}); expected {expected}")
+    return "Correct these settings (environment or .env), then start again:\n  " + "\n  ".join(lines)
+
+
+def load_settings() -> Settings:
+    """Read and validate every setting; raise `ConfigurationError` naming each bad variable (never a secret)."""
+    try:
+        return Settings()  # pyright: ignore[reportCallIssue] # filled from the environment
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            "the file .env in the working directory is not UTF-8 text: save it as UTF-8, then start again"
+        ) from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"the file .env in the working directory cannot be read ({error.strerror}): make it readable, "
+            "or remove it, then start again"
+        ) from None
+    except ValidationError as error:
+        raise ConfigurationError(_complaint(error)) from None

@@ -1,0 +1,348 @@
+"""One HTTP session to a rate-limited source: pacing, attempts, deadline, size bound, status -> error (spec 03).
+
+Belongs here: everything about asking politely that does not depend on which source it is. The pacing arrives
+as a callable object (`domain.pacing.Pacing`): nothing here knows where it is kept. """
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from innomaint_pipeline.domain.answers import ContractViolationError, UnreadableAnswerError
+from innomaint_pipeline.domain.pacing import LONGEST_STOP_SECONDS, Pacing, Permit
+from innomaint_pipeline.domain.states import ErrorClass
+from innomaint_pipeline.errors import AuthError, BreakerOpenError
+
+logger = logging.getLogger(__name__)
+
+ANSWER_LIMIT_BYTES = 5 * 1024 * 1024
+RATE_LIMIT_REPEATS = 5
+_JITTER_SHARE = 0.1
+_TRANSIENT_STATUSES = frozenset({408, 500, 502, 503, 504})
+_OUR_REQUEST_STATUSES = frozenset({400, 405, 413, 422})
+
+
+@dataclass(frozen=True)
+class RequestPolicy:
+    """How often and how long to ask: the settings of the same names."""
+
+    max_in_flight: int = 8
+    max_attempts: int = 3
+    retry_base_seconds: float = 1.0
+    timeout_seconds: float = 15.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One item to ask for: its name, for messages and the breaker, and the JSON body that asks for it."""
+
+    item: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RequestFailure:
+    """Why all attempts of one item failed; `attempts` counts requests, refusals with 429 included."""
+
+    error_class: ErrorClass
+    message: str
+    http_status: int | None
+    attempts: int
+    duration_ms: int
+
+
+@dataclass(frozen=True)
+class RequestSuccess:
+    """What `read` made of the answer."""
+
+    value: Any
+    attempts: int
+    duration_ms: int
+
+
+class _AttemptError(Exception):
+    """One attempt failed; `retry_after_seconds` belongs to a 429."""
+
+    def __init__(
+        self,
+        error_class: ErrorClass,
+        message: str,
+        http_status: int | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+        self.message = message
+        self.http_status = http_status
+        self.retry_after_seconds = retry_after_seconds
+
+
+def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
+    """Return the seconds that a Retry-After header asks for, 0 to 900; None when it names no time.
+
+    A date in the past, or one that only looks past because the clocks differ, asks for no particular time.
+    """
+    if value is None or not value.strip():
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), LONGEST_STOP_SECONDS)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    seconds = (moment - now).total_seconds()
+    return min(seconds, LONGEST_STOP_SECONDS) if seconds > 0 else None
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class HttpSession:
+    """One client for one run; use it as an async context manager.
+
+    Never follows a redirect, so that the token is never sent on; takes no proxy and no credentials from the
+    environment.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: SecretStr,
+        pacing: Pacing,
+        policy: RequestPolicy,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._pacing = pacing
+        self._policy = policy
+        self._sleep = sleep
+        self._in_flight = asyncio.Semaphore(policy.max_in_flight)
+        self._spare_starts = 0
+        self._client = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {token.get_secret_value()}", "Accept-Encoding": "identity"},
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+            timeout=policy.timeout_seconds,
+            limits=httpx.Limits(
+                max_connections=policy.max_in_flight, max_keepalive_connections=policy.max_in_flight
+            ),
+        )
+
+    async def __aenter__(self) -> HttpSession:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def post_each(
+        self,
+        url: str,
+        requests: Iterable[Request],
+        *,
+        read: Callable[[str, str], Any],
+        on_result: Callable[[str, RequestSuccess | RequestFailure], Awaitable[None]],
+        is_bulk: bool,
+    ) -> None:
+        """Ask for every item, several at once, and hand each result over as soon as it is there.
+
+        `read(text, item)` turns an answer's text into a value or raises `UnreadableAnswerError` (repeat) or
+        `ContractViolationError` (do not). One item never stops another. What concerns everybody is raised:
+        `AuthError` at once; `BreakerOpenError` when the requests under way have ended; whatever the pacing
+        raises.
+        """
+        closed: BreakerOpenError | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                for request in requests:
+                    await self._in_flight.acquire()
+                    try:
+                        permit = await self._may_start(is_bulk=is_bulk)
+                    except BreakerOpenError as error:
+                        self._in_flight.release()
+                        closed = error
+                        break
+                    except BaseException:
+                        self._in_flight.release()
+                        raise
+                    first_attempt_ended = asyncio.Event()
+                    group.create_task(
+                        self._ask(url, request, read=read, on_result=on_result, ended=first_attempt_ended)
+                    )
+                    if permit.is_probe:
+                        # Whether the source is back must be known before the next request.
+                        await first_attempt_ended.wait()
+                if is_bulk:
+                    await self._pacing.end_bulk()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        if closed is not None:
+            raise closed
+
+    async def _may_start(self, *, is_bulk: bool) -> Permit:
+        if self._spare_starts > 0:
+            self._spare_starts -= 1
+            return Permit()
+        permit = await self._pacing.start(is_bulk=is_bulk)
+        self._spare_starts = permit.starts - 1
+        return permit
+
+    async def _ask(
+        self,
+        url: str,
+        request: Request,
+        *,
+        read: Callable[[str, str], Any],
+        on_result: Callable[[str, RequestSuccess | RequestFailure], Awaitable[None]],
+        ended: asyncio.Event,
+    ) -> None:
+        """Finish an item whose first request may start now, on a place in flight that is taken already."""
+        started_at = time.monotonic()
+        count = refusals = 0
+        while True:
+            try:
+                outcome = await self._attempt(url, request, read)
+            finally:
+                self._in_flight.release()
+                ended.set()
+            count += 1
+            duration_ms = round((time.monotonic() - started_at) * 1000)
+            if not isinstance(outcome, _AttemptError):
+                await on_result(request.item, RequestSuccess(outcome[0], count, duration_ms))
+                return
+            failure = RequestFailure(
+                outcome.error_class, outcome.message, outcome.http_status, count, duration_ms
+            )
+            is_refusal = outcome.error_class is ErrorClass.RATE_LIMITED
+            refusals += is_refusal
+            attempts = count - refusals
+            is_over = refusals > RATE_LIMIT_REPEATS or attempts >= self._policy.max_attempts
+            if is_over or not (is_refusal or outcome.error_class is ErrorClass.TRANSIENT):
+                await on_result(request.item, failure)
+                return
+            if not is_refusal:
+                wait = self._policy.retry_base_seconds * 2 ** (attempts - 1)
+                await self._sleep(wait * (1 + random.uniform(0, _JITTER_SHARE)))  # noqa: S311 # spreads load only
+            await self._in_flight.acquire()
+            try:
+                await self._may_start(is_bulk=False)
+            except BreakerOpenError:
+                self._in_flight.release()
+                await on_result(request.item, failure)
+                return
+            except BaseException:
+                self._in_flight.release()
+                raise
+
+    async def _attempt(
+        self, url: str, request: Request, read: Callable[[str, str], Any]
+    ) -> tuple[Any] | _AttemptError:
+        started_at = time.monotonic()
+        try:
+            value = _read(read, await self._answer_text(url, request.body), request.item)
+        except _AttemptError as error:
+            failure = error
+        else:
+            await self._pacing.succeeded()
+            return (value,)
+        if failure.error_class is ErrorClass.RATE_LIMITED:
+            self._spare_starts = 0
+            await self._pacing.rate_limited(failure.retry_after_seconds, started_at=started_at)
+        elif failure.error_class is ErrorClass.TRANSIENT:
+            self._spare_starts = 0
+            await self._pacing.failed(request.item)
+        else:
+            await self._pacing.succeeded()
+        return failure
+
+    async def _answer_text(self, url: str, body: Mapping[str, Any]) -> str:
+        try:
+            # httpx's own timeouts restart with every byte; this one is wall-clock time for the whole attempt.
+            async with asyncio.timeout(self._policy.timeout_seconds):
+                async with self._client.stream("POST", url, json=body) as answer:
+                    _raise_for_status(answer)
+                    return _decode(await _read_bounded(answer.aiter_bytes()))
+        except TimeoutError:
+            raise _AttemptError(
+                ErrorClass.TRANSIENT, f"no complete answer within {self._policy.timeout_seconds:g} s"
+            ) from None
+        except httpx.DecodingError:
+            raise _AttemptError(ErrorClass.TRANSIENT, "the answer's compression is broken", 200) from None
+        except httpx.TransportError as error:
+            # The message of a transport error names host and cause, never headers.
+            cause = str(error) or type(error).__name__
+            raise _AttemptError(ErrorClass.TRANSIENT, f"no answer: {cause[:200]}") from None
+
+
+def _read(read: Callable[[str, str], Any], text: str, item: str) -> Any:
+    try:
+        return read(text, item)
+    except UnreadableAnswerError as error:
+        raise _AttemptError(ErrorClass.TRANSIENT, str(error), 200) from None
+    except ContractViolationError as error:
+        raise _AttemptError(ErrorClass.CONTRACT, str(error), 200) from None
+    except Exception as error:  # our own fault with this one answer must not stop the others
+        logger.exception("reading the answer for %r failed", item)
+        raise _AttemptError(
+            ErrorClass.INTERNAL, f"reading the answer failed: {type(error).__name__}", 200
+        ) from None
+
+
+async def _read_bounded(chunks: AsyncIterator[bytes]) -> bytes:
+    content = bytearray()
+    async for chunk in chunks:
+        content += chunk
+        if len(content) > ANSWER_LIMIT_BYTES:
+            raise _AttemptError(
+                ErrorClass.CONTRACT, f"the answer is larger than {ANSWER_LIMIT_BYTES // 1024 // 1024} MB", 200
+            )
+    return bytes(content)
+
+
+def _decode(content: bytes) -> str:
+    if not content.strip():
+        raise _AttemptError(ErrorClass.TRANSIENT, "the answer is empty", 200)
+    try:
+        # JSON is UTF-8 whatever the header claims; a byte order mark may stand before it.
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _AttemptError(ErrorClass.TRANSIENT, "the answer is no UTF-8 text", 200) from None
+
+
+def _raise_for_status(answer: httpx.Response) -> None:
+    status = answer.status_code
+    if status == 200:
+        return
+    if status in {401, 403}:
+        raise AuthError(
+            f"Innomaint refused the token (HTTP {status}): renew INNOMAINT_API_TOKEN, in the environment or in .env, then "
+            "start again. No asset was marked as failed"
+        )
+    if status == 429:
+        wait = parse_retry_after(answer.headers.get("Retry-After"), now=_utc_now())
+        raise _AttemptError(ErrorClass.RATE_LIMITED, "too many requests (HTTP 429)", status, wait)
+    if status == 404:
+        raise _AttemptError(ErrorClass.NOT_FOUND, "not found in Innomaint (HTTP 404)", status)
+    if status in _OUR_REQUEST_STATUSES:
+        raise _AttemptError(
+            ErrorClass.DATA, f"Innomaint refused the request for this asset (HTTP {status})", status
+        )
+    if 300 <= status < 400:
+        raise _AttemptError(ErrorClass.CONTRACT, f"a redirect (HTTP {status}) was not followed", status)
+    if status in _TRANSIENT_STATUSES or status >= 500:
+        raise _AttemptError(ErrorClass.TRANSIENT, f"Innomaint failed (HTTP {status})", status)
+    raise _AttemptError(ErrorClass.CONTRACT, f"unexpected HTTP {status}", status)

@@ -1,0 +1,67 @@
+"""The Innomaint API: one endpoint, one request for each CMMS asset (spec 01, "Request")."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+import httpx
+from pydantic import SecretStr
+
+from innomaint_pipeline.domain.answers import check_answer
+from innomaint_pipeline.domain.pacing import Pacing
+from innomaint_pipeline.sources.http import (
+    HttpSession,
+    Request,
+    RequestFailure,
+    RequestPolicy,
+    RequestSuccess,
+)
+
+DETAIL_PATH = "/assetmanagement/getAssetIDDetailByAssetID"
+
+OnDetail = Callable[[str, RequestSuccess | RequestFailure], Awaitable[None]]
+
+
+class InnomaintClient:
+    """Asks Innomaint for the details of CMMS assets, at the pace that `pacing` allows.
+
+    Usable without Dagster and without a database: `pacing` is any `domain.pacing.Pacing`. One client serves
+    one run; use it as an async context manager. The token is held as a secret and appears in no message.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        token: SecretStr,
+        pacing: Pacing,
+        policy: RequestPolicy | None = None,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._url = api_url.rstrip("/") + DETAIL_PATH
+        self._session = HttpSession(
+            token=token, pacing=pacing, policy=policy or RequestPolicy(), transport=transport
+        )
+
+    async def __aenter__(self) -> InnomaintClient:
+        await self._session.__aenter__()
+        return self
+
+    async def __aexit__(self, *details: object) -> None:
+        await self._session.__aexit__(*details)
+
+    async def fetch_details(
+        self, cmms_asset_ids: Iterable[str], on_detail: OnDetail, *, is_bulk: bool = True
+    ) -> None:
+        """Ask for each CMMS asset's detail, spaces and all; results arrive in any order.
+
+        A `RequestSuccess` holds a `CheckedAnswer`. `is_bulk` marks the first pass of a batch, which is
+        subject to turns. Raises `AuthError`, `BreakerOpenError` and what the pacing raises.
+        """
+        await self._session.post_each(
+            self._url,
+            (Request(identifier, {"serialnumber": identifier}) for identifier in cmms_asset_ids),
+            read=check_answer,
+            on_result=on_detail,
+            is_bulk=is_bulk,
+        )

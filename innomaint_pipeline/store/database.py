@@ -1,0 +1,110 @@
+"""The connection to PostgreSQL: addresses, engine, transactions, and which database errors mean what.
+
+Belongs here: what every module of `store` needs to reach the database. Statements stand with their tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, SQLAlchemyError
+
+from innomaint_pipeline.errors import ConfigurationError, DatabaseError
+
+# SQLSTATE classes after which repeating the same statement can succeed.
+_CONFLICT_STATES = {"40001", "40P01"}
+# Classes that tell of the server, not of a value: connection, resources, operator intervention, system error.
+_SERVER_CLASSES = {"08", "53", "57", "58", "XX", "25", "28", "3D", "55"}
+_MISSING_STATES = {"42P01", "42703"}
+
+
+def with_driver(url: str, driver: str) -> str:
+    """Return a PostgreSQL address that names its driver, whatever driver or short form it was written with."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            "the database address is malformed: expected postgresql://user@host/name"
+        ) from None
+    return parsed.set(drivername=f"postgresql+{driver}").render_as_string(hide_password=False)
+
+
+def sqlstate(error: DBAPIError) -> str:
+    """Return the five-character SQLSTATE, empty when the server did not answer."""
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def is_server_trouble(error: DBAPIError) -> bool:
+    """Tell an unreachable or refusing server from a refused value."""
+    state = sqlstate(error)
+    return error.connection_invalidated or not state or state[:2] in _SERVER_CLASSES
+
+
+def is_conflict(error: DBAPIError) -> bool:
+    """Tell a deadlock or serialization failure, after which the same transaction may be repeated."""
+    return sqlstate(error) in _CONFLICT_STATES
+
+
+def short_message(error: DBAPIError) -> str:
+    """Return the server's own first line, without the statement and its values."""
+    lines = str(error.orig).strip().splitlines()
+    return lines[0][:300] if lines else type(error.orig).__name__
+
+
+class Database:
+    """One PostgreSQL database.
+
+    Safe to use from several threads; connections are pooled and checked before use, so that a restarted
+    server costs one reconnect, not an error.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(with_driver(url, "psycopg"))
+        self.place = (
+            f"{parsed.host or parsed.query.get('host') or 'local socket'}, database {parsed.database}"
+        )
+        self.engine: Engine = create_engine(
+            parsed,
+            pool_pre_ping=True,
+            pool_size=4,
+            max_overflow=8,
+            connect_args={
+                "options": "-c timezone=UTC",
+                "connect_timeout": 10,
+                "application_name": "innomaint",
+            },
+        )
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Open a transaction: committed at the end, rolled back on any error.
+
+        Server trouble and missing tables become `DatabaseError`; a refused value stays what it is, for the
+        caller who knows whose value it was.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            if is_server_trouble(error):
+                raise DatabaseError(
+                    f"the database ({self.place}) is unreachable or refuses: {short_message(error)}"
+                ) from error
+            if sqlstate(error) in _MISSING_STATES:
+                raise DatabaseError(
+                    f"the database ({self.place}) lacks a table or column: {short_message(error)}; "
+                    "run: innomaint db upgrade"
+                ) from error
+            raise
+        except NoSuchTableError as error:
+            raise DatabaseError(
+                f"the database ({self.place}) lacks table {error}; run: innomaint db upgrade"
+            ) from error
+        except SQLAlchemyError as error:
+            raise DatabaseError(f"the database ({self.place}) failed: {type(error).__name__}") from error
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()

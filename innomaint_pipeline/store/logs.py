@@ -1,0 +1,101 @@
+"""Batch rows and settings: cmms_sync_log, innomaint_setting (spec 02)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Integer, cast, func, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.store.states import RunCounts
+from innomaint_pipeline.store.tables import batch_lease, batch_log, setting
+
+_REFRESH = "refresh_minutes"
+_ORIGIN = "data_origin"
+
+
+def save_batch_row(
+    connection: Connection, *, batch_key: str, run_id: str, status: str, total: int, counts: RunCounts
+) -> None:
+    """Append the row of a batch run; its duration runs from the moment the run took the batch's lease."""
+    began = select(batch_lease.c.acquired_at).where(
+        batch_lease.c.owner == run_id, batch_lease.c.batch_key == batch_key
+    )
+    elapsed = (
+        func.extract("epoch", func.clock_timestamp() - func.coalesce(began.scalar_subquery(), func.now()))
+        * 1000
+    )
+    connection.execute(
+        insert(batch_log).values(
+            sync_type="api_sync",
+            status=status,
+            assets_synced=counts.success,
+            duration_ms=cast(elapsed, Integer),
+            synced_at=func.clock_timestamp(),
+            batch_key=batch_key,
+            run_id=run_id,
+            total=total,
+            failed=counts.failed,
+            unchanged=counts.unchanged,
+            skipped=max(total - counts.success - counts.failed, 0),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class BatchSums:
+    """The batch rows of some runs, added up."""
+
+    rows: int
+    success: int
+    failed: int
+    unchanged: int
+
+
+def sum_batch_rows(connection: Connection, run_ids: Sequence[str]) -> BatchSums:
+    """Add up the batch rows of runs."""
+    columns = (batch_log.c.assets_synced, batch_log.c.failed, batch_log.c.unchanged)
+    row = connection.execute(
+        select(func.count(), *(func.coalesce(func.sum(column), 0) for column in columns)).where(
+            batch_log.c.run_id.in_(list(run_ids))
+        )
+    ).one()
+    return BatchSums(*row)
+
+
+def load_setting(connection: Connection, name: str) -> Any:
+    """Return a stored setting's JSON value, None when it was never set."""
+    return connection.execute(select(setting.c.value).where(setting.c.name == name)).scalar_one_or_none()
+
+
+def save_setting(connection: Connection, name: str, value: Any) -> None:
+    """Store a setting's JSON value."""
+    statement = upsert(setting).values(name=name, value=value)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["name"], set_={"value": statement.excluded.value, "updated_at": func.now()}
+        )
+    )
+
+
+def load_refresh_minutes(connection: Connection, start_value: int) -> int:
+    """Return the refresh interval: the stored setting, else the environment's start value."""
+    stored = load_setting(connection, _REFRESH)
+    return start_value if stored is None else int(stored)
+
+
+def claim_origin(connection: Connection, origin: str) -> None:
+    """Make sure that a database holds either live or simulated data, never both (spec 04).
+
+    `origin` is `live` or `simulated`; the first sync decides. Raises `ConfigurationError` for the other one.
+    """
+    connection.execute(upsert(setting).values(name=_ORIGIN, value=origin).on_conflict_do_nothing())
+    stored = load_setting(connection, _ORIGIN)
+    if stored != origin:
+        raise ConfigurationError(
+            f"this database holds {stored} data, and INNOMAINT_API_URL leads to a {origin} source: they are never mixed. "
+            "Use another database (IC3_DATABASE_URL or INNOMAINT_HOME), or correct INNOMAINT_API_URL"
+        )

@@ -1,0 +1,239 @@
+"""The asset master: importing Excel's columns, and which batch a CMMS asset is in (spec 03, "Importing").
+
+Belongs here: everything that inserts into ic3_asset_master. The API's columns are written by
+`store.enriched`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Integer,
+    TableClause,
+    column,
+    func,
+    insert,
+    or_,
+    select,
+    table,
+    text,
+    update,
+)
+
+from innomaint_pipeline.domain.batches import LastBatch, assign_batches, batch_number
+from innomaint_pipeline.domain.innomaint import OVERRIDING_FIELDS
+from innomaint_pipeline.store.rows import recordset, rows_parameter
+from innomaint_pipeline.store.tables import asset_master, overridden_value, sync_log, sync_state
+
+_IMPORT_LOCK = 7_241_300_602
+_ROWS_PER_STATEMENT = 2_000
+_STAGE = "innomaint_import_stage"
+
+
+@dataclass(frozen=True)
+class ImportCounts:
+    """What an import did to ic3_asset_master; `missing` are CMMS assets that the workbook no longer holds."""
+
+    inserted: int
+    updated: int
+    unchanged: int
+    missing: int
+    missing_examples: tuple[str, ...]
+    batches: int
+
+
+def _chunks(rows: Sequence[Any]) -> Iterator[list[Any]]:
+    iterator = iter(rows)
+    while chunk := list(islice(iterator, _ROWS_PER_STATEMENT)):
+        yield chunk
+
+
+def _stage(connection: Connection, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> TableClause:
+    """Load rows into a table that lives as long as the transaction; return it with the master's column types."""
+    names = ["cmms_asset_id", *columns]
+    described = ", ".join(
+        f"{connection.dialect.identifier_preparer.quote(name)} {asset_master.c[name].type.compile(connection.dialect)}"
+        for name in names
+    )
+    connection.execute(
+        text(f"CREATE TEMPORARY TABLE {_STAGE} (sheet_order integer, {described}) ON COMMIT DROP")
+    )
+    given = recordset(asset_master, names, extra=[column("sheet_order", Integer)])
+    stage = table(
+        _STAGE, column("sheet_order", Integer), *(column(name, asset_master.c[name].type) for name in names)
+    )
+    statement = insert(stage).from_select(
+        ["sheet_order", *names], select(given.c.sheet_order, *(given.c[name] for name in names))
+    )
+    for number, chunk in enumerate(_chunks(rows)):
+        offset = number * _ROWS_PER_STATEMENT
+        parameter = rows_parameter({"sheet_order": offset + index, **row} for index, row in enumerate(chunk))
+        connection.execute(statement, {"rows": parameter})
+    connection.execute(text(f"CREATE UNIQUE INDEX ON {_STAGE} (cmms_asset_id)"))
+    connection.execute(text(f"ANALYZE {_STAGE}"))
+    return stage
+
+
+def lock_imports(connection: Connection) -> None:
+    """Let one import at a time run, until the transaction ends."""
+    connection.execute(select(func.pg_advisory_xact_lock(_IMPORT_LOCK)))
+
+
+def import_rows(
+    connection: Connection,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    batch_size: int,
+    run_id: str | None,
+) -> ImportCounts:
+    """Insert and update ic3_asset_master from the rows of a workbook, in the caller's transaction.
+
+    Each row holds `cmms_asset_id` (unique among them) and exactly `columns`: those that the sheet has. Where
+    the API has given a value of an overriding field it stays, and Excel's is kept beside it. New CMMS assets
+    get their batch. Inserted and updated ones are logged in ic3_sync_log; a row that is as stored writes
+    nothing.
+    """
+    stage = _stage(connection, rows, columns)
+    overriding = [name for name in OVERRIDING_FIELDS if name in columns]
+    _keep_excel_values(connection, stage, overriding)
+    excel = {name: stage.c[name] for name in columns}
+    if "criticality" in excel:
+        excel["excel_criticality"] = stage.c.criticality
+    effective: dict[str, Any] = dict(excel)
+    for name in overriding:
+        effective[name] = func.coalesce(overridden_value.c[f"api_{name}"], stage.c[name])
+    changed = or_(*(asset_master.c[name].is_distinct_from(value) for name, value in effective.items()))
+    updated = (
+        connection.execute(
+            update(asset_master)
+            .values({**effective, "updated_at": func.now()})
+            .where(
+                asset_master.c.cmms_asset_id == stage.c.cmms_asset_id,
+                asset_master.c.asset_id == overridden_value.c.asset_id,
+                changed,
+            )
+            .returning(asset_master.c.cmms_asset_id)
+        )
+        .scalars()
+        .all()
+        if effective
+        else []
+    )
+    known = select(asset_master.c.cmms_asset_id).where(asset_master.c.cmms_asset_id == stage.c.cmms_asset_id)
+    order = (
+        [stage.c.report_seq_no.asc().nulls_last(), stage.c.sheet_order]
+        if "report_seq_no" in columns
+        else [stage.c.sheet_order]
+    )
+    inserted = (
+        connection.execute(
+            insert(asset_master)
+            .from_select(
+                ["cmms_asset_id", *excel],
+                select(stage.c.cmms_asset_id, *excel.values()).where(~known.exists()).order_by(*order),
+            )
+            .returning(asset_master.c.cmms_asset_id)
+        )
+        .scalars()
+        .all()
+    )
+    _log_import(connection, [*inserted, *updated], run_id)
+    assign_new_batches(connection, batch_size)
+    missing = select(asset_master.c.cmms_asset_id).where(
+        asset_master.c.cmms_asset_id.is_not(None),
+        ~select(stage.c.cmms_asset_id).where(stage.c.cmms_asset_id == asset_master.c.cmms_asset_id).exists(),
+    )
+    return ImportCounts(
+        inserted=len(inserted),
+        updated=len(updated),
+        unchanged=len(rows) - len(inserted) - len(updated),
+        missing=connection.execute(select(func.count()).select_from(missing.subquery())).scalar_one(),
+        missing_examples=tuple(
+            connection.execute(missing.order_by(asset_master.c.asset_id).limit(20)).scalars()
+        ),
+        batches=count_batches(connection),
+    )
+
+
+def _keep_excel_values(connection: Connection, stage: TableClause, overriding: Sequence[str]) -> None:
+    if not overriding:
+        return
+    new = {f"excel_{name}": stage.c[name] for name in overriding}
+    connection.execute(
+        update(overridden_value)
+        .values(new)
+        .where(
+            overridden_value.c.asset_id == asset_master.c.asset_id,
+            asset_master.c.cmms_asset_id == stage.c.cmms_asset_id,
+            or_(*(overridden_value.c[name].is_distinct_from(value) for name, value in new.items())),
+        )
+    )
+
+
+def _log_import(connection: Connection, cmms_asset_ids: Sequence[str], run_id: str | None) -> None:
+    for chunk in _chunks(cmms_asset_ids):
+        rows = [
+            {"serialnumber": identifier, "sync_type": "excel_import", "status": "success", "run_id": run_id}
+            for identifier in chunk
+        ]
+        connection.execute(insert(sync_log), rows)
+
+
+def assign_new_batches(connection: Connection, batch_size: int) -> int:
+    """Give each CMMS asset without a batch its own, for good; return how many there were.
+
+    In report order, missing numbers last, then by asset_id. Repeatable, also for rows that another program
+    inserted; the caller's transaction must not run beside another import, see `lock_imports`.
+    """
+    lock_imports(connection)
+    without = (
+        connection.execute(
+            select(sync_state.c.asset_id)
+            .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
+            .where(sync_state.c.batch_key.is_(None), func.btrim(asset_master.c.cmms_asset_id) != "")
+            .order_by(asset_master.c.report_seq_no.asc().nulls_last(), asset_master.c.asset_id)
+        )
+        .scalars()
+        .all()
+    )
+    if not without:
+        return 0
+    last_key = connection.execute(select(func.max(sync_state.c.batch_key))).scalar_one()
+    size = connection.execute(
+        select(func.count()).select_from(sync_state).where(sync_state.c.batch_key == last_key)
+    ).scalar_one()
+    last = LastBatch(batch_number(last_key), size) if last_key else LastBatch(0, 0)
+    given = recordset(sync_state, ["asset_id", "batch_key"])
+    statement = (
+        update(sync_state)
+        .values(batch_key=given.c.batch_key)
+        .where(sync_state.c.asset_id == given.c.asset_id)
+    )
+    for chunk in _chunks(list(assign_batches(without, last, batch_size))):
+        connection.execute(
+            statement, {"rows": rows_parameter({"asset_id": key, "batch_key": batch} for key, batch in chunk)}
+        )
+    return len(without)
+
+
+def count_batches(connection: Connection) -> int:
+    """Return how many batches there are."""
+    return connection.execute(select(func.count(sync_state.c.batch_key.distinct()))).scalar_one()
+
+
+def find_batch_keys(connection: Connection) -> list[str]:
+    """Return every batch key in order."""
+    return list(
+        connection.execute(
+            select(sync_state.c.batch_key)
+            .where(sync_state.c.batch_key.is_not(None))
+            .distinct()
+            .order_by(sync_state.c.batch_key)
+        ).scalars()
+    )

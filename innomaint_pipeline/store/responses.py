@@ -1,0 +1,130 @@
+"""Raw answers: innomaint_response (spec 03, "The raw answer is stored first").
+
+Belongs here: keeping and finding answers. They leave as JSON text, never through a float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import simplejson
+from sqlalchemy import Connection, Text, cast, func, select, true, update
+from sqlalchemy.dialects.postgresql import insert
+
+from innomaint_pipeline.store.rows import recordset
+from innomaint_pipeline.store.tables import asset_master, response, sync_state
+
+
+@dataclass(frozen=True)
+class NewAnswer:
+    """An answer to store; `body_json` is text that jsonb accepts, `cleaning_issues` name what was removed from it."""
+
+    asset_id: int
+    body_json: str
+    body_hash: str
+    attempts: int
+    duration_ms: int
+    cleaning_issues: tuple[dict[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredAnswer:
+    """A stored answer and the hash of the one that the tables hold (None before the first)."""
+
+    asset_id: int
+    cmms_asset_id: str
+    body_json: str
+    body_hash: str
+    applied_hash: str | None
+    fetched_at: datetime
+    run_id: str | None
+    attempts: int
+    duration_ms: int
+    cleaning_issues: tuple[dict[str, str], ...]
+    consecutive_failures: int
+
+
+_COLUMNS = ["asset_id", "body", "body_hash", "attempts", "duration_ms", "cleaning_issues"]
+
+
+def _rows_with_bodies(answers: Sequence[NewAnswer]) -> str:
+    # The body is JSON already: set in as it is, not encoded a second time.
+    rows = []
+    for item in answers:
+        rest = {
+            "asset_id": item.asset_id,
+            "body_hash": item.body_hash,
+            "attempts": item.attempts,
+            "duration_ms": item.duration_ms,
+            "cleaning_issues": list(item.cleaning_issues) or None,
+        }
+        rows.append(f'{simplejson.dumps(rest, ensure_ascii=False)[:-1]},"body":{item.body_json}}}')
+    return f"[{','.join(rows)}]"
+
+
+def save_answers(connection: Connection, answers: Sequence[NewAnswer], *, run_id: str | None) -> None:
+    """Store answers in place of the earlier ones of the same CMMS assets, to be enriched (`is_pending`)."""
+    given = recordset(response, _COLUMNS)
+    statement = insert(response).from_select(
+        [*_COLUMNS, "fetched_at", "run_id", "is_pending"],
+        select(
+            *(given.c[name] for name in _COLUMNS), func.clock_timestamp(), cast(run_id, Text), true()
+        ).order_by(given.c.asset_id),
+    )
+    names = [*_COLUMNS[1:], "fetched_at", "run_id", "is_pending"]
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["asset_id"], set_={name: statement.excluded[name] for name in names}
+        ),
+        {"rows": _rows_with_bodies(answers)},
+    )
+
+
+def load_answers(
+    connection: Connection,
+    batch_key: str,
+    *,
+    is_pending_only: bool,
+    after_asset_id: int = 0,
+    limit: int = 500,
+) -> list[StoredAnswer]:
+    """Return stored answers of a batch by asset_id, a page at a time."""
+    query = (
+        select(
+            response.c.asset_id,
+            asset_master.c.cmms_asset_id,
+            cast(response.c.body, Text).label("body_json"),
+            response.c.body_hash,
+            sync_state.c.response_hash.label("applied_hash"),
+            response.c.fetched_at,
+            response.c.run_id,
+            response.c.attempts,
+            response.c.duration_ms,
+            response.c.cleaning_issues,
+            sync_state.c.consecutive_failures,
+        )
+        .join(sync_state, sync_state.c.asset_id == response.c.asset_id)
+        .join(asset_master, asset_master.c.asset_id == response.c.asset_id)
+        .where(
+            sync_state.c.batch_key == batch_key,
+            response.c.asset_id > after_asset_id,
+            response.c.is_pending if is_pending_only else true(),
+        )
+        .order_by(response.c.asset_id)
+        .limit(limit)
+    )
+    return [
+        StoredAnswer(**{**row._mapping, "cleaning_issues": tuple(row.cleaning_issues or ())})  # noqa: SLF001 # SQLAlchemy's public name
+        for row in connection.execute(query)
+    ]
+
+
+def mark_enriched(connection: Connection, asset_ids: Sequence[int]) -> None:
+    """Take answers off the list of those to be enriched."""
+    connection.execute(
+        update(response)
+        .where(response.c.asset_id.in_(list(asset_ids)), response.c.is_pending)
+        .values(is_pending=False)
+    )

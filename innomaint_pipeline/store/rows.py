@@ -1,0 +1,105 @@
+"""Set-based writing: many rows a statement, none written to the values it already has (spec 03, "Storing").
+
+Belongs here: what every upsert shares. Rows travel as one jsonb parameter, so that a statement's text does
+not depend on how many there are; rows are grouped by the columns they hold, because an absent column keeps
+its stored value.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import simplejson
+from sqlalchemy import (
+    Connection,
+    FromClause,
+    Table,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal_column,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.types import Text
+
+Row = Mapping[str, Any]
+
+
+def _json_value(value: object) -> str:
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be stored")
+
+
+def rows_parameter(rows: Iterable[Row]) -> str:
+    """Return rows as the JSON text that a `recordset` reads."""
+    return simplejson.dumps(list(rows), ensure_ascii=False, use_decimal=False, default=_json_value)
+
+
+def recordset(
+    table: Table, columns: Sequence[str], name: str = "given", extra: Sequence[Any] = ()
+) -> FromClause:
+    """Return `rows_parameter` rows as a relation with the columns' declared types; bind parameter `rows`."""
+    typed = [column(item, table.c[item].type) for item in columns]
+    source = func.jsonb_to_recordset(cast(bindparam("rows", type_=Text), JSONB))
+    return source.table_valued(*typed, *extra, name=name).render_derived(with_types=True)
+
+
+def group_by_columns(rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
+    """Group rows by the columns they hold, each group's columns sorted."""
+    groups: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(sorted(row))].append(row)
+    return groups
+
+
+def upsert_rows(
+    connection: Connection,
+    table: Table,
+    keys: Sequence[str],
+    rows: Iterable[Row],
+    *,
+    stamp: str | None = "updated_at",
+) -> int:
+    """Insert or update rows by key; return how many were written.
+
+    A column that a row lacks keeps its stored value; a row whose columns are as stored is not touched, else
+    `stamp` is set. No two rows may have the same key. Rows are locked in key order, so that two batches never
+    deadlock.
+    """
+    written = 0
+    for columns, group in group_by_columns(rows).items():
+        given = recordset(table, columns)
+        values = [name for name in columns if name not in keys]
+        stamps = [stamp] if stamp else []
+        statement = insert(table).from_select(
+            [*columns, *stamps],
+            select(*(given.c[name] for name in columns), *(func.now() for _ in stamps)).order_by(
+                *(given.c[name] for name in keys)
+            ),
+        )
+        if values:
+            new = statement.excluded
+            statement = statement.on_conflict_do_update(
+                index_elements=list(keys),
+                set_={**{name: new[name] for name in values}, **{name: func.now() for name in stamps}},
+                where=or_(*(table.c[name].is_distinct_from(new[name]) for name in values)),
+            )
+        else:
+            statement = statement.on_conflict_do_nothing(index_elements=list(keys))
+        # Counted from what comes back: psycopg reports the affected rows of the statement, kept or not.
+        written += len(
+            connection.execute(
+                statement.returning(literal_column("1")), {"rows": rows_parameter(group)}
+            ).all()
+        )
+    return written

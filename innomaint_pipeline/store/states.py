@@ -1,0 +1,317 @@
+"""The truth about each CMMS asset, and its log: innomaint_sync_state and ic3_sync_log (spec 02, spec 03).
+
+Belongs here: who is due, and what became of whom. An outcome is logged once for each CMMS asset and run: a
+failure worth retrying stays unlogged (`is_logged`) until the run's second pass has decided it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Select,
+    and_,
+    case,
+    column,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+
+from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, ErrorClass, SyncState, retry_delay
+from innomaint_pipeline.store.rows import recordset, rows_parameter
+from innomaint_pipeline.store.tables import asset_master, response, sync_log, sync_state
+
+_RETRYABLE = sorted(RETRYABLE_CLASSES)
+_SECONDS = column("due_in_seconds", Double)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A CMMS asset to ask for; `consecutive_failures` as they stand before this run."""
+
+    asset_id: int
+    cmms_asset_id: str
+    consecutive_failures: int = 0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What became of a CMMS asset that failed; `attempts` and `duration_ms` of this pass."""
+
+    target: Target
+    error_class: ErrorClass
+    message: str
+    http_status: int | None = None
+    attempts: int = 0
+    duration_ms: int = 0
+
+
+def _of_batch(batch_key: str, cmms_asset_ids: Sequence[str] | None) -> ColumnElement[bool]:
+    where = sync_state.c.batch_key == batch_key
+    if cmms_asset_ids:
+        where = and_(where, asset_master.c.cmms_asset_id.in_(list(cmms_asset_ids)))
+    return where
+
+
+def _targets(run_id: str) -> Select:
+    # The failures of this run's own first pass are counted already.
+    before = sync_state.c.consecutive_failures - case((sync_state.c.run_id == run_id, 1), else_=0)
+    return (
+        select(sync_state.c.asset_id, asset_master.c.cmms_asset_id, func.greatest(before, 0))
+        .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
+        .order_by(asset_master.c.report_seq_no.asc().nulls_last(), sync_state.c.asset_id)
+    )
+
+
+def count_batch(connection: Connection, batch_key: str, cmms_asset_ids: Sequence[str] | None) -> int:
+    """Return how many CMMS assets a batch holds, of those named where names are given."""
+    return connection.execute(
+        select(func.count())
+        .select_from(sync_state.join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id))
+        .where(_of_batch(batch_key, cmms_asset_ids))
+    ).scalar_one()
+
+
+def find_targets(
+    connection: Connection,
+    batch_key: str,
+    *,
+    run_id: str,
+    cmms_asset_ids: Sequence[str] | None = None,
+    asked_before: datetime | None = None,
+) -> list[Target]:
+    """Return the CMMS assets of a batch to ask for in the first pass, in report order.
+
+    Without `asked_before` those that are due; with it every one not asked since. Never those that this run
+    has asked, nor those whose answer is stored and only waits to be enriched: a repeated step, or the run
+    after a killed one, asks only for what is lacking.
+    """
+    if asked_before is None:
+        is_wanted = sync_state.c.next_due_at <= func.now()
+        is_stored = response.c.is_pending
+    else:
+        is_wanted = func.coalesce(sync_state.c.last_attempt_at < asked_before, True)
+        is_stored = and_(response.c.is_pending, response.c.fetched_at >= asked_before)
+    query = _targets(run_id).where(
+        _of_batch(batch_key, cmms_asset_ids),
+        is_wanted,
+        sync_state.c.run_id.is_distinct_from(run_id),
+        ~select(response.c.asset_id).where(response.c.asset_id == sync_state.c.asset_id, is_stored).exists(),
+    )
+    return [Target(*row) for row in connection.execute(query)]
+
+
+def find_left_over(
+    connection: Connection, batch_key: str, *, run_id: str, cmms_asset_ids: Sequence[str] | None = None
+) -> list[Target]:
+    """Return the failed CMMS assets of a batch whose class is worth retrying, due or not."""
+    query = _targets(run_id).where(
+        _of_batch(batch_key, cmms_asset_ids),
+        sync_state.c.state == SyncState.FAILED,
+        sync_state.c.error_class.in_(_RETRYABLE),
+    )
+    return [Target(*row) for row in connection.execute(query)]
+
+
+def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: str) -> None:
+    """Set CMMS assets to failed, due again by class and number of failures; their last good values stay."""
+    given = recordset(
+        sync_state,
+        [
+            "asset_id",
+            "error_class",
+            "error_message",
+            "consecutive_failures",
+            "http_status",
+            "attempts",
+            "duration_ms",
+        ],
+        extra=[_SECONDS],
+    )
+    rows = [
+        {
+            "asset_id": item.target.asset_id,
+            "error_class": item.error_class,
+            "error_message": item.message,
+            "consecutive_failures": item.target.consecutive_failures + 1,
+            "http_status": item.http_status,
+            "attempts": item.attempts,
+            "duration_ms": item.duration_ms,
+            "due_in_seconds": retry_delay(
+                item.error_class, item.target.consecutive_failures + 1
+            ).total_seconds(),
+        }
+        for item in failures
+    ]
+    is_same_run = sync_state.c.run_id == run_id
+    connection.execute(
+        update(sync_state)
+        .where(sync_state.c.asset_id == given.c.asset_id)
+        .values(
+            state=SyncState.FAILED,
+            error_class=given.c.error_class,
+            error_message=given.c.error_message,
+            consecutive_failures=given.c.consecutive_failures,
+            last_attempt_at=func.clock_timestamp(),
+            next_due_at=func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, given.c.due_in_seconds),
+            run_id=run_id,
+            http_status=given.c.http_status,
+            attempts=given.c.attempts + case((is_same_run, func.coalesce(sync_state.c.attempts, 0)), else_=0),
+            duration_ms=given.c.duration_ms
+            + case((is_same_run, func.coalesce(sync_state.c.duration_ms, 0)), else_=0),
+            is_unchanged=None,
+            is_logged=False,
+        ),
+        {"rows": rows_parameter(rows)},
+    )
+
+
+def log_failures(
+    connection: Connection, batch_key: str, *, run_id: str | None = None, is_final_only: bool = False
+) -> int:
+    """Write the outcomes of a batch that are not yet in ic3_sync_log; return how many.
+
+    With `run_id` only those of other runs (what a killed run left behind); with `is_final_only` only those
+    whose class is not worth retrying, since the run's second pass decides the others.
+    """
+    where = [
+        sync_state.c.batch_key == batch_key,
+        ~sync_state.c.is_logged,
+        sync_state.c.state == SyncState.FAILED,
+    ]
+    if run_id is not None:
+        where.append(sync_state.c.run_id.is_distinct_from(run_id))
+    if is_final_only:
+        where.append(sync_state.c.error_class.not_in(_RETRYABLE))
+    unlogged = (
+        update(sync_state)
+        .values(is_logged=True)
+        .where(*where, sync_state.c.asset_id == asset_master.c.asset_id)
+        .returning(
+            asset_master.c.cmms_asset_id.label("serialnumber"),
+            sync_state.c.error_message,
+            sync_state.c.last_attempt_at.label("synced_at"),
+            sync_state.c.error_class,
+            sync_state.c.http_status,
+            sync_state.c.attempts,
+            sync_state.c.duration_ms,
+            sync_state.c.run_id,
+        )
+        .cte("unlogged")
+    )
+    statement = insert(sync_log).from_select(
+        ["sync_type", "status", *(column.name for column in unlogged.c)],
+        select(literal("api_sync"), literal("error"), *unlogged.c),
+    )
+    return len(connection.execute(statement.returning(sync_log.c.id)).all())
+
+
+def mark_synced(
+    connection: Connection, outcomes: Sequence[dict], *, run_id: str, refresh_minutes: int
+) -> None:
+    """Set CMMS assets to synced and log it.
+
+    Each outcome holds `asset_id`, `last_success_at` (when its answer came), `response_hash`, `is_unchanged`,
+    `attempts` and `duration_ms`; requests of the same run's failed first pass are added to them.
+    """
+    columns = ["asset_id", "last_success_at", "response_hash", "is_unchanged", "attempts", "duration_ms"]
+    given = recordset(sync_state, columns)
+    is_same_run = and_(sync_state.c.run_id == run_id, ~sync_state.c.is_logged)
+    synced = (
+        update(sync_state)
+        .where(sync_state.c.asset_id == given.c.asset_id, sync_state.c.asset_id == asset_master.c.asset_id)
+        .values(
+            state=SyncState.SYNCED,
+            error_class=None,
+            error_message=None,
+            consecutive_failures=0,
+            last_attempt_at=given.c.last_success_at,
+            last_success_at=given.c.last_success_at,
+            next_due_at=given.c.last_success_at + func.make_interval(0, 0, 0, 0, 0, refresh_minutes),
+            response_hash=given.c.response_hash,
+            is_unchanged=given.c.is_unchanged,
+            run_id=run_id,
+            http_status=None,
+            attempts=given.c.attempts + case((is_same_run, func.coalesce(sync_state.c.attempts, 0)), else_=0),
+            duration_ms=given.c.duration_ms
+            + case((is_same_run, func.coalesce(sync_state.c.duration_ms, 0)), else_=0),
+            is_logged=True,
+        )
+        .returning(
+            asset_master.c.cmms_asset_id.label("serialnumber"),
+            sync_state.c.last_success_at.label("synced_at"),
+            sync_state.c.attempts,
+            sync_state.c.duration_ms,
+            sync_state.c.run_id,
+        )
+        .cte("synced")
+    )
+    connection.execute(
+        insert(sync_log).from_select(
+            ["sync_type", "status", *(column.name for column in synced.c)],
+            select(literal("api_sync"), literal("success"), *synced.c),
+        ),
+        {"rows": rows_parameter(outcomes)},
+    )
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """What became of the CMMS assets that a run asked for; `success` includes `unchanged`."""
+
+    success: int
+    failed: int
+    unchanged: int
+
+
+def count_run(connection: Connection, batch_key: str, run_id: str) -> RunCounts:
+    """Count the outcomes of one run in one batch."""
+    is_synced = sync_state.c.state == SyncState.SYNCED
+    row = connection.execute(
+        select(
+            func.count().filter(is_synced),
+            func.count().filter(sync_state.c.state == SyncState.FAILED),
+            func.count().filter(is_synced, sync_state.c.is_unchanged),
+        ).where(sync_state.c.batch_key == batch_key, sync_state.c.run_id == run_id)
+    ).one()
+    return RunCounts(*row)
+
+
+@dataclass(frozen=True)
+class FailedAsset:
+    """A failed CMMS asset, for messages."""
+
+    cmms_asset_id: str
+    error_class: ErrorClass
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.cmms_asset_id}: {self.error_class}: {self.message}"
+
+
+def find_failed(
+    connection: Connection, *, batch_key: str | None = None, run_id: str | None = None, limit: int = 1000
+) -> list[FailedAsset]:
+    """Return failed CMMS assets, of one batch or one run where given, in report order."""
+    query = (
+        select(asset_master.c.cmms_asset_id, sync_state.c.error_class, sync_state.c.error_message)
+        .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
+        .where(sync_state.c.state == SyncState.FAILED)
+        .order_by(asset_master.c.report_seq_no.asc().nulls_last(), sync_state.c.asset_id)
+        .limit(limit)
+    )
+    if batch_key is not None:
+        query = query.where(sync_state.c.batch_key == batch_key)
+    if run_id is not None:
+        query = query.where(sync_state.c.run_id == run_id)
+    return [
+        FailedAsset(key, ErrorClass(kind), message or "") for key, kind, message in connection.execute(query)
+    ]

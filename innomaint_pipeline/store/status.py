@@ -1,0 +1,141 @@
+"""The numbers of `innomaint status`, each recomputed from the tables, all in one snapshot (spec 04)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, text
+
+from innomaint_pipeline.domain.health import HealthFacts, assess_health
+from innomaint_pipeline.domain.states import SyncState
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.invariants import count_states
+from innomaint_pipeline.store.leases import find_leases
+from innomaint_pipeline.store.logs import load_refresh_minutes, load_setting
+from innomaint_pipeline.store.pacing import load_rate_state
+from innomaint_pipeline.store.tables import batch_log, sync_state
+
+_API_SYNC = "api_sync"
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def load_status(
+    database: Database, *, account: str, refresh_start_minutes: int, configured_rate_per_second: float
+) -> dict[str, Any]:
+    """Return the JSON of `status`; synced + failed + never = total, also while a sync runs.
+
+    `configured_rate_per_second` is what the time to finish is estimated with until a rate was measured (0:
+    unknown).
+    """
+    with database.begin() as connection:
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+        counts = count_states(connection)
+        leases = find_leases(connection)
+        due = _count_due(connection)
+        newest = [dict(row) for row in connection.execute(_newest_batches(5)).mappings()]
+        totals = connection.execute(
+            select(func.count(), func.avg(batch_log.c.duration_ms)).where(batch_log.c.sync_type == _API_SYNC)
+        ).one()
+        consecutive_failures = _count_consecutive_failures(connection)
+        rate_state = load_rate_state(connection, account)
+        refresh_minutes = load_refresh_minutes(connection, refresh_start_minutes)
+        facts = HealthFacts(
+            total=counts["total"],
+            synced=counts[SyncState.SYNCED],
+            failed=counts[SyncState.FAILED],
+            oldest_success_seconds=_oldest_success_seconds(connection),
+            refresh_minutes=refresh_minutes,
+            consecutive_failures=consecutive_failures,
+            is_breaker_open=rate_state is not None and rate_state[0].breaker_opened_at is not None,
+            is_paused=bool(load_setting(connection, "paused")),
+        )
+        measured = rate_state[0].measured_rate(rate_state[1]) if rate_state else 0.0
+        rate = measured or configured_rate_per_second
+        return {
+            "total_assets": counts["total"],
+            "synced_assets": counts[SyncState.SYNCED],
+            "failed_assets": counts[SyncState.FAILED],
+            "never_synced": counts[SyncState.NEVER],
+            "failed_by_class": _count_failed_by_class(connection),
+            "last_sync_at": _iso(newest[0]["synced_at"]) if newest else None,
+            "last_batch": [{**row, "synced_at": _iso(row["synced_at"])} for row in newest],
+            "in_progress": [
+                {
+                    "batch_key": lease.batch_key,
+                    "run_id": lease.owner,
+                    "since": _iso(lease.acquired_at),
+                    "total": lease.total,
+                    "done": lease.done,
+                }
+                for lease in leases
+            ],
+            "rate_per_second": round(measured, 2),
+            "eta_seconds": _estimate_seconds(due, rate, is_running=bool(leases)),
+            "health": assess_health(facts),
+            "total_syncs": totals[0],
+            "consecutive_failures": consecutive_failures,
+            "average_duration_ms": None if totals[1] is None else round(totals[1]),
+            "refresh_minutes": refresh_minutes,
+            "next_due_at": _iso(_next_due_at(connection)),
+        }
+
+
+def _estimate_seconds(due: int, rate: float, *, is_running: bool) -> int | None:
+    if due == 0:
+        return 0
+    return round(due / rate) if is_running and rate > 0 else None
+
+
+def _newest_batches(limit: int) -> Any:
+    return select(batch_log).order_by(batch_log.c.synced_at.desc(), batch_log.c.id.desc()).limit(limit)
+
+
+def _count_due(connection: Connection) -> int:
+    return connection.execute(
+        select(func.count())
+        .select_from(sync_state)
+        .where(sync_state.c.next_due_at <= func.now(), sync_state.c.batch_key.is_not(None))
+    ).scalar_one()
+
+
+def _next_due_at(connection: Connection) -> datetime | None:
+    return connection.execute(
+        select(func.min(sync_state.c.next_due_at)).where(sync_state.c.batch_key.is_not(None))
+    ).scalar_one()
+
+
+def _oldest_success_seconds(connection: Connection) -> float | None:
+    seconds = connection.execute(
+        select(func.extract("epoch", func.now() - func.min(sync_state.c.last_success_at)))
+    ).scalar_one()
+    return None if seconds is None else float(seconds)
+
+
+def _count_failed_by_class(connection: Connection) -> dict[str, int]:
+    rows = connection.execute(
+        select(sync_state.c.error_class, func.count())
+        .where(sync_state.c.state == SyncState.FAILED)
+        .group_by(sync_state.c.error_class)
+        .order_by(sync_state.c.error_class)
+    )
+    return {name: count for name, count in rows}
+
+
+def _count_consecutive_failures(connection: Connection) -> int:
+    """Count the newest batch rows that say failed, up to a hundred."""
+    statuses = connection.execute(
+        select(batch_log.c.status)
+        .where(batch_log.c.sync_type == _API_SYNC)
+        .order_by(batch_log.c.synced_at.desc(), batch_log.c.id.desc())
+        .limit(100)
+    ).scalars()
+    count = 0
+    for status in statuses:
+        if status != "failed":
+            break
+        count += 1
+    return count

@@ -1,0 +1,52 @@
+"""`innomaint db upgrade`: create or adopt the tables, then run the revisions (spec 02).
+
+One transaction under an advisory lock: two upgrades at once wait for each other, a killed one leaves the old
+state.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from innomaint_pipeline.errors import AdoptionError, DatabaseError
+from innomaint_pipeline.store.adoption import reconcile
+from innomaint_pipeline.store.database import Database, short_message, sqlstate
+from innomaint_pipeline.store.master import assign_new_batches
+
+_UPGRADE_LOCK = 7_241_300_601
+_OLDEST_SERVER = 150000
+
+
+def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
+    """Bring the database up to date; return what was done, a sentence each, an empty list when nothing was needed.
+
+    Rows that already stand in ic3_asset_master get their state and their batch. Repeatable at will.
+    """
+    try:
+        with database.begin() as connection:
+            version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+            if version < _OLDEST_SERVER:
+                raise DatabaseError(
+                    f"{database.place} is PostgreSQL {version // 10000}; 15 or later is needed"
+                )
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+            done = reconcile(connection)
+            config = Config()
+            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            assigned = assign_new_batches(connection, batch_size)
+            if assigned:
+                done.append(f"gave {assigned} assets their batch")
+            return done
+    except DBAPIError as error:
+        if sqlstate(error) == "42501":
+            raise DatabaseError(
+                f"{database.place}: {short_message(error)}; use a role that may create tables"
+            ) from error
+        raise AdoptionError(f"{database.place} cannot be upgraded: {short_message(error)}") from error
