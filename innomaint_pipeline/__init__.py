@@ -5,7 +5,8 @@ The layers, in the order in which the data flows; an arrow means "may import":
     errors <- settings
     errors <- domain <- sources, store <- sync <- defs <- definitions <- cli
 
-`domain` is pure: what the data means. `sources` reads the outside world. `store` owns PostgreSQL. `sync` is one run
-without Dagster. `defs` is Dagster, thin. `embedded` starts the bundled PostgreSQL, `simulator` is an invented
-Innomaint for the demonstration and the tests. `innomaint_pipeline_tests/test_architecture.py` enforces the arrows.
+`domain` is pure: what the data means. `sources` reads the outside world. `store` owns PostgreSQL. `sync` is
+one run without Dagster. `defs` is Dagster, thin. `embedded` starts the bundled PostgreSQL, `simulator` is an
+invented Innomaint for the demonstration and the tests. `test_architecture.py` in the tests enforces
+the arrows.
 """

@@ -14,7 +14,10 @@ class InnomaintPipelineError(Exception):
 
 
 class ConfigurationError(InnomaintPipelineError):
-    """A setting, an option or a file given by a person is missing or malformed: correct it, then start again."""
+    """A setting, an option or a file given by a person is missing or malformed.
+
+    Correct it, then start again.
+    """
 
     exit_code = 2
 

@@ -7,6 +7,7 @@ the environment winning. Secrets are `SecretStr`: their values appear in no mess
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
@@ -16,6 +17,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from innomaint_pipeline.errors import ConfigurationError
+
+WITHOUT_ENV_FILE = "INNOMAINT_WITHOUT_ENV_FILE"
+"""Set by the demonstration for its processes: .env names real databases and real people."""
 
 DEFAULT_API_URL = "https://app.innomaint.com/api/public/api/restapicontroller"
 
@@ -59,6 +63,13 @@ def _check_api_url(value: str) -> str:
     return value.strip().rstrip("/")
 
 
+def _check_http_url(value: str) -> str:
+    parts = _split_url(value.strip())
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must start with https:// or http:// and name a host")
+    return value.strip()
+
+
 def _check_token(value: SecretStr) -> SecretStr:
     token = value.get_secret_value().strip()
     if not token:
@@ -91,10 +102,8 @@ def _check_host(value: str) -> str:
 
 
 def _check_alert_urls(value: tuple[str, ...]) -> tuple[str, ...]:
-    for url in value:
-        parts = _split_url(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("each must start with https:// or http:// and name a host")
+    if not all("://" in url and url.split("://", 1)[0] for url in value):
+        raise ValueError("each must start with its kind, like mailto://, slack://, msteams:// or https://")
     return value
 
 
@@ -110,8 +119,7 @@ class Settings(BaseSettings):
     """The settings of one process; a field's description says what a person may write."""
 
     model_config = SettingsConfigDict(
-        env_file=".env",
-        env_file_encoding="utf-8-sig",  # editors on Windows write a byte order mark
+        env_file_encoding="utf-8",
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -148,7 +156,16 @@ class Settings(BaseSettings):
     innomaint_admin_token: Token | None = Field(None, description="the admin token, printable ASCII")
     innomaint_alert_urls: Annotated[
         tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_alert_urls)
-    ] = Field((), description="http(s) addresses separated by spaces or commas", repr=False, exclude=True)
+    ] = Field(
+        (),
+        description="addresses like mailto:// or slack://, separated by spaces or commas",
+        repr=False,
+        exclude=True,
+    )
+
+    innomaint_heartbeat_url: Annotated[str, AfterValidator(_check_http_url)] | None = Field(
+        None, description="an http:// or https:// address", repr=False, exclude=True
+    )
 
     @property
     def home(self) -> Path:
@@ -173,6 +190,7 @@ SECRET_VARIABLES = frozenset(
         "IC3_DATABASE_URL",
         "DAGSTER_PG_URL",
         "INNOMAINT_ALERT_URLS",
+        "INNOMAINT_HEARTBEAT_URL",
     }
 )
 
@@ -194,9 +212,13 @@ def _complaint(error: ValidationError) -> str:
 
 
 def load_settings() -> Settings:
-    """Read and validate every setting; raise `ConfigurationError` naming each bad variable (never a secret)."""
+    """Read and validate every setting.
+
+    Raise `ConfigurationError` naming each bad variable (never a secret).
+    """
     try:
-        return Settings()  # pyright: ignore[reportCallIssue] # filled from the environment
+        env_file = None if os.environ.get(WITHOUT_ENV_FILE) else ".env"
+        return Settings(_env_file=env_file)  # pyright: ignore[reportCallIssue] # filled from the environment
     except UnicodeDecodeError:
         raise ConfigurationError(
             "the file .env in the working directory is not UTF-8 text: save it as UTF-8, then start again"

@@ -20,7 +20,7 @@ from innomaint_pipeline.cli.status import read_status, render_status
 from innomaint_pipeline.cli.sync import SyncOptions, run_sync
 from innomaint_pipeline.embedded import find_running
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.settings import Settings, load_settings
+from innomaint_pipeline.settings import WITHOUT_ENV_FILE, Settings, load_settings
 from innomaint_pipeline.simulator.demo import demo_faults
 from innomaint_pipeline.simulator.faults import FaultScript, Status
 from innomaint_pipeline.simulator.limit import build_exponential_latency
@@ -56,9 +56,11 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
         write_sample_workbook(world, workbook)
     latency = build_exponential_latency(DEMO_LATENCY_SECONDS)
     with SimulatorServer(world, faults=script, latency=latency) as simulator:
-        for name in ("IC3_DATABASE_URL", "DAGSTER_PG_URL"):
+        # Neither real databases nor real people: not from the environment, and not from .env.
+        for name in ("IC3_DATABASE_URL", "DAGSTER_PG_URL", "INNOMAINT_ALERT_URLS", "INNOMAINT_HEARTBEAT_URL"):
             os.environ.pop(name, None)
         os.environ |= {
+            WITHOUT_ENV_FILE: "1",
             "INNOMAINT_HOME": str(home),
             "INNOMAINT_API_URL": simulator.url,
             "INNOMAINT_API_TOKEN": "demonstration",
@@ -69,7 +71,10 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
 
 
 def run_demo(settings: Settings, *, is_json: bool) -> int:
-    """Import the sample workbook, sync every batch through Dagster, print the status; return the exit code."""
+    """Import the sample workbook, sync every batch through Dagster, print the status.
+
+    Return the exit code.
+    """
     began = time.monotonic()
     with demo_environment(settings, has_outage=True) as demo:
         if find_running(demo.home) is not None:
@@ -87,7 +92,8 @@ def _start_afresh(demo: Settings) -> None:
 
 def _show(demo: Settings, began: float, *, is_json: bool) -> int:
     workbook = demo.innomaint_workbook
-    assert workbook is not None
+    if workbook is None:
+        raise ConfigurationError("the demonstration has no workbook")
     say(f"1. Importing {workbook}")
     report = run_import(demo, workbook, sheet=None, mapping=None, is_dry_run=False)
     print_counts("Import", report.to_json())
@@ -101,7 +107,8 @@ def _show(demo: Settings, began: float, *, is_json: bool) -> int:
     is_good = counted == status["total_assets"] == DEMO_ASSETS and result.stop_code is None
     say(f"{counted} = {status['total_assets']} assets, in {time.monotonic() - began:.0f} s.")
     say(
-        "Some assets failed on purpose: those not found stay so, the transient ones have recovered meanwhile. Next:\n"
+        "Some assets failed on purpose: those not found stay so, the transient ones have recovered "
+        "meanwhile. Next:\n"
         "  innomaint --demo sync --retry-failed   heals them\n"
         "  innomaint up --demo (make up DEMO=1)   shows all this in Dagster's UI"
     )

@@ -25,7 +25,10 @@ _DAGSTER_DATABASE = "dagster"
 
 @dataclass(frozen=True)
 class Addresses:
-    """The two databases of one installation; `is_embedded` tells whether the IC3 one is ours to upgrade at will."""
+    """The two databases of one installation.
+
+    `is_embedded` tells whether the IC3 one is ours to upgrade at will.
+    """
 
     ic3_url: str
     dagster_url: str
@@ -38,7 +41,8 @@ def project_folder() -> Path:
         if (folder / "dagster.yaml").is_file() and (folder / "workspace.yaml").is_file():
             return folder
     raise ConfigurationError(
-        "dagster.yaml and workspace.yaml were not found: run innomaint in the project's folder, which holds them"
+        "dagster.yaml and workspace.yaml were not found: run innomaint in the project's folder, "
+        "which holds them"
     )
 
 
@@ -78,7 +82,7 @@ def open_database(settings: Settings) -> Iterator[tuple[Database, Addresses]]:
 
 
 def export_for_dagster(settings: Settings, addresses: Addresses) -> None:
-    """Set the variables that Dagster, its code server and its run workers read, in this process and its children."""
+    """Set the variables that Dagster's processes read, in this process and its children."""
     try:
         ensure_database(addresses.dagster_url)
     except DatabaseError as error:

@@ -13,7 +13,10 @@ from innomaint_pipeline.sync.workbook import ImportReport, import_master
 def run_import(
     settings: Settings, workbook: Path, *, sheet: str | None, mapping: Path | None, is_dry_run: bool
 ) -> ImportReport:
-    """Import a workbook and report it to Dagster; raise `WorkbookError` or `ConfigurationError` for a bad one."""
+    """Import a workbook and report it to Dagster.
+
+    Raise `WorkbookError` or `ConfigurationError` for a bad one.
+    """
     with open_database(settings) as (database, addresses):
         report = import_master(
             database,

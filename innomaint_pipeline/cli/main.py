@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from innomaint_pipeline.cli.interrupts import interruptible
 from innomaint_pipeline.cli.output import configure_logging, print_counts, print_json, say
 from innomaint_pipeline.errors import InnomaintPipelineError
 from innomaint_pipeline.settings import Settings, load_settings
@@ -161,6 +162,32 @@ def status(*, is_watch: bool, is_json: bool) -> None:
 
 
 @cli.command()
+def pause() -> None:
+    """Let continuous sync launch nothing until resume; runs under way end as usual."""
+    from innomaint_pipeline.cli.settings import set_paused
+
+    set_paused(_settings(), is_paused=True)
+
+
+@cli.command()
+def resume() -> None:
+    """Let continuous sync go on."""
+    from innomaint_pipeline.cli.settings import set_paused
+
+    set_paused(_settings(), is_paused=False)
+
+
+@cli.command("set")
+@click.argument("name", type=click.Choice(["refresh-minutes", "sync-interval-seconds"]))
+@click.argument("value", type=int)
+def set_value(*, name: str, value: int) -> None:
+    """Change a setting while the program runs, for good."""
+    from innomaint_pipeline.cli.settings import change_setting
+
+    change_setting(_settings(), name, value)
+
+
+@cli.command()
 @click.option("--demo", "is_demo", is_flag=True, help="Against the simulator, in a database of its own.")
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port of Dagster's UI."
@@ -169,6 +196,7 @@ def up(*, is_demo: bool, port: int) -> None:
     """Run everything until Ctrl-C: database, Dagster's webserver and daemon."""
     from innomaint_pipeline.cli.up import run_up
 
+    is_demo = is_demo or click.get_current_context().find_root().params["is_demo"]
     run_up(load_settings(), is_demo=is_demo, port=port)
 
 
@@ -208,7 +236,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code."""
     configure_logging()
     try:
-        code = cli.main(args=arguments, prog_name="innomaint", standalone_mode=False)
+        with interruptible():
+            code = cli.main(args=arguments, prog_name="innomaint", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         code = error.exit_code

@@ -27,7 +27,9 @@ def say(text: str) -> None:
 
 def print_counts(title: str, rows: Mapping[str, Any]) -> None:
     """Print names and numbers, one a line."""
-    table = Table(title=title, show_header=False, title_justify="left", box=None, pad_edge=False)
+    # A title of the table's own would be wrapped at the width of the numbers.
+    say(title)
+    table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(justify="left")
     table.add_column(justify="right")
     for name, value in rows.items():

@@ -17,8 +17,10 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster_shared.error import SerializableErrorInfo
 
 from innomaint_pipeline.cli.environment import project_folder
+from innomaint_pipeline.defs.failures import REMAINING
 from innomaint_pipeline.errors import ConfigurationError
 
 _MODULE = "innomaint_pipeline.definitions"
@@ -37,13 +39,18 @@ _STOPPING_ERRORS = {
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended; `stop_code` is the exit code of an error that concerns everybody, with its message."""
+    """How a run ended.
+
+    `stop_code` is the exit code of an error that concerns everybody, with its message; `fault` is why else
+    the run failed, unless for CMMS assets that remain.
+    """
 
     run_id: str
     status: str
     partition_key: str | None = None
     stop_code: int | None = None
     message: str | None = None
+    fault: str | None = None
 
 
 class RunExecutor:
@@ -93,22 +100,33 @@ class RunExecutor:
         )
         result = execute_run(job, run, self.instance)
         ended = self.instance.get_run_by_id(run.run_id)
-        stop_code, message = _find_stop(result.all_events)
+        status = ended.status if ended else None
+        stop_code, message, is_of_assets = _find_stop(result.all_events)
+        is_fault = status != dg.DagsterRunStatus.SUCCESS and stop_code is None and not is_of_assets
         return RunResult(
-            run.run_id, ended.status.value if ended else "UNKNOWN", partition_key, stop_code, message
+            run.run_id,
+            status.value if status else "UNKNOWN",
+            partition_key,
+            stop_code,
+            message,
+            fault=message or "the run's log says why" if is_fault else None,
         )
 
 
-def _find_stop(events: Sequence[dg.DagsterEvent]) -> tuple[int | None, str | None]:
+def _find_stop(events: Sequence[dg.DagsterEvent]) -> tuple[int | None, str | None, bool]:
+    """Return exit code and message of what stopped a run, and whether that were CMMS assets that remain."""
     for event in reversed(events):
         if not event.is_step_failure:
             continue
-        error = event.step_failure_data.error
-        message = event.step_failure_data.user_failure_data
-        text = message.description if message else (error.message if error else None)
+        failure, error = event.step_failure_data.user_failure_data, event.step_failure_data.error
+        causes: list[SerializableErrorInfo] = []
         while error is not None:
-            if error.cls_name in _STOPPING_ERRORS:
-                return _STOPPING_ERRORS[error.cls_name], text
+            causes.append(error)
             error = error.cause
-        return None, text
-    return None, None
+        # Dagster wraps what a step raised: the first cause is what happened.
+        text = failure.description if failure else (causes[-1].message.strip() if causes else None)
+        for cause in causes:
+            if cause.cls_name in _STOPPING_ERRORS:
+                return _STOPPING_ERRORS[cause.cls_name], text, False
+        return None, text, failure is not None and REMAINING in failure.metadata
+    return None, None, False

@@ -102,7 +102,8 @@ def render_status(status: dict[str, Any]) -> Group:
             "duration_ms",
         )
         for name in names:
-            batches.add_column(name, justify="left" if name in {"batch_key", "status"} else "right")
+            is_text = name in {"batch_key", "status"}
+            batches.add_column(name, justify="left" if is_text else "right", no_wrap=is_text)
         for row in status["last_batch"]:
             batches.add_row(*(str(row[name]) for name in names))
         parts.append(batches)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.progress import (
     BarColumn,
@@ -19,6 +21,7 @@ from rich.progress import (
 
 from innomaint_pipeline.cli.environment import export_for_dagster, open_database
 from innomaint_pipeline.cli.output import people, say
+from innomaint_pipeline.cli.workers import WORKERS, BatchTask, LostWorker, WorkerPool
 from innomaint_pipeline.domain.answers import normalise_id
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import Settings
@@ -38,7 +41,11 @@ from innomaint_pipeline.store.requests import (
 from innomaint_pipeline.store.states import find_failed
 from innomaint_pipeline.sync.batch import Selection
 
+if TYPE_CHECKING:
+    from innomaint_pipeline.cli.runs import RunResult
+
 _LEASE_POLL_SECONDS = 1.0
+_REPEATS_OF_LOST = 3
 _ERRORS_SHOWN = 10_000
 
 
@@ -78,7 +85,10 @@ class Plan:
 
 @dataclass
 class SyncResult:
-    """The result of a sync, and why it stopped early if it did."""
+    """The result of a sync, and why it stopped early if it did.
+
+    `has_fault` tells that a run ended for a reason that is neither of its CMMS assets nor of everybody.
+    """
 
     total: int = 0
     success: int = 0
@@ -88,6 +98,7 @@ class SyncResult:
     duration_ms: int = 0
     stop_code: int | None = None
     stop_message: str | None = None
+    has_fault: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON of `sync`."""
@@ -104,13 +115,13 @@ class SyncResult:
     @property
     def exit_code(self) -> int:
         """0 nothing failed, 1 some failed, else why it stopped."""
-        return self.stop_code or (1 if self.failed else 0)
+        return self.stop_code or (1 if self.failed or self.has_fault else 0)
 
 
 def plan_sync(database: Database, options: SyncOptions, settings: Settings) -> Plan:
     """Find the CMMS assets of the options; raise `ConfigurationError` for unknown ones."""
     with database.begin() as connection:
-        if not options.to_json():
+        if options == SyncOptions():
             demands = find_due_batches(connection)
             return Plan(sum(item.due for item in demands), {item.batch_key: [] for item in demands})
         members = count_members(connection)
@@ -130,7 +141,8 @@ def plan_sync(database: Database, options: SyncOptions, settings: Settings) -> P
             unknown = sorted(set(wanted) - {name for group in names.values() for name in group})
             if unknown:
                 raise ConfigurationError(
-                    f"not in the asset master: {', '.join(map(repr, unknown))}; check the spelling, or import the workbook "
+                    f"not in the asset master: {', '.join(map(repr, unknown))}; check the spelling, "
+                    "or import the workbook "
                     "that holds them"
                 )
         else:
@@ -157,7 +169,8 @@ def run_sync(settings: Settings, options: SyncOptions, *, is_quiet: bool) -> Syn
             export_for_dagster(settings, addresses)
             if plan.request is not None and plan.request.is_resumed:
                 say(
-                    f"Taking up the same request of {plan.request.requested_at:%Y-%m-%d %H:%M} UTC, which was not finished: "
+                    f"Taking up the same request of {plan.request.requested_at:%Y-%m-%d %H:%M} UTC, "
+                    "which was not finished: "
                     "what it has asked for is not asked for again."
                 )
             run_ids = _execute(settings, database, plan, result, is_quiet=is_quiet)
@@ -190,20 +203,20 @@ def _execute(
     # Imported here: Dagster takes seconds to import, and a plan may be empty.
     import dagster as dg
 
-    from innomaint_pipeline.cli.runs import RunResult
-    from innomaint_pipeline.cli.workers import BatchTask, LostWorker, WorkerPool, terminate_as_interrupt
     from innomaint_pipeline.defs.innomaint import selection_run_config
     from innomaint_pipeline.defs.partitions import register_batches
 
     with dg.DagsterInstance.get() as instance:
         register_batches(instance, database)
     run_ids: list[str] = []
+    losses: Counter[str] = Counter()
     waiting = list(plan.names)
     show = _progress(plan.total, is_quiet=is_quiet)
     with (
-        terminate_as_interrupt(),
         show as advance,
-        WorkerPool(settings.home / "logs", size=min(_workers(), len(waiting))) as pool,
+        WorkerPool(
+            settings.home, is_embedded=settings.ic3_database_url is None, size=min(WORKERS, len(waiting))
+        ) as pool,
     ):
         while waiting and result.stop_code is None:
             ready = _not_leased(database, waiting)
@@ -213,30 +226,48 @@ def _execute(
             waiting = [key for key in waiting if key not in ready]
             tasks = [BatchTask(key, selection_run_config(plan.selection(key)), {}) for key in ready]
             for ended in pool.execute(tasks):
-                if isinstance(ended, RunResult):
-                    run_ids.append(ended.run_id)
-                    if ended.stop_code is not None:
-                        result.stop_code, result.stop_message = ended.stop_code, ended.message
-                        break
-                    if _was_leased_elsewhere(database, ended.run_id) and ended.partition_key:
+                if ended is not None:
+                    if isinstance(ended, LostWorker):
+                        is_to_repeat = _note_loss(ended, result, losses, settings.home)
+                    else:
+                        run_ids.append(ended.run_id)
+                        is_to_repeat = _note_end(ended, result, database)
+                    if is_to_repeat:
                         waiting.append(ended.partition_key)
-                elif isinstance(ended, LostWorker):
-                    say(
-                        f"The process that worked on {ended.partition_key} ended (exit {ended.exit_code}); it is repeated."
-                    )
-                    waiting.append(ended.partition_key)
+                    if result.stop_code is not None:
+                        pool.finish()
                 advance(lambda: _done(database, run_ids))
     return run_ids
 
 
-def _workers() -> int:
-    from innomaint_pipeline.cli.workers import WORKERS
+def _note_end(ended: RunResult, result: SyncResult, database: Database) -> bool:
+    """Take note of how a run ended; tell whether its batch is to be run again."""
+    if ended.stop_code is not None:
+        if result.stop_code is None:
+            result.stop_code, result.stop_message = ended.stop_code, ended.message
+        return False
+    if ended.fault is not None:
+        result.has_fault = True
+        say(f"{ended.partition_key}: its run ended as {ended.status}: {ended.fault}")
+        return False
+    return _was_leased_elsewhere(database, ended.run_id)
 
-    return WORKERS
+
+def _note_loss(ended: LostWorker, result: SyncResult, losses: Counter[str], home: Path) -> bool:
+    """Take note of a process that died; tell whether its batch is to be run again."""
+    losses[ended.partition_key] += 1
+    is_to_repeat = losses[ended.partition_key] <= _REPEATS_OF_LOST
+    result.has_fault = result.has_fault or not is_to_repeat
+    what_next = "it is repeated" if is_to_repeat else f"the reason stands in {home / 'logs'}"
+    say(f"The process that worked on {ended.partition_key} ended (exit {ended.exit_code}); {what_next}.")
+    return is_to_repeat
 
 
 def _not_leased(database: Database, batch_keys: list[str]) -> list[str]:
-    """Return the batches that no run works on; another run's, or a killed run's whose lease has not expired, must wait."""
+    """Return the batches that no run works on.
+
+    Another run's, or a killed run's whose lease has not expired, must wait.
+    """
     with database.begin() as connection:
         leased = {lease.batch_key for lease in find_leases(connection)}
     return [key for key in batch_keys if key not in leased]
@@ -255,7 +286,10 @@ def _done(database: Database, run_ids: list[str]) -> int:
 
 @contextmanager
 def _progress(total: int, *, is_quiet: bool) -> Iterator[Callable[[Callable[[], int]], None]]:
-    """Yield what shows progress: a bar on a terminal, nothing elsewhere; it is given what counts the work done."""
+    """Yield what shows progress: a bar on a terminal, nothing elsewhere.
+
+    It is given what counts the work done.
+    """
     if is_quiet or not people.is_terminal:
         yield lambda _count: None
         return

@@ -16,11 +16,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+from innomaint_pipeline.embedded import join
 
 WORKERS = 3
 _POLL_SECONDS = 0.3
@@ -62,13 +63,16 @@ def _write_output_to(log: Path) -> None:
             os.dup2(file.fileno(), stream.fileno())
 
 
-def _work(tasks: Any, results: Any, log: Path) -> None:
+def _work(tasks: Any, results: Any, home: Path, *, is_embedded: bool) -> None:
     """Take tasks until there is a None; runs in a process of its own."""
     # Ctrl-C reaches the parent alone, which then interrupts the runs under way, once.
     if hasattr(os, "setpgrp"):
         os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _write_output_to(log)
+    _write_output_to(home / "logs" / "sync-workers.log")
+    if is_embedded:
+        # An orphan still has to give its lease back.
+        join(home)
     from innomaint_pipeline.cli.runs import RunExecutor
 
     executor = RunExecutor()
@@ -94,15 +98,17 @@ def _work(tasks: Any, results: Any, log: Path) -> None:
 class WorkerPool:
     """A fixed number of worker processes; use it as a context manager."""
 
-    def __init__(self, log_folder: Path, size: int = WORKERS) -> None:
-        self._log_folder = log_folder
+    def __init__(self, home: Path, *, is_embedded: bool, size: int = WORKERS) -> None:
+        self._home = home
+        self._is_embedded = is_embedded
         self._context = multiprocessing.get_context("spawn")
         self._size = size
         self._results: Any = self._context.Queue()
         self._workers: list[tuple[BaseProcess, Any]] = []
         self._busy: dict[int, BatchTask] = {}
+        self._is_finishing = False
 
-    def __enter__(self) -> WorkerPool:
+    def __enter__(self) -> Self:
         for _ in range(self._size):
             self._workers.append(self._start())
         return self
@@ -121,8 +127,12 @@ class WorkerPool:
 
     def _start(self) -> tuple[BaseProcess, Any]:
         tasks = self._context.Queue()
-        log = self._log_folder / "sync-workers.log"
-        process = self._context.Process(target=_work, args=(tasks, self._results, log), daemon=True)
+        process = self._context.Process(
+            target=_work,
+            args=(tasks, self._results, self._home),
+            kwargs={"is_embedded": self._is_embedded},
+            daemon=True,
+        )
         process.start()
         return process, tasks
 
@@ -132,6 +142,10 @@ class WorkerPool:
             if process.is_alive() and process.pid is not None and process.pid in self._busy:
                 _interrupt(process)
 
+    def finish(self) -> None:
+        """Begin no further task; `execute` still yields the results of those under way."""
+        self._is_finishing = True
+
     def execute(self, tasks: Sequence[BatchTask]) -> Iterator[Any]:
         """Execute tasks in order, a few at a time; yield a `RunResult` or a `LostWorker` for each as it ends.
 
@@ -139,7 +153,7 @@ class WorkerPool:
         stop: tasks not yet begun are dropped when the caller stops iterating.
         """
         waiting = list(tasks)
-        while waiting or self._busy:
+        while self._busy or (waiting and not self._is_finishing):
             for index, (process, channel) in enumerate(self._workers):
                 pid = process.pid or 0
                 if not process.is_alive():
@@ -147,7 +161,7 @@ class WorkerPool:
                     self._workers[index] = self._start()
                     if lost is not None:
                         yield LostWorker(lost.partition_key, process.exitcode)
-                elif pid not in self._busy and waiting:
+                elif pid not in self._busy and waiting and not self._is_finishing:
                     task = waiting.pop(0)
                     self._busy[pid] = task
                     channel.put(task)
@@ -167,17 +181,3 @@ def _interrupt(process: BaseProcess) -> None:
         process.terminate()  # Windows cannot send Ctrl-C to one process; the lease expires by itself
     elif process.pid is not None:
         os.kill(process.pid, signal.SIGINT)
-
-
-@contextmanager
-def terminate_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,1 @@
+"""Dagster, thin: an asset calls `sync` and turns its report into metadata."""

@@ -12,21 +12,26 @@ DESCRIPTIONS = {
         "Rows that cannot be imported stand in innomaint_import_reject with their reason."
     ),
     "innomaint_response": (
-        "Fetch: the last raw answer of Innomaint for each CMMS asset of the batch. Asks only for those that are due. "
-        "A single CMMS asset never fails this step; a refused token, an open circuit breaker or the database does."
+        "Fetch: the last raw answer of Innomaint for each CMMS asset of the batch. Asks only for "
+        "those that are due. "
+        "A single CMMS asset never fails this step; a refused token, an open circuit breaker or the "
+        "database does."
     ),
     "ic3_building": "Buildings, from the stored answers: a later answer updates the name.",
     "ic3_floor_master": "Floors, from the stored answers.",
     "ic3_department_master": "Departments, from the stored answers.",
     "ic3_asset_enrichment": (
-        "The API's columns of ic3_asset_master, from the stored answers. The API overrides Excel for criticality, "
+        "The API's columns of ic3_asset_master, from the stored answers. The API overrides Excel for "
+        "criticality, "
         "capacity_rating and in_charge_person where it gives a value."
     ),
     "ic3_asset_performance": "Performance of each CMMS asset: the vendor's texts, and the same as numbers.",
     "ic3_workorder_summary": "Work orders of each CMMS asset, in all and in the last year.",
     "cmms_sync_log": (
-        "Settle: asks once more for what is left with a class worth retrying, and writes the batch's row. Its partition "
-        "fails while such an asset remains: re-execute from failure, or materialize the partition again, and only the "
+        "Settle: asks once more for what is left with a class worth retrying, and writes the batch's "
+        "row. Its partition "
+        "fails while such an asset remains: re-execute from failure, or materialize the partition "
+        "again, and only the "
         "missing ones are asked for."
     ),
 }

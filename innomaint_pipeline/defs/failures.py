@@ -23,6 +23,8 @@ from innomaint_pipeline.sync.innomaint import close_failed_batch
 
 _RETRY_WAITS_SECONDS = (5, 10, 20)
 _SHOWN_ASSETS = 25
+# Metadata of the failure that CMMS assets alone have caused.
+REMAINING = "remaining"
 
 Report = TypeVar("Report")
 
@@ -67,7 +69,7 @@ def _close(context: dg.AssetExecutionContext, run: BatchRun, error: BaseExceptio
 
 
 def remaining_failure(batch_key: str, remaining: Sequence[FailedAsset], asked: Sequence[str]) -> dg.Failure:
-    """Return the failure of a partition that still lacks CMMS assets, naming them, their class and what to do."""
+    """Return the failure of a partition that lacks CMMS assets, naming them, their class and what to do."""
     others = [item for item in remaining if asked and item.cmms_asset_id not in set(asked)]
     shown = "\n".join(f"  {item}" for item in remaining[:_SHOWN_ASSETS])
     if len(remaining) > _SHOWN_ASSETS:
@@ -79,7 +81,7 @@ def remaining_failure(batch_key: str, remaining: Sequence[FailedAsset], asked: S
         f"{batch_key} still lacks {len(remaining)} assets:\n{shown}{note}\nWhat to do:\n{advice}\n"
         "Re-execute from failure, or materialize the partition again: only these are asked for.",
         metadata={
-            "remaining": len(remaining),
+            REMAINING: len(remaining),
             "by_class": dg.MetadataValue.json({str(name): count for name, count in sorted(classes.items())}),
             "assets": dg.MetadataValue.table(
                 [

@@ -1,10 +1,13 @@
-"""The assets of Innomaint: fetch, enrich, settle, a batch a partition (spec 03 "A batch run", spec 04 "Dagster").
+"""The assets of Innomaint: fetch, enrich, settle, a batch a partition.
+
+See spec 03 "A batch run", spec 04 "Dagster".
 
 Thin: a body calls `sync.innomaint` and turns its report into metadata. Only settle fails for single CMMS
 assets, so that the tables of the good ones are materialized before.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +20,6 @@ from innomaint_pipeline.defs.partitions import BATCHES
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.defs.workbook import OWNERS, ic3_asset_master
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.leases import LEASE_SECONDS
 from innomaint_pipeline.sync.batch import BatchRun, Selection
 from innomaint_pipeline.sync.fetching import PassReport
 from innomaint_pipeline.sync.innomaint import (
@@ -57,7 +59,8 @@ class SelectionConfig(dg.Config):
         moment = datetime.fromisoformat(self.asked_before) if self.asked_before else None
         if moment is not None and moment.tzinfo is None:
             raise ValueError(
-                f"asked_before is {self.asked_before!r}: expected a time with offset, like 2026-06-20T12:00+05:30"
+                f"asked_before is {self.asked_before!r}: expected a time with offset, like "
+                "2026-06-20T12:00+05:30"
             )
         return Selection(tuple(self.cmms_asset_ids), moment)
 
@@ -82,7 +85,6 @@ def _has_later_step(context: dg.AssetExecutionContext, *names: str) -> bool:
 def _batch_run(
     context: dg.AssetExecutionContext,
     database: Database,
-    refresh_minutes: int,
     selection: Selection | None = None,
 ) -> BatchRun:
     run_id = context.run.run_id
@@ -91,8 +93,15 @@ def _batch_run(
         run = context.instance.get_run_by_id(run_id)
         return run is not None and run.status in {dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED}
 
+    # Only the steps that mark CMMS assets as synced need the refresh interval, and read it themselves.
     return BatchRun(
-        database, context.partition_key, run_id, refresh_minutes, selection or Selection(), is_cancelled
+        database,
+        context.partition_key,
+        run_id,
+        0,
+        selection or Selection(),
+        is_cancelled,
+        retry_wait_seconds(context),
     )
 
 
@@ -127,15 +136,13 @@ def innomaint_response(
 ) -> Iterator[dg.MaterializeResult]:
     """Fetch: ask Innomaint for the due CMMS assets of the batch and store the raw answers."""
     with ic3.open() as database:
-        run = _batch_run(context, database, 0, config.selection())
-        wait = retry_wait_seconds(context)
+        run = _batch_run(context, database, config.selection())
 
         def step() -> FetchReport:
             return fetch_batch(
                 run,
                 innomaint.client_opener(database),
                 is_last_step=not _has_later_step(context, _SETTLE, _ENRICH_STEP, *ENRICH_TABLES),
-                keep_lease_seconds_on_error=0 if wait is None else wait + LEASE_SECONDS,
             )
 
         report = run_step(context, run, step)
@@ -175,16 +182,17 @@ def enrich(
     """Enrich: write the IC3 tables from the stored answers, without a request."""
     chosen = {key.to_user_string() for key in context.selected_asset_keys}
     with ic3.open() as database:
-        run = _batch_run(context, database, innomaint.refresh_minutes(database))
+        run = _batch_run(context, database)
         asset_selection = context.run.asset_selection
         has_fetch = asset_selection is None or dg.AssetKey(_FETCH) in asset_selection
 
         def step() -> EnrichReport:
             return enrich_batch(
-                run,
+                replace(run, refresh_minutes=innomaint.refresh_minutes(database)),
                 innomaint.timezone(),
                 tables={ENRICH_TABLES[name] for name in chosen},
-                is_rebuild=not has_fetch,
+                # New answers are applied to all tables or, chosen singly, to none.
+                is_rebuild=not has_fetch or chosen != set(ENRICH_TABLES),
                 is_last_step=not _has_later_step(context, _SETTLE),
             )
 
@@ -194,8 +202,8 @@ def enrich(
         return
     if report.new_unknown_fields:
         context.log.warning(
-            "Innomaint sends fields that no document names; they are kept in api_attributes and in the raw answer: "
-            + ", ".join(report.new_unknown_fields)
+            "Innomaint sends fields that no document names; they are kept in api_attributes and in "
+            "the raw answer: " + ", ".join(report.new_unknown_fields)
         )
     for name, table in ENRICH_TABLES.items():
         if name in chosen:
@@ -230,12 +238,20 @@ def cmms_sync_log(
     ic3: Ic3DatabaseResource,
     innomaint: InnomaintResource,
 ) -> Iterator[dg.MaterializeResult]:
-    """Settle: ask once more for what is left, write the batch's row, fail the partition if any asset remains."""
+    """Settle.
+
+    Ask once more for what is left, write the batch's row, fail the partition if any asset remains.
+    """
     with ic3.open() as database:
-        run = _batch_run(context, database, innomaint.refresh_minutes(database), config.selection())
+        run = _batch_run(context, database, config.selection())
 
         def step() -> SettleReport:
-            return settle_batch(run, innomaint.client_opener(database), innomaint.timezone())
+            refresh_minutes = innomaint.refresh_minutes(database)
+            return settle_batch(
+                replace(run, refresh_minutes=refresh_minutes),
+                innomaint.client_opener(database),
+                innomaint.timezone(),
+            )
 
         report = run_step(context, run, step)
     if report.is_leased_elsewhere:
@@ -265,6 +281,7 @@ BATCH_ASSETS = [innomaint_response, enrich, cmms_sync_log]
 
 sync_batch = dg.define_asset_job(
     "sync_batch",
-    selection=dg.AssetSelection.assets(*BATCH_ASSETS),
+    # The checks look at whole tables: once an hour, not with every batch.
+    selection=dg.AssetSelection.assets(*BATCH_ASSETS).without_checks(),
     description="One batch: fetch, enrich, settle. As it is, it asks for the CMMS assets that are due.",
 )

@@ -30,7 +30,8 @@ class Ic3DatabaseResource(dg.ConfigurableResource):
         url = load_settings().ic3_database_url
         if url is None:
             raise ConfigurationError(
-                "IC3_DATABASE_URL is not set in the process that runs this step: start Dagster with innomaint up, which "
+                "IC3_DATABASE_URL is not set in the process that runs this step: start Dagster with "
+                "innomaint up, which "
                 "sets it, or set it to a postgresql:// address before dagster dev"
             )
         database = Database(url.get_secret_value())
@@ -57,7 +58,10 @@ class InnomaintResource(dg.ConfigurableResource):
             return load_refresh_minutes(connection, self.settings().innomaint_refresh_minutes)
 
     def client_opener(self, database: Database) -> OpenClient:
-        """Return what opens a client for one run; raise `ConfigurationError` for a missing token or mixed data."""
+        """Return what opens a client for one run.
+
+        Raise `ConfigurationError` for a missing token or mixed data.
+        """
         settings = self.settings()
         token = settings.require_token()
         is_simulated = is_loopback(urlsplit(settings.innomaint_api_url).hostname)

@@ -1,5 +1,6 @@
 """The asset master from Excel, as a Dagster asset (spec 03 "Importing", spec 04 "Dagster")."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
@@ -9,6 +10,7 @@ from innomaint_pipeline.defs.descriptions import DESCRIPTIONS, column_schema
 from innomaint_pipeline.defs.partitions import register_batches
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.errors import InnomaintPipelineError
+from innomaint_pipeline.store.logs import IMPORT_FAILED, clear_setting, save_setting
 from innomaint_pipeline.sync.workbook import ImportReport, import_master
 
 OWNERS = ["team:data-engineering"]
@@ -46,7 +48,8 @@ def ic3_asset_master(
     path = Path(config.workbook) if config.workbook else settings.innomaint_workbook
     if path is None:
         raise dg.Failure(
-            "INNOMAINT_WORKBOOK is not set: set it to the asset master's path, or give `workbook` in the launchpad",
+            "INNOMAINT_WORKBOOK is not set: set it to the asset master's path, or give `workbook` in "
+            "the launchpad",
             allow_retries=False,
         )
     try:
@@ -60,11 +63,20 @@ def ic3_asset_master(
                 run_id=context.run.run_id,
             )
             register_batches(context.instance, database)
+            with database.begin() as connection:
+                clear_setting(connection, IMPORT_FAILED)
     except InnomaintPipelineError as error:
+        _remember(ic3, error)
         raise dg.Failure(str(error), allow_retries=False) from error
     for notice in report.notices:
         context.log.warning(notice)
     return dg.MaterializeResult(metadata=import_metadata(report))
+
+
+def _remember(ic3: Ic3DatabaseResource, error: InnomaintPipelineError) -> None:
+    """Leave a note for the alerts; a database that is out of reach is noticed by others."""
+    with suppress(InnomaintPipelineError), ic3.open() as database, database.begin() as connection:
+        save_setting(connection, IMPORT_FAILED, str(error))
 
 
 def import_metadata(report: ImportReport) -> dict[str, dg.MetadataValue]:

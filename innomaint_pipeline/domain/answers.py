@@ -54,8 +54,8 @@ class DataIssue:
 class CheckedAnswer:
     """An answer that keeps the contract.
 
-    `body_json` is the text to store, valid for jsonb: the text as received, or, where characters that
-    PostgreSQL cannot store were cleaned away, the cleaned JSON. `body_hash` ignores the volatile fields.
+    `body_json` is the text to store, valid for jsonb: the text as received, or, where it may have held what
+    PostgreSQL cannot store, the cleaned JSON. `body_hash` ignores the volatile fields.
     """
 
     body_json: str
@@ -130,7 +130,7 @@ def _issue(path: str, raw_value: str, reason: str) -> DataIssue:
 
 def _check_nesting(answer: Any) -> None:
     level = [answer]
-    for _ in range(DEEPEST_NESTING + 1):
+    for _ in range(DEEPEST_NESTING):
         inner = (item.values() if isinstance(item, dict) else item for item in level)
         level = [item for items in inner for item in items if isinstance(item, (dict, list))]
         if not level:
@@ -177,6 +177,8 @@ def _check_contract(answer: Any, cmms_asset_id: str) -> None:
 def _shape(value: object) -> str:
     if value is None:
         return "null or absent"
+    if isinstance(value, _Unstorable):
+        return "no value of JSON"
     if isinstance(value, (list, dict)):
         return ("a list" if isinstance(value, list) else "an object") + (
             " without content" if not value else ""
@@ -195,8 +197,11 @@ def hash_answer(answer: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _canonical_number(value: object) -> str:
+def _canonical_number(value: object) -> int | str:
     if isinstance(value, Decimal):
+        # Bounded by `check_answer`: the integer ends.
+        if value == value.to_integral_value():
+            return int(value)
         # No cleaned text holds a NUL: the number 1.5 differs from the text "1.5".
         return f"\0{value.normalize(_EXACT)}"
     raise TypeError(f"{type(value).__name__} is no JSON value")
@@ -235,13 +240,12 @@ def check_answer(text: str, cmms_asset_id: str) -> CheckedAnswer:
         _check_nesting(answer)
     # A backslash-u of a NUL or of half a surrogate pair is the only other way to a character jsonb refuses.
     lowered = text.lower() if "\\u" in text else ""
-    found: list[DataIssue] = []
-    if unstorable or "\\u0000" in lowered or "\\ud" in lowered:
-        answer = _clean(answer, "", found)
+    is_suspect = bool(unstorable) or "\\u0000" in lowered or "\\ud" in lowered
+    if is_suspect:
+        answer = _clean(answer, "", issues)
     _check_contract(answer, cmms_asset_id)
-    if found:
-        text = dump_json(answer)
-    return CheckedAnswer(text, hash_answer(answer), (*issues, *found))
+    # Written anew even if nothing was found: the first of two fields of one name still stands in the text.
+    return CheckedAnswer(dump_json(answer) if is_suspect else text, hash_answer(answer), tuple(issues))
 
 
 def _is_storable(number: Decimal) -> bool:

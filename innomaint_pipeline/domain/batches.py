@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 _PREFIX = "batch_"
 
@@ -46,3 +47,19 @@ def assign_batches(asset_ids: Sequence[int], last: LastBatch, batch_size: int) -
             number, size = number + 1, 0
         size += 1
         yield asset_id, batch_key(number)
+
+
+@dataclass(frozen=True)
+class BatchDemand:
+    """How many CMMS assets of a batch are due: never synced, failed and worth retrying, and others."""
+
+    batch_key: str
+    never: int
+    retryable: int
+    stale: int
+    oldest_due_at: datetime
+
+    @property
+    def due(self) -> int:
+        """All that are due."""
+        return self.never + self.retryable + self.stale

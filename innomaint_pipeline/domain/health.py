@@ -33,13 +33,14 @@ class HealthFacts:
     consecutive_failures: int
     is_breaker_open: bool
     is_paused: bool
+    is_token_refused: bool = False
 
 
 def assess_health(facts: HealthFacts) -> Health:
     """Return the most urgent word that applies."""
     if facts.is_paused:
         return Health.PAUSED
-    if facts.is_breaker_open:
+    if facts.is_breaker_open or facts.is_token_refused:
         return Health.DOWN
     if facts.synced + facts.failed == 0:
         return Health.UNKNOWN

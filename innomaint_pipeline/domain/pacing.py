@@ -256,12 +256,9 @@ def record_rate_limit(
     state = replace(state, blocked_until=max(state.blocked_until, now + wait), successes=0)
     if not is_new:
         return state
-    # Without a configured interval the measured rate is the only honest starting point.
-    current = state.reduced_rate or (
-        1 / configured_seconds
-        if configured_seconds > 0
-        else max(state.measured_rate(now), LOWEST_RATE_PER_SECOND)
-    )
+    interval = state.interval_seconds(configured_seconds)
+    # Without an interval the measured rate is the only honest starting point.
+    current = 1 / interval if interval > 0 else state.measured_rate(now)
     return replace(
         state,
         consecutive_429=consecutive,

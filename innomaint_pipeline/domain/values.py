@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -155,14 +155,3 @@ def parse_utc_time(timezone: ZoneInfo) -> Parser:
             raise ValueError("is no time like 2026-03-19 04:21:46+00") from None
 
     return parse
-
-
-def parse_date(value: object) -> date | None:
-    """Read `YYYY-MM-DD`."""
-    text = parse_text(value)
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ValueError("is no date like 2024-07-09") from None

@@ -1,0 +1,1 @@
+"""Reads the outside world: addresses and formats, not meaning."""

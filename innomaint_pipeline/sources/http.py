@@ -1,7 +1,10 @@
-"""One HTTP session to a rate-limited source: pacing, attempts, deadline, size bound, status -> error (spec 03).
+"""One HTTP session to a rate-limited source: pacing, attempts, deadline, size bound, status -> error.
+
+See spec 03.
 
 Belongs here: everything about asking politely that does not depend on which source it is. The pacing arrives
-as a callable object (`domain.pacing.Pacing`): nothing here knows where it is kept. """
+as a callable object (`domain.pacing.Pacing`): nothing here knows where it is kept.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from pydantic import SecretStr
@@ -21,7 +24,7 @@ from pydantic import SecretStr
 from innomaint_pipeline.domain.answers import ContractViolationError, UnreadableAnswerError
 from innomaint_pipeline.domain.pacing import LONGEST_STOP_SECONDS, Pacing, Permit
 from innomaint_pipeline.domain.states import ErrorClass
-from innomaint_pipeline.errors import AuthError, BreakerOpenError
+from innomaint_pipeline.errors import AuthError, BreakerOpenError, ConfigurationError
 
 logger = logging.getLogger(__name__)
 
@@ -132,8 +135,15 @@ class HttpSession:
         self._sleep = sleep
         self._in_flight = asyncio.Semaphore(policy.max_in_flight)
         self._spare_starts = 0
+        self._disturbances = 0
+        secret = token.get_secret_value()
+        if not secret or not all("!" <= character <= "~" for character in secret):
+            # The HTTP library would name the header, value and all, in its own message.
+            raise ConfigurationError(
+                "the API token must be printable ASCII without spaces inside; it is not shown here"
+            )
         self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {token.get_secret_value()}", "Accept-Encoding": "identity"},
+            headers={"Authorization": f"Bearer {secret}", "Accept-Encoding": "identity"},
             follow_redirects=False,
             trust_env=False,
             transport=transport,
@@ -143,7 +153,7 @@ class HttpSession:
             ),
         )
 
-    async def __aenter__(self) -> HttpSession:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -197,8 +207,10 @@ class HttpSession:
         if self._spare_starts > 0:
             self._spare_starts -= 1
             return Permit()
+        before = self._disturbances
         permit = await self._pacing.start(is_bulk=is_bulk)
-        self._spare_starts = permit.starts - 1
+        # Starts granted before a refusal or failure came in are not used after it.
+        self._spare_starts = permit.starts - 1 if before == self._disturbances else 0
         return permit
 
     async def _ask(
@@ -259,11 +271,12 @@ class HttpSession:
         else:
             await self._pacing.succeeded()
             return (value,)
-        if failure.error_class is ErrorClass.RATE_LIMITED:
+        if failure.error_class in {ErrorClass.RATE_LIMITED, ErrorClass.TRANSIENT}:
             self._spare_starts = 0
+            self._disturbances += 1
+        if failure.error_class is ErrorClass.RATE_LIMITED:
             await self._pacing.rate_limited(failure.retry_after_seconds, started_at=started_at)
         elif failure.error_class is ErrorClass.TRANSIENT:
-            self._spare_starts = 0
             await self._pacing.failed(request.item)
         else:
             await self._pacing.succeeded()
@@ -329,7 +342,8 @@ def _raise_for_status(answer: httpx.Response) -> None:
         return
     if status in {401, 403}:
         raise AuthError(
-            f"Innomaint refused the token (HTTP {status}): renew INNOMAINT_API_TOKEN, in the environment or in .env, then "
+            f"Innomaint refused the token (HTTP {status}): renew INNOMAINT_API_TOKEN, in the "
+            "environment or in .env, then "
             "start again. No asset was marked as failed"
         )
     if status == 429:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import Self
 
 import httpx
 from pydantic import SecretStr
@@ -43,7 +44,7 @@ class InnomaintClient:
             token=token, pacing=pacing, policy=policy or RequestPolicy(), transport=transport
         )
 
-    async def __aenter__(self) -> InnomaintClient:
+    async def __aenter__(self) -> Self:
         await self._session.__aenter__()
         return self
 

@@ -1,0 +1,1 @@
+"""Owns PostgreSQL: the only place that knows SQL."""

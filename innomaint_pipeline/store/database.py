@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy import Connection as Connection  # noqa: PLC0414 # a type for other layers, which do not know SQL
+from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, SQLAlchemyError
 
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
@@ -17,11 +18,12 @@ from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 _CONFLICT_STATES = {"40001", "40P01"}
 # Classes that tell of the server, not of a value: connection, resources, operator intervention, system error.
 _SERVER_CLASSES = {"08", "53", "57", "58", "XX", "25", "28", "3D", "55"}
-_MISSING_STATES = {"42P01", "42703"}
+# Missing tables, columns, keys or rights: true of every row alike, so never a single value's fault.
+_SCHEMA_CLASS = "42"
 
 
 def with_driver(url: str, driver: str) -> str:
-    """Return a PostgreSQL address that names its driver, whatever driver or short form it was written with."""
+    """Return a PostgreSQL address that names its driver, whatever form it was written in."""
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -81,8 +83,8 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """Open a transaction: committed at the end, rolled back on any error.
 
-        Server trouble and missing tables become `DatabaseError`; a refused value stays what it is, for the
-        caller who knows whose value it was.
+        Server trouble, missing tables and missing rights become `DatabaseError`; a refused value stays what
+        it is, for the caller who knows whose value it was.
         """
         try:
             with self.engine.begin() as connection:
@@ -92,10 +94,10 @@ class Database:
                 raise DatabaseError(
                     f"the database ({self.place}) is unreachable or refuses: {short_message(error)}"
                 ) from error
-            if sqlstate(error) in _MISSING_STATES:
+            if sqlstate(error).startswith(_SCHEMA_CLASS):
                 raise DatabaseError(
-                    f"the database ({self.place}) lacks a table or column: {short_message(error)}; "
-                    "run: innomaint db upgrade"
+                    f"the database ({self.place}) lacks a table, column, key or right: "
+                    f"{short_message(error)}; run: innomaint db upgrade"
                 ) from error
             raise
         except NoSuchTableError as error:

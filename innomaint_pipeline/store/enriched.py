@@ -142,7 +142,10 @@ def _keep_api_values(
 
 
 def write_volatile(connection: Connection, answers: Sequence[ParsedAnswer]) -> int:
-    """Write the values that change with the clock alone, where they differ; return how many rows were written."""
+    """Write the values that change with the clock alone, where they differ.
+
+    Return how many rows were written.
+    """
     rows = [
         {
             "asset_id": item.asset_id,
@@ -195,8 +198,13 @@ def stamp_synced(connection: Connection, answers: Sequence[ParsedAnswer]) -> Non
             )
 
 
-def save_issues(connection: Connection, answers: Sequence[ParsedAnswer]) -> int:
-    """Note values that could not be read, resolve those that can be read again; return how many are open now."""
+def save_issues(connection: Connection, answers: Sequence[ParsedAnswer], *, is_seen_again: bool) -> int:
+    """Note values that could not be read, resolve those that can be read again.
+
+    Return how many are open now. With `is_seen_again` false an issue that is open already stays as it is: an
+    unchanged answer writes only what is new about it (a volatile value that became unreadable, characters
+    that had to be cleaned).
+    """
     rows = [
         {"asset_id": item.asset_id, "field": field, "raw_value": issue.raw_value, "reason": issue.reason}
         for item in answers
@@ -231,6 +239,14 @@ def save_issues(connection: Connection, answers: Sequence[ParsedAnswer]) -> int:
                     "reason": statement.excluded.reason,
                     "last_seen_at": func.now(),
                 },
+                where=None
+                if is_seen_again
+                else or_(
+                    *(
+                        data_issue.c[name].is_distinct_from(statement.excluded[name])
+                        for name in ("raw_value", "reason")
+                    )
+                ),
             ),
             parameters,
         )

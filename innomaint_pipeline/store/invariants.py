@@ -9,7 +9,7 @@ from innomaint_pipeline.store.tables import asset_master, asset_performance, syn
 
 
 def count_states(connection: Connection) -> dict[str, int]:
-    """Return the number of CMMS assets by state, and `total`, the rows of ic3_asset_master, in one snapshot."""
+    """Return CMMS assets by state, and `total`, the rows of ic3_asset_master, in one snapshot."""
     columns = [
         select(func.count()).select_from(sync_state).where(sync_state.c.state == state).scalar_subquery()
         for state in SyncState

@@ -39,7 +39,8 @@ def acquire_lease(
 ) -> bool:
     """Take or renew the lease of a batch; False when another run holds it.
 
-    An owner that comes back (a later step, a repeated one) keeps the time at which it began.
+    An owner that comes back (a later step, a repeated one) keeps the time at which it began and its
+    progress.
     """
     statement = insert(batch_lease).values(
         batch_key=batch_key, owner=owner, acquired_at=func.clock_timestamp(), expires_at=_expiry(seconds)
@@ -52,6 +53,8 @@ def acquire_lease(
                 "owner": owner,
                 "acquired_at": case((is_own, batch_lease.c.acquired_at), else_=func.clock_timestamp()),
                 "expires_at": _expiry(seconds),
+                "total": case((is_own, batch_lease.c.total), else_=0),
+                "done": case((is_own, batch_lease.c.done), else_=0),
             },
             where=or_(is_own, batch_lease.c.expires_at < func.clock_timestamp()),
         ).returning(batch_lease.c.batch_key)

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, cast, func, insert, select
+from sqlalchemy import Connection, Integer, cast, delete, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.store.states import RunCounts
 from innomaint_pipeline.store.tables import batch_lease, batch_log, setting
 
-_REFRESH = "refresh_minutes"
+REFRESH = "refresh_minutes"
 _ORIGIN = "data_origin"
+PAUSED = "paused"
+AUTH_REFUSED = "auth_refused_at"
+IMPORT_FAILED = "import_error"
+SYNC_INTERVAL = "sync_interval_seconds"
 
 
 def save_batch_row(
@@ -81,9 +85,14 @@ def save_setting(connection: Connection, name: str, value: Any) -> None:
     )
 
 
+def clear_setting(connection: Connection, name: str) -> None:
+    """Forget a stored setting."""
+    connection.execute(delete(setting).where(setting.c.name == name))
+
+
 def load_refresh_minutes(connection: Connection, start_value: int) -> int:
     """Return the refresh interval: the stored setting, else the environment's start value."""
-    stored = load_setting(connection, _REFRESH)
+    stored = load_setting(connection, REFRESH)
     return start_value if stored is None else int(stored)
 
 
@@ -96,6 +105,7 @@ def claim_origin(connection: Connection, origin: str) -> None:
     stored = load_setting(connection, _ORIGIN)
     if stored != origin:
         raise ConfigurationError(
-            f"this database holds {stored} data, and INNOMAINT_API_URL leads to a {origin} source: they are never mixed. "
+            f"this database holds {stored} data, and INNOMAINT_API_URL leads to a {origin} source: "
+            "they are never mixed. "
             "Use another database (IC3_DATABASE_URL or INNOMAINT_HOME), or correct INNOMAINT_API_URL"
         )

@@ -7,7 +7,7 @@ Belongs here: everything that inserts into ic3_asset_master. The API's columns a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -15,6 +15,9 @@ from sqlalchemy import (
     Connection,
     Integer,
     TableClause,
+    Text,
+    all_,
+    cast,
     column,
     func,
     insert,
@@ -24,9 +27,14 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import DBAPIError
 
 from innomaint_pipeline.domain.batches import LastBatch, assign_batches, batch_number
 from innomaint_pipeline.domain.innomaint import OVERRIDING_FIELDS
+from innomaint_pipeline.errors import DatabaseError
+from innomaint_pipeline.store.database import is_conflict, is_server_trouble, short_message
+from innomaint_pipeline.store.fitting import refuse_unfit
 from innomaint_pipeline.store.rows import recordset, rows_parameter
 from innomaint_pipeline.store.tables import asset_master, overridden_value, sync_log, sync_state
 
@@ -37,7 +45,11 @@ _STAGE = "innomaint_import_stage"
 
 @dataclass(frozen=True)
 class ImportCounts:
-    """What an import did to ic3_asset_master; `missing` are CMMS assets that the workbook no longer holds."""
+    """What an import did to ic3_asset_master; `missing` are CMMS assets that the workbook no longer holds.
+
+    `refused` says why the table cannot hold a row, by CMMS asset id: an adopted one may be narrower and
+    stricter than the declaration.
+    """
 
     inserted: int
     updated: int
@@ -45,6 +57,7 @@ class ImportCounts:
     missing: int
     missing_examples: tuple[str, ...]
     batches: int
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def _chunks(rows: Sequence[Any]) -> Iterator[list[Any]]:
@@ -54,10 +67,14 @@ def _chunks(rows: Sequence[Any]) -> Iterator[list[Any]]:
 
 
 def _stage(connection: Connection, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> TableClause:
-    """Load rows into a table that lives as long as the transaction; return it with the master's column types."""
+    """Load rows into a table that lives as long as the transaction.
+
+    Return it with the master's column types.
+    """
     names = ["cmms_asset_id", *columns]
     described = ", ".join(
-        f"{connection.dialect.identifier_preparer.quote(name)} {asset_master.c[name].type.compile(connection.dialect)}"
+        f"{connection.dialect.identifier_preparer.quote(name)} "
+        f"{asset_master.c[name].type.compile(connection.dialect)}"
         for name in names
     )
     connection.execute(
@@ -97,9 +114,30 @@ def import_rows(
     Each row holds `cmms_asset_id` (unique among them) and exactly `columns`: those that the sheet has. Where
     the API has given a value of an overriding field it stays, and Excel's is kept beside it. New CMMS assets
     get their batch. Inserted and updated ones are logged in ic3_sync_log; a row that is as stored writes
-    nothing.
+    nothing. Raises `DatabaseError` for a row that is refused by more than a length or a NOT NULL: a check of
+    another program's cannot be foreseen.
     """
+    try:
+        return _import_rows(connection, rows, columns, batch_size=batch_size, run_id=run_id)
+    except DBAPIError as error:
+        if is_server_trouble(error) or is_conflict(error):
+            raise
+        raise DatabaseError(
+            f"the database refuses a row of the workbook: {short_message(error)}; nothing was imported. "
+            "Correct the row, or the table"
+        ) from error
+
+
+def _import_rows(
+    connection: Connection,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    *,
+    batch_size: int,
+    run_id: str | None,
+) -> ImportCounts:
     stage = _stage(connection, rows, columns)
+    refused = refuse_unfit(connection, stage, columns)
     overriding = [name for name in OVERRIDING_FIELDS if name in columns]
     _keep_excel_values(connection, stage, overriding)
     excel = {name: stage.c[name] for name in columns}
@@ -148,16 +186,18 @@ def import_rows(
     missing = select(asset_master.c.cmms_asset_id).where(
         asset_master.c.cmms_asset_id.is_not(None),
         ~select(stage.c.cmms_asset_id).where(stage.c.cmms_asset_id == asset_master.c.cmms_asset_id).exists(),
+        asset_master.c.cmms_asset_id != all_(cast(list(refused), ARRAY(Text))),
     )
     return ImportCounts(
         inserted=len(inserted),
         updated=len(updated),
-        unchanged=len(rows) - len(inserted) - len(updated),
+        unchanged=len(rows) - len(refused) - len(inserted) - len(updated),
         missing=connection.execute(select(func.count()).select_from(missing.subquery())).scalar_one(),
         missing_examples=tuple(
             connection.execute(missing.order_by(asset_master.c.asset_id).limit(20)).scalars()
         ),
         batches=count_batches(connection),
+        refused=refused,
     )
 
 

@@ -126,8 +126,10 @@ class SharedPacing:
     @staticmethod
     def _breaker_error(retry_in_seconds: float) -> BreakerOpenError:
         return BreakerOpenError(
-            f"Innomaint failed for {pacing.BREAKER_THRESHOLD} assets in a row, so nothing is sent now; the next probe "
-            f"may start in {retry_in_seconds:.0f} s. Nothing is lost: the assets not asked for keep their state",
+            f"Innomaint failed for {pacing.BREAKER_THRESHOLD} assets in a row, so nothing is sent "
+            "now; the next probe "
+            f"may start in {retry_in_seconds:.0f} s. Nothing is lost: the assets not asked for keep "
+            "their state",
             retry_in_seconds=retry_in_seconds,
         )
 

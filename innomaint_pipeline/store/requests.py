@@ -1,4 +1,4 @@
-"""What is to be synced: the batches that are due, a person's selection, and requests that survive their process.
+"""What is to be synced: due batches, a person's selection, requests that survive their process.
 
 Belongs here: choosing CMMS assets across batches. Which of a batch a run then asks for is `store.states`.
 """
@@ -12,24 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, case, func, insert, select, update
 
+from innomaint_pipeline.domain.batches import BatchDemand
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, SyncState
 from innomaint_pipeline.store.tables import asset_master, sync_request, sync_state
-
-
-@dataclass(frozen=True)
-class BatchDemand:
-    """How many CMMS assets of a batch are due: never synced, failed and worth retrying, and others."""
-
-    batch_key: str
-    never: int
-    retryable: int
-    stale: int
-    oldest_due_at: datetime
-
-    @property
-    def due(self) -> int:
-        """All that are due."""
-        return self.never + self.retryable + self.stale
 
 
 @dataclass(frozen=True)
@@ -99,12 +84,12 @@ def find_retryable(connection: Connection) -> dict[str, list[str]]:
 def count_members(connection: Connection) -> dict[str, int]:
     """Return the size of every batch, in the order of their keys."""
     rows = connection.execute(
-        select(sync_state.c.batch_key, func.count())
+        select(sync_state.c.batch_key, func.count().label("size"))
         .where(sync_state.c.batch_key.is_not(None))
         .group_by(sync_state.c.batch_key)
         .order_by(sync_state.c.batch_key)
     )
-    return {key: count for key, count in rows}
+    return {row.batch_key: row.size for row in rows}
 
 
 def open_request(connection: Connection, selection: dict[str, Any], *, resume_minutes: int) -> Request:

@@ -19,7 +19,10 @@ from innomaint_pipeline.store.tables import asset_master, response, sync_state
 
 @dataclass(frozen=True)
 class NewAnswer:
-    """An answer to store; `body_json` is text that jsonb accepts, `cleaning_issues` name what was removed from it."""
+    """An answer to store.
+
+    `body_json` is text that jsonb accepts, `cleaning_issues` name what was removed from it.
+    """
 
     asset_id: int
     body_json: str

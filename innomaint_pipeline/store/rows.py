@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
 import simplejson
@@ -35,14 +34,12 @@ Row = Mapping[str, Any]
 def _json_value(value: object) -> str:
     if isinstance(value, (datetime, date)):
         return value.isoformat()
-    if isinstance(value, Decimal):
-        return str(value)
     raise TypeError(f"{type(value).__name__} cannot be stored")
 
 
 def rows_parameter(rows: Iterable[Row]) -> str:
     """Return rows as the JSON text that a `recordset` reads."""
-    return simplejson.dumps(list(rows), ensure_ascii=False, use_decimal=False, default=_json_value)
+    return simplejson.dumps(list(rows), ensure_ascii=False, use_decimal=True, default=_json_value)
 
 
 def recordset(

@@ -14,7 +14,10 @@ _MAINTENANCE_DATABASE = "postgres"
 
 
 def ensure_database(url: str) -> None:
-    """Connect to a database, creating it in its server if it is missing; raise `DatabaseError` if neither works."""
+    """Connect to a database, creating it in its server if it is missing.
+
+    Raise `DatabaseError` if neither works.
+    """
     address = make_url(with_driver(url, "psycopg"))
     if _try(address) is None:
         return
@@ -33,7 +36,10 @@ def ensure_database(url: str) -> None:
 
 
 def _try(address: object) -> DBAPIError | None:
-    """Return None when the database takes connections, the error when it does not exist; raise for all else."""
+    """Return None when the database takes connections, the error when it does not exist.
+
+    Raise for all else.
+    """
     engine = create_engine(address, connect_args={"connect_timeout": 10})  # pyright: ignore[reportArgumentType]
     try:
         with engine.connect():

@@ -272,15 +272,22 @@ class RunCounts:
     unchanged: int
 
 
-def count_run(connection: Connection, batch_key: str, run_id: str) -> RunCounts:
-    """Count the outcomes of one run in one batch."""
+def count_run(
+    connection: Connection, batch_key: str, run_id: str, cmms_asset_ids: Sequence[str] | None = None
+) -> RunCounts:
+    """Count the outcomes of one run in one batch, of those named where names are given.
+
+    A run also enriches answers that a killed one left behind: they count only where they were selected.
+    """
     is_synced = sync_state.c.state == SyncState.SYNCED
     row = connection.execute(
         select(
             func.count().filter(is_synced),
             func.count().filter(sync_state.c.state == SyncState.FAILED),
             func.count().filter(is_synced, sync_state.c.is_unchanged),
-        ).where(sync_state.c.batch_key == batch_key, sync_state.c.run_id == run_id)
+        )
+        .select_from(sync_state.join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id))
+        .where(_of_batch(batch_key, cmms_asset_ids), sync_state.c.run_id == run_id)
     ).one()
     return RunCounts(*row)
 

@@ -12,7 +12,7 @@ from innomaint_pipeline.domain.states import SyncState
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.invariants import count_states
 from innomaint_pipeline.store.leases import find_leases
-from innomaint_pipeline.store.logs import load_refresh_minutes, load_setting
+from innomaint_pipeline.store.logs import AUTH_REFUSED, PAUSED, load_refresh_minutes, load_setting
 from innomaint_pipeline.store.pacing import load_rate_state
 from innomaint_pipeline.store.tables import batch_log, sync_state
 
@@ -40,7 +40,7 @@ def load_status(
         totals = connection.execute(
             select(func.count(), func.avg(batch_log.c.duration_ms)).where(batch_log.c.sync_type == _API_SYNC)
         ).one()
-        consecutive_failures = _count_consecutive_failures(connection)
+        consecutive_failures = count_consecutive_failures(connection)
         rate_state = load_rate_state(connection, account)
         refresh_minutes = load_refresh_minutes(connection, refresh_start_minutes)
         facts = HealthFacts(
@@ -51,7 +51,8 @@ def load_status(
             refresh_minutes=refresh_minutes,
             consecutive_failures=consecutive_failures,
             is_breaker_open=rate_state is not None and rate_state[0].breaker_opened_at is not None,
-            is_paused=bool(load_setting(connection, "paused")),
+            is_paused=bool(load_setting(connection, PAUSED)),
+            is_token_refused=load_setting(connection, AUTH_REFUSED) is not None,
         )
         measured = rate_state[0].measured_rate(rate_state[1]) if rate_state else 0.0
         rate = measured or configured_rate_per_second
@@ -117,15 +118,15 @@ def _oldest_success_seconds(connection: Connection) -> float | None:
 
 def _count_failed_by_class(connection: Connection) -> dict[str, int]:
     rows = connection.execute(
-        select(sync_state.c.error_class, func.count())
+        select(sync_state.c.error_class, func.count().label("assets"))
         .where(sync_state.c.state == SyncState.FAILED)
         .group_by(sync_state.c.error_class)
         .order_by(sync_state.c.error_class)
     )
-    return {name: count for name, count in rows}
+    return {row.error_class: row.assets for row in rows}
 
 
-def _count_consecutive_failures(connection: Connection) -> int:
+def count_consecutive_failures(connection: Connection) -> int:
     """Count the newest batch rows that say failed, up to a hundred."""
     statuses = connection.execute(
         select(batch_log.c.status)

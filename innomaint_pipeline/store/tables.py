@@ -154,7 +154,7 @@ asset_performance = Table(
     Column(
         "recorded_at",
         _TIME,
-        comment="when a value other than the volatile mtbf, availability and total_actual_hrs was last written",
+        comment="when a changed answer last wrote the row; the volatile values are as old as last_synced_at",
     ),
     *_many(
         BigInteger,
@@ -377,6 +377,14 @@ setting = Table(
     Column("name", Text, primary_key=True),
     Column("value", JSONB, nullable=False),
     Column("updated_at", _TIME, nullable=False, server_default=func.now()),
+)
+
+alert = Table(
+    "innomaint_alert",
+    metadata,
+    Column("name", Text, primary_key=True, comment="the condition"),
+    Column("value", Text, nullable=False, comment="what people were told is wrong"),
+    Column("told_at", _TIME, nullable=False),
 )
 
 IC3_TABLES = (

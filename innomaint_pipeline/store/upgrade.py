@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
 from innomaint_pipeline.store.adoption import reconcile
-from innomaint_pipeline.store.database import Database, short_message, sqlstate
+from innomaint_pipeline.store.database import Database, is_server_trouble, short_message, sqlstate
 from innomaint_pipeline.store.master import assign_new_batches
 
 _UPGRADE_LOCK = 7_241_300_601
@@ -23,7 +23,7 @@ _OLDEST_SERVER = 150000
 
 
 def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
-    """Bring the database up to date; return what was done, a sentence each, an empty list when nothing was needed.
+    """Bring the database up to date; return what was done, a sentence each, or nothing.
 
     Rows that already stand in ic3_asset_master get their state and their batch. Repeatable at will.
     """
@@ -37,16 +37,23 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
             done = reconcile(connection)
             config = Config()
-            config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+            # Alembic's options know "%(name)s": a percent sign in the path is written twice.
+            folder = str(Path(__file__).parent / "migrations").replace("%", "%%")
+            config.set_main_option("script_location", folder)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             assigned = assign_new_batches(connection, batch_size)
             if assigned:
                 done.append(f"gave {assigned} assets their batch")
             return done
-    except DBAPIError as error:
-        if sqlstate(error) == "42501":
+    except (DBAPIError, DatabaseError) as error:
+        cause = error if isinstance(error, DBAPIError) else error.__cause__
+        if not isinstance(cause, DBAPIError) or is_server_trouble(cause):
+            raise
+        if sqlstate(cause) == "42501":
             raise DatabaseError(
-                f"{database.place}: {short_message(error)}; use a role that may create tables"
-            ) from error
-        raise AdoptionError(f"{database.place} cannot be upgraded: {short_message(error)}") from error
+                f"{database.place}: {short_message(cause)}; use a role that may create tables"
+            ) from cause
+        raise AdoptionError(
+            f"{database.place} cannot be upgraded: {short_message(cause)}; nothing was changed"
+        ) from cause

@@ -1,0 +1,1 @@
+"""One run, without Dagster: takes a source and a store, returns a report."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from innomaint_pipeline.errors import DatabaseError, RunCancelledError
+from innomaint_pipeline.errors import BreakerOpenError, DatabaseError, RunCancelledError
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import (
     LEASE_SECONDS,
@@ -39,7 +39,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class BatchRun:
-    """One run of one batch. `run_id` owns the lease; `is_cancelled` is asked every few seconds."""
+    """One run of one batch.
+
+    `run_id` owns the lease, renewed every `renewal_seconds`; `is_cancelled` is asked as often.
+    """
 
     database: Database
     batch_key: str
@@ -47,6 +50,8 @@ class BatchRun:
     refresh_minutes: int
     selection: Selection = field(default_factory=Selection)
     is_cancelled: Callable[[], bool] = lambda: False
+    repeat_after_seconds: float | None = None
+    renewal_seconds: float = RENEWAL_SECONDS
 
 
 class LeaseWatch:
@@ -60,14 +65,15 @@ class LeaseWatch:
 
     def _renew(self) -> None:
         failures = 0.0
-        while not self._ended.wait(RENEWAL_SECONDS):
+        while not self._ended.wait(self._run.renewal_seconds):
             try:
                 with self._run.database.begin() as connection:
                     is_held = renew_lease(connection, self._run.batch_key, self._run.run_id)
                 failures = 0
                 if not is_held:
                     self.stop_reason = DatabaseError(
-                        f"run {self._run.run_id} lost the lease of {self._run.batch_key}: it was out of reach of the "
+                        f"run {self._run.run_id} lost the lease of {self._run.batch_key}: it was out "
+                        "of reach of the "
                         "database for too long, and another run may have taken over; run the batch again"
                     )
                     return
@@ -77,7 +83,7 @@ class LeaseWatch:
                     )
                     return
             except DatabaseError as error:
-                failures += RENEWAL_SECONDS
+                failures += self._run.renewal_seconds
                 logger.warning("the lease of %s could not be renewed: %s", self._run.batch_key, error)
                 if failures >= LEASE_SECONDS:
                     self.stop_reason = error
@@ -99,14 +105,11 @@ class LeaseWatch:
 
 
 @contextmanager
-def batch_lease(
-    run: BatchRun, *, is_last_step: bool, keep_seconds_on_error: float = 0.0
-) -> Iterator[LeaseWatch | None]:
+def batch_lease(run: BatchRun, *, is_last_step: bool) -> Iterator[LeaseWatch | None]:
     """Hold the lease of the run's batch; yields None when another run works on it.
 
     A step that is not the run's last leaves the lease to the next one, which must come before it expires.
-    After an error the lease is kept for `keep_seconds_on_error` (a step that will be repeated), else given up
-    at once.
+    After batch-wide trouble it is kept until the step is repeated, after any other error given up at once.
     """
     with run.database.begin() as connection:
         is_ours = acquire_lease(connection, run.batch_key, run.run_id)
@@ -118,13 +121,24 @@ def batch_lease(
     keep_seconds = 0.0 if is_last_step else LEASE_SECONDS
     try:
         yield watch
+    except (BreakerOpenError, DatabaseError):
+        keep_seconds = 0.0 if run.repeat_after_seconds is None else run.repeat_after_seconds + LEASE_SECONDS
+        raise
     except BaseException:
-        keep_seconds = keep_seconds_on_error
+        keep_seconds = 0.0
         raise
     finally:
         watch.end()
+        _pass_on(run, keep_seconds)
+
+
+def _pass_on(run: BatchRun, keep_seconds: float) -> None:
+    try:
         with run.database.begin() as connection:
             if keep_seconds:
                 renew_lease(connection, run.batch_key, run.run_id, seconds=keep_seconds)
             else:
                 release_lease(connection, run.batch_key, run.run_id)
+    except DatabaseError as error:
+        # It expires by itself, and the error that matters is the one under way.
+        logger.warning("the lease of %s could not be passed on: %s", run.batch_key, error)

@@ -15,19 +15,19 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
-
 from innomaint_pipeline.domain.states import ErrorClass
+from innomaint_pipeline.errors import AuthError
 from innomaint_pipeline.sources.http import RequestFailure, RequestSuccess
 from innomaint_pipeline.sources.innomaint import InnomaintClient
-from innomaint_pipeline.store.database import short_message
 from innomaint_pipeline.store.leases import report_progress
+from innomaint_pipeline.store.logs import AUTH_REFUSED, clear_setting, save_setting
 from innomaint_pipeline.store.responses import NewAnswer, save_answers
+from innomaint_pipeline.store.splitting import write_splitting
 from innomaint_pipeline.store.states import Failure, Target, mark_failed
 from innomaint_pipeline.sync.batch import BatchRun, LeaseWatch
-from innomaint_pipeline.sync.splitting import write_splitting
 
 _FLUSH_SECONDS = 0.5
 _FLUSH_ROWS = 100
@@ -102,8 +102,8 @@ class _Recorder:
     def _write(self, answers: Sequence[NewAnswer], failures: list[Failure]) -> None:
         by_asset = {target.asset_id: target for target in self.targets.values()}
 
-        def refuse(answer: NewAnswer, error: DBAPIError) -> None:
-            message = f"the database refuses the answer: {short_message(error)}"
+        def refuse(answer: NewAnswer, reason: str) -> None:
+            message = f"the database refuses the answer: {reason}"
             failures.append(
                 Failure(
                     by_asset[answer.asset_id],
@@ -153,8 +153,15 @@ def fetch_targets(
     began = time.monotonic()
     try:
         _run_in_thread(_ask_all(recorder, open_client, is_bulk=is_bulk), watch)
+    except AuthError:
+        with run.database.begin() as connection:
+            save_setting(connection, AUTH_REFUSED, datetime.now(UTC).isoformat(timespec="seconds"))
+        raise
     finally:
         report.duration_seconds = time.monotonic() - began
+    if report.stored:
+        with run.database.begin() as connection:
+            clear_setting(connection, AUTH_REFUSED)
     return report
 
 
@@ -185,6 +192,8 @@ async def _ask_all(recorder: _Recorder, open_client: OpenClient, *, is_bulk: boo
 def _run_in_thread(work: Coroutine[Any, Any, None], watch: LeaseWatch) -> None:
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
+    # An exception that interrupts Thread.join makes CPython 3.11 take the thread for ended.
+    ended = threading.Event()
 
     def run() -> None:
         asyncio.set_event_loop(loop)
@@ -193,16 +202,17 @@ def _run_in_thread(work: Coroutine[Any, Any, None], watch: LeaseWatch) -> None:
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
             loop.close()
+            ended.set()
 
     thread = threading.Thread(target=run, name="requests", daemon=True)
     thread.start()
     try:
-        while thread.is_alive():
-            thread.join(0.2)
+        while not ended.wait(0.2):
             watch.check()
     except BaseException:
         with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(task.cancel)
-        thread.join()
+        ended.wait()
         raise
+    thread.join()
     task.result()

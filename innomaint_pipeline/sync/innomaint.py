@@ -11,14 +11,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
-
 from innomaint_pipeline.domain.answers import DataIssue, load_json
 from innomaint_pipeline.domain.innomaint import parse_detail
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, ErrorClass
 from innomaint_pipeline.errors import BreakerOpenError, RunCancelledError
-from innomaint_pipeline.store.database import short_message
+from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.enriched import (
     ENRICHED_TABLES,
     ParsedAnswer,
@@ -31,6 +28,7 @@ from innomaint_pipeline.store.enriched import (
 )
 from innomaint_pipeline.store.logs import save_batch_row
 from innomaint_pipeline.store.responses import StoredAnswer, load_answers, mark_enriched
+from innomaint_pipeline.store.splitting import write_splitting
 from innomaint_pipeline.store.states import (
     FailedAsset,
     Failure,
@@ -47,7 +45,6 @@ from innomaint_pipeline.store.states import (
 )
 from innomaint_pipeline.sync.batch import BatchRun, batch_lease
 from innomaint_pipeline.sync.fetching import OpenClient, PassReport, fetch_targets
-from innomaint_pipeline.sync.splitting import write_splitting
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +70,10 @@ class EnrichReport:
 
 @dataclass(frozen=True)
 class FetchReport:
-    """What fetching did: `selected` CMMS assets of the batch, of which `passed` tells about those asked for."""
+    """What fetching did.
+
+    `selected` CMMS assets of the batch, of which `passed` tells about those asked for.
+    """
 
     selected: int
     passed: PassReport
@@ -104,17 +104,13 @@ class SettleReport:
 NOTHING = RunCounts(0, 0, 0)
 
 
-def fetch_batch(
-    run: BatchRun, open_client: OpenClient, *, is_last_step: bool, keep_lease_seconds_on_error: float = 0.0
-) -> FetchReport:
+def fetch_batch(run: BatchRun, open_client: OpenClient, *, is_last_step: bool) -> FetchReport:
     """Ask for the batch's CMMS assets of the selection and store the raw answers.
 
     Never fails for single CMMS assets. Raises `AuthError`, `BreakerOpenError`, `DatabaseError`,
     `RunCancelledError`: what had arrived is stored, and the step may be repeated.
     """
-    with batch_lease(
-        run, is_last_step=is_last_step, keep_seconds_on_error=keep_lease_seconds_on_error
-    ) as watch:
+    with batch_lease(run, is_last_step=is_last_step) as watch:
         if watch is None:
             return FetchReport(0, PassReport(), is_leased_elsewhere=True)
         with run.database.begin() as connection:
@@ -156,6 +152,8 @@ def enrich_batch(
         if is_rebuild:
             _rebuild(run, timezone, tables, report)
         with run.database.begin() as connection:
+            if is_last_step:
+                log_failures(connection, run.batch_key)
             report.rows_held = count_rows(connection, run.batch_key)
         return report
 
@@ -199,8 +197,8 @@ def _enrich_pending(run: BatchRun, timezone: ZoneInfo, report: EnrichReport) -> 
                     _failure(answer, ErrorClass.INTERNAL, f"enriching failed: {type(error).__name__}")
                 )
 
-        def refuse(item: ParsedAnswer, error: DBAPIError, failures: list[Failure] = failures) -> None:
-            message = f"the database refuses a value: {short_message(error)}"
+        def refuse(item: ParsedAnswer, reason: str, failures: list[Failure] = failures) -> None:
+            message = f"the database refuses a value: {reason}"
             failures.append(_failure(item, ErrorClass.DATA, message))
 
         report.success += write_splitting(
@@ -246,7 +244,8 @@ def _apply(
         refresh_minutes=run.refresh_minutes,
     )
     mark_enriched(connection, [item.asset_id for item in answers])
-    issues = save_issues(connection, changed) if changed else 0
+    issues = save_issues(connection, changed, is_seen_again=True) if changed else 0
+    issues += save_issues(connection, unchanged, is_seen_again=False) if unchanged else 0
     unknown = save_unknown_fields(connection, changed)
     # Counted last: a transaction that fails raises before this.
     report.unchanged += len(unchanged)
@@ -266,17 +265,23 @@ def _rebuild(run: BatchRun, timezone: ZoneInfo, tables: Collection[str], report:
         if not page:
             return
         after = page[-1].asset_id
-        parsed = [_parse(answer, timezone) for answer in page]
+        parsed: list[ParsedAnswer] = []
+        for answer in page:
+            try:
+                parsed.append(_parse(answer, timezone))
+            except Exception:  # our own fault with one answer must not stop the others
+                logger.exception("rebuilding %r failed", answer.cmms_asset_id)
+                report.failed += 1
 
         def write(connection: Connection, chunk: Collection[ParsedAnswer]) -> None:
             for table, count in write_details(connection, list(chunk), tables).items():
                 report.rows_written[table] += count
 
-        def refuse(item: ParsedAnswer, error: DBAPIError) -> None:
+        def refuse(item: ParsedAnswer, reason: str) -> None:
             logger.warning(
                 "%r was not rebuilt: the database refuses a value: %s",
                 item.cmms_asset_id,
-                short_message(error),
+                reason,
             )
             report.failed += 1
 
@@ -323,7 +328,7 @@ def _close(
     with run.database.begin() as connection:
         log_failures(connection, run.batch_key)
         total = count_batch(connection, run.batch_key, run.selection.cmms_asset_ids)
-        counts = count_run(connection, run.batch_key, run.run_id)
+        counts = count_run(connection, run.batch_key, run.run_id, run.selection.cmms_asset_ids)
         if forced_status:
             status = forced_status
         elif has_remaining and not counts.success:

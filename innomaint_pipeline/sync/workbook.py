@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
-
-from innomaint_pipeline.domain.workbook import ParsedSheet, has_id_column, parse_sheet
+from innomaint_pipeline.domain.headers import ID_COLUMN
+from innomaint_pipeline.domain.workbook import (
+    ColumnValue,
+    ParsedSheet,
+    RejectedRow,
+    has_id_column,
+    parse_sheet,
+)
+from innomaint_pipeline.domain.workbook_cells import JsonValue
 from innomaint_pipeline.sources.workbook import read_mapping, read_sheet
-from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.database import Connection, Database
 from innomaint_pipeline.store.master import import_rows, lock_imports
 from innomaint_pipeline.store.rejects import save_rejects
 
@@ -21,7 +30,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import did; `rows` = inserted + updated + unchanged + rejected, the sheet's rows that are not blank."""
+    """What an import did.
+
+    `rows` = inserted + updated + unchanged + rejected, the sheet's rows that are not blank.
+    """
 
     workbook: str
     sheet: str
@@ -95,13 +107,12 @@ def _write(
         batch_size=batch_size,
         run_id=run_id,
     )
+    rejects = [*parsed.rejects, *_refused_rows(parsed, counts.refused)]
     save_rejects(
         connection,
         workbook=parsed.workbook,
         sheet=parsed.sheet,
-        rejects=[
-            {"row_number": item.row_number, "reason": item.reason, "row": item.row} for item in parsed.rejects
-        ],
+        rejects=[{"row_number": item.row_number, "reason": item.reason, "row": item.row} for item in rejects],
     )
     return ImportReport(
         workbook=parsed.workbook,
@@ -110,11 +121,61 @@ def _write(
         inserted=counts.inserted,
         updated=counts.updated,
         unchanged=counts.unchanged,
-        rejected=len(parsed.rejects),
+        rejected=len(rejects),
         missing=counts.missing,
         batches=counts.batches,
         missing_examples=counts.missing_examples,
         notices=tuple(parsed.notices),
-        reject_reasons=dict(Counter(item.reason for item in parsed.rejects).most_common(20)),
+        reject_reasons=dict(Counter(item.reason for item in rejects).most_common(20)),
         preview=tuple({"cmms_asset_id": item.cmms_asset_id, **item.values} for item in parsed.records[:10]),
     )
+
+
+def _refused_rows(parsed: ParsedSheet, refused: Mapping[str, str]) -> list[RejectedRow]:
+    """Return the records that the database cannot hold as rejects, their cells by header."""
+    return [
+        RejectedRow(
+            record.row_number,
+            refused[record.cmms_asset_id],
+            {
+                **{
+                    header: _json_value(record.cmms_asset_id if name == ID_COLUMN else record.values[name])
+                    for header, name in parsed.columns.items()
+                },
+                **record.excel_attributes,
+            },
+        )
+        for record in parsed.records
+        if record.cmms_asset_id in refused
+    ]
+
+
+def _json_value(value: ColumnValue) -> JsonValue:
+    return value.isoformat() if isinstance(value, date) else value
+
+
+@dataclass(frozen=True)
+class WorkbookMark:
+    """What tells one content of a workbook file from another."""
+
+    size: int
+    modified_at: float
+    sha256: str
+
+
+def look_at_workbook(path: Path | None, known: WorkbookMark | None) -> WorkbookMark | str:
+    """Return the mark of a workbook, or in words why there is none to import.
+
+    The file is hashed only when its size or time differs from those of the known mark.
+    """
+    if path is None:
+        return "INNOMAINT_WORKBOOK is not set: there is no workbook to import"
+    try:
+        found = path.stat()
+        if known is not None and (found.st_size, found.st_mtime) == (known.size, known.modified_at):
+            return known
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}; the asset master stays as it is"
+    return WorkbookMark(found.st_size, found.st_mtime, digest)

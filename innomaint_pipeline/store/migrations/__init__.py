@@ -1,0 +1,1 @@
+"""Alembic revisions: changes of the schema that are no additions."""

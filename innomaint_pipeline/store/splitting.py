@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from innomaint_pipeline.store.database import Database, is_conflict
+from innomaint_pipeline.errors import DatabaseError
+from innomaint_pipeline.store.database import Connection, Database, is_conflict, short_message
 
 _CONFLICT_REPEATS = 5
 
@@ -19,13 +19,13 @@ def write_splitting(
     database: Database,
     items: Sequence[Item],
     write: Callable[[Connection, Sequence[Item]], object],
-    refuse: Callable[[Item, DBAPIError], None],
+    refuse: Callable[[Item, str], None],
 ) -> int:
     """Write items in one transaction; where that fails, in halves, until the one bad item stands alone.
 
     `write` runs in its own transaction: all of its items or none. A single item that the database refuses is
-    given to `refuse`. Deadlocks and serialization failures are repeated; server trouble is raised as
-    `DatabaseError`. Returns how many were written.
+    given to `refuse`, with the server's own words. Deadlocks and serialization failures are repeated; those
+    that stay, and server trouble, are raised as `DatabaseError`. Returns how many were written.
     """
     if not items:
         return 0
@@ -34,10 +34,14 @@ def write_splitting(
             with database.begin() as connection:
                 write(connection, items)
         except DBAPIError as error:
-            if is_conflict(error) and repeat < _CONFLICT_REPEATS:
-                continue
+            if is_conflict(error):
+                if repeat < _CONFLICT_REPEATS:
+                    continue
+                raise DatabaseError(
+                    f"writing met the same conflict {repeat + 1} times: {short_message(error)}"
+                ) from error
             if len(items) == 1:
-                refuse(items[0], error)
+                refuse(items[0], short_message(error))
                 return 0
             middle = len(items) // 2
             return sum(

@@ -1,0 +1,163 @@
+"""Processes that `innomaint up` keeps running: started, watched, started again, stopped together.
+
+A process that ends by itself is started again; one that ends too often ends the whole, with the reason. On
+POSIX each has a session of its own, so that Ctrl-C in the terminal reaches only `up`, which then stops them
+in order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from innomaint_pipeline.cli.environment import project_folder
+from innomaint_pipeline.cli.output import say
+from innomaint_pipeline.errors import InnomaintPipelineError
+
+_STOP_SECONDS = 15
+_MOST_RESTARTS = 5
+_WITHIN_SECONDS = 300
+_LOG_LIMIT_BYTES = 20 * 1024 * 1024
+
+
+class ChildEndedError(InnomaintPipelineError):
+    """A process that should run on has ended too often."""
+
+
+@dataclass
+class KeptProcess:
+    """A process to keep running, and when it was started again."""
+
+    name: str
+    command: list[str]
+    restarts: deque[float] = field(default_factory=deque)
+    running: subprocess.Popen[bytes] | None = None
+
+
+class ProcessKeeper:
+    """Keeps processes running; use it as a context manager, which stops them at the end.
+
+    Which processes run stands in a file of the home, so that those of an `up` that was killed are ended by
+    the next.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._logs = home / "logs"
+        self._register = home / "processes.json"
+        self._processes: list[KeptProcess] = []
+
+    def __enter__(self) -> Self:
+        self._logs.mkdir(parents=True, exist_ok=True)
+        _end_leftovers(self._register)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            if process.running is not None and process.running.poll() is None:
+                process.running.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for process in reversed(self._processes):
+            if process.running is not None:
+                _end(process.running, deadline)
+        self._register.unlink(missing_ok=True)
+
+    def start(self, process: KeptProcess) -> None:
+        """Start a process and keep it from now on."""
+        self._processes.append(process)
+        self._launch(process)
+
+    def look(self) -> None:
+        """Start again what has ended; raise `ChildEndedError` for what ends again and again."""
+        for process in self._processes:
+            if process.running is None or process.running.poll() is None:
+                continue
+            log = self._logs / f"{process.name}.log"
+            now = time.monotonic()
+            while process.restarts and now - process.restarts[0] > _WITHIN_SECONDS:
+                process.restarts.popleft()
+            if len(process.restarts) >= _MOST_RESTARTS:
+                raise ChildEndedError(
+                    f"Dagster's {process.name} ended {_MOST_RESTARTS + 1} times within "
+                    f"{_WITHIN_SECONDS // 60} minutes "
+                    f"(exit {process.running.returncode}); the reason stands in {log}"
+                )
+            say(
+                f"Dagster's {process.name} ended (exit {process.running.returncode}) and is started "
+                f"again; see {log}"
+            )
+            process.restarts.append(now)
+            time.sleep(min(len(process.restarts) - 1, 5))
+            self._launch(process)
+
+    def _launch(self, process: KeptProcess) -> None:
+        path = self._logs / f"{process.name}.log"
+        if path.exists() and path.stat().st_size > _LOG_LIMIT_BYTES:
+            path.replace(path.with_suffix(".old.log"))
+        is_posix = sys.platform != "win32"
+        with path.open("ab") as log:
+            process.running = subprocess.Popen(  # noqa: S603 # our own interpreter and modules
+                process.command,
+                cwd=project_folder(),
+                env=os.environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=is_posix,
+                creationflags=0 if is_posix else subprocess.CREATE_NEW_PROCESS_GROUP,  # pyright: ignore[reportAttributeAccessIssue]
+            )
+
+        running = [item.running.pid for item in self._processes if item.running is not None]
+        self._register.write_text(json.dumps([_identity(pid) for pid in running]), encoding="utf-8")
+
+
+def _identity(pid: int) -> list[float]:
+    """Return what tells a process from a later one with the same number."""
+    try:
+        return [pid, psutil.Process(pid).create_time()]
+    except psutil.NoSuchProcess:
+        return [pid, 0.0]
+
+
+def _end_leftovers(register: Path) -> None:
+    if not register.exists():
+        return
+    try:
+        known = json.loads(register.read_text(encoding="utf-8"))
+    except ValueError:
+        return  # half written by a killed process, which then had not started the next one
+    left = []
+    for pid, created_at in known:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(int(pid))
+            if abs(process.create_time() - created_at) < 1:
+                left += [process, *process.children(recursive=True)]
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for process in psutil.wait_procs(left, timeout=_STOP_SECONDS)[1]:
+        process.kill()
+
+
+def _end(process: subprocess.Popen[bytes], deadline: float) -> None:
+    """Wait for a process; at the deadline kill it with what it started, like runs under way."""
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        children = []
+    try:
+        process.wait(max(deadline - time.monotonic(), 0.1))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for child in psutil.wait_procs(children, timeout=max(deadline - time.monotonic(), 0.1))[1]:
+        child.kill()

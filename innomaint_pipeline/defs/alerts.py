@@ -1,0 +1,66 @@
+"""Telling people when something changes for the worse, and an outside watchdog that the daemon lives."""
+
+import time
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
+from innomaint_pipeline.domain.alerts import decide_notices
+from innomaint_pipeline.sources.notifications import Notifier, send_heartbeat
+from innomaint_pipeline.store.alerts import load_conditions, load_told, save_told
+from innomaint_pipeline.store.status import load_status
+
+_SECONDS = 30
+_HEARTBEAT_SECONDS = 60
+
+
+@dg.sensor(
+    name="alerts",
+    jobs=None,
+    minimum_interval_seconds=_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Tells the addresses of INNOMAINT_ALERT_URLS about each change of health, refused tokens, "
+        "failed runs and "
+        "failed imports, once, with a reminder a day; sends the heartbeat of INNOMAINT_HEARTBEAT_URL."
+    ),
+)
+def alerts(
+    context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource, innomaint: InnomaintResource
+) -> dg.SensorResult | dg.SkipReason:
+    """Send what people have not been told yet; a notice that nobody took is sent again at the next tick."""
+    settings = innomaint.settings()
+    notifier = Notifier(settings.innomaint_alert_urls)
+    sent, refused = [], []
+    with ic3.open() as database:
+        status = load_status(
+            database,
+            account=settings.innomaint_api_url,
+            refresh_start_minutes=settings.innomaint_refresh_minutes,
+            configured_rate_per_second=0.0,
+        )
+        with database.begin() as connection:
+            conditions = load_conditions(
+                connection, health=status["health"], consecutive_failures=status["consecutive_failures"]
+            )
+            told = load_told(connection)
+        for notice in decide_notices(conditions, told, datetime.now(UTC)):
+            context.log.warning(f"{notice.name} {notice.kind}: {notice.message}")
+            if notifier.has_targets and not notifier.send(notice):
+                refused.append(notice.name)
+                continue
+            with database.begin() as connection:
+                save_told(connection, notice)
+            sent.append(f"{notice.name} {notice.kind}")
+    now = time.time()
+    last = float(context.cursor or 0)
+    if settings.innomaint_heartbeat_url is not None and not 0 <= now - last < _HEARTBEAT_SECONDS:
+        send_heartbeat(settings.innomaint_heartbeat_url)
+        last = now
+    if refused:
+        raise ConnectionError(
+            f"an address of INNOMAINT_ALERT_URLS did not take: {', '.join(refused)}; they are sent again"
+        )
+    words = f"health {status['health']}; " + (f"told: {', '.join(sent)}" if sent else "nothing new to tell")
+    return dg.SensorResult(skip_reason=dg.SkipReason(words), cursor=str(last))

@@ -1,0 +1,103 @@
+"""The clean-up: old log rows, and old Dagster runs, which Dagster itself never removes."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from pydantic import Field
+
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.store.housekeeping import LOG_RETENTION, delete_old_rows
+
+_PARTITION_TAG = "dagster/partition"
+_PAGE_RUNS = 100
+_FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+
+class HousekeepingConfig(dg.Config):
+    """How long things are kept."""
+
+    log_days: int = Field(
+        default=LOG_RETENTION.days, ge=1, description="Days that rows of the sync logs are kept."
+    )
+    run_days: int = Field(default=14, ge=1, description="Days that Dagster's runs and events are kept.")
+    most_runs: int = Field(default=5000, ge=1, description="How many runs one clean-up removes at most.")
+
+
+@dg.op(description="Delete rows of the sync logs beyond their retention.")
+def delete_old_log_rows(
+    context: dg.OpExecutionContext, config: HousekeepingConfig, ic3: Ic3DatabaseResource
+) -> None:
+    """Delete old rows of the logs, in small steps."""
+    with ic3.open() as database:
+        deleted = delete_old_rows(database, older_than=timedelta(days=config.log_days))
+    context.add_output_metadata(dict(deleted))
+
+
+@dg.op(description="Delete Dagster's old runs with their events; the latest of each partition and job stay.")
+def delete_old_runs(context: dg.OpExecutionContext, config: HousekeepingConfig) -> None:
+    """Delete old runs, oldest first, one transaction each."""
+    began = time.monotonic()
+    cutoff = datetime.now(UTC) - timedelta(days=config.run_days)
+    deleted = 0
+    # Found before the first is deleted: a page of runs begins after the last one of the page before.
+    for run_id in list(find_old_runs(context.instance, cutoff, limit=config.most_runs)):
+        context.instance.compute_log_manager.delete_logs(prefix=[run_id])
+        context.instance.delete_run(run_id)
+        deleted += 1
+    context.add_output_metadata({"runs_deleted": deleted, "seconds": round(time.monotonic() - began, 1)})
+
+
+def find_old_runs(instance: dg.DagsterInstance, cutoff: datetime, *, limit: int) -> Iterator[str]:
+    """Yield finished runs from before `cutoff` that nothing shown in the UI depends on, oldest first.
+
+    Of each partition, or job without partitions, the latest run and the latest successful one stay.
+    """
+    kept: dict[tuple[str, str | None], set[str]] = {}
+    cursor = None
+    found = 0
+    while found < limit:
+        records = instance.get_run_records(
+            filters=dg.RunsFilter(statuses=_FINISHED, created_before=cutoff),
+            limit=_PAGE_RUNS,
+            ascending=True,
+            cursor=cursor,
+        )
+        if not records:
+            return
+        cursor = records[-1].dagster_run.run_id
+        for record in records:
+            run = record.dagster_run
+            group = (run.job_name, run.tags.get(_PARTITION_TAG))
+            if group not in kept:
+                kept[group] = _find_kept(instance, *group)
+            if run.run_id not in kept[group] and found < limit:
+                found += 1
+                yield run.run_id
+
+
+def _find_kept(instance: dg.DagsterInstance, job_name: str, partition_key: str | None) -> set[str]:
+    tags = {_PARTITION_TAG: partition_key} if partition_key else {}
+    latest = instance.get_runs(filters=dg.RunsFilter(job_name=job_name, tags=tags), limit=1)
+    successful = instance.get_runs(
+        filters=dg.RunsFilter(job_name=job_name, tags=tags, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1
+    )
+    return {run.run_id for run in (*latest, *successful)}
+
+
+@dg.job(description="Delete what is older than its retention.")
+def housekeeping() -> None:
+    """Delete old log rows, then old runs."""
+    delete_old_log_rows()
+    delete_old_runs()
+
+
+daily_housekeeping = dg.ScheduleDefinition(
+    job=housekeeping,
+    name="daily_housekeeping",
+    cron_schedule="40 2 * * *",
+    execution_timezone="Asia/Kolkata",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Every night.",
+)

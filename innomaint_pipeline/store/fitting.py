@@ -1,0 +1,40 @@
+"""Which rows of a workbook ic3_asset_master can hold as it stands (spec 02, "adopts what is there").
+
+Belongs here: an adopted table may be narrower (`varchar(50)`) and stricter (`NOT NULL`) than the declaration
+in `store.tables`; a row that does not fit is refused by itself instead of failing the whole import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, TableClause, delete, func, inspect, literal, select
+
+from innomaint_pipeline.store.tables import asset_master
+
+
+def refuse_unfit(connection: Connection, stage: TableClause, columns: Sequence[str]) -> dict[str, str]:
+    """Take the rows that the table as it stands cannot hold off the stage; return why, by CMMS asset id."""
+    known = select(asset_master.c.cmms_asset_id).where(asset_master.c.cmms_asset_id == stage.c.cmms_asset_id)
+    refused: dict[str, str] = {}
+    for found in inspect(connection).get_columns(asset_master.name):
+        name, length = found["name"], getattr(found["type"], "length", None)
+        is_given = name == "cmms_asset_id" or name in columns
+        must_be_given = not found["nullable"] and found["default"] is None and not found.get("identity")
+        reasons = []
+        if is_given and length is not None:
+            size = func.char_length(stage.c[name])
+            reason = func.format(
+                "%s holds %s characters, the column of the database takes %s", name, size, length
+            )
+            reasons.append((size > length, reason))
+        if is_given and not found["nullable"]:
+            reason = literal(f"{name} is empty, the column of the database requires a value")
+            reasons.append((stage.c[name].is_(None), reason))
+        elif must_be_given and name != "asset_id":
+            reason = literal(f"the sheet has no {name}, the column of the database requires a value")
+            reasons.append((~known.exists(), reason))
+        for is_unfit, reason in reasons:
+            removed = delete(stage).where(is_unfit).returning(stage.c.cmms_asset_id, reason)
+            refused.update(connection.execute(removed).tuples().all())
+    return refused

@@ -1,0 +1,138 @@
+"""`innomaint status`: the numbers of the tables, at once and without Dagster (spec 03 "Status", spec 04)."""
+
+import json
+import subprocess
+import sys
+from datetime import datetime
+
+import pytest
+
+from innomaint_pipeline.simulator.faults import Status
+from innomaint_pipeline.store.leases import acquire_lease, report_progress
+from innomaint_pipeline_tests.cli.conftest import Cli
+from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
+
+KEYS = [
+    "total_assets",
+    "synced_assets",
+    "failed_assets",
+    "never_synced",
+    "failed_by_class",
+    "last_sync_at",
+    "last_batch",
+    "in_progress",
+    "rate_per_second",
+    "eta_seconds",
+    "health",
+    "total_syncs",
+    "consecutive_failures",
+    "average_duration_ms",
+    "refresh_minutes",
+    "next_due_at",
+]
+IMPORTED = """
+import json, sys
+from innomaint_pipeline.cli.main import main
+try:
+    main(["status", "--json"])
+except SystemExit as ended:
+    names = {name.partition(".")[0] for name in sys.modules}
+    print(json.dumps({"code": ended.code, "modules": sorted(names)}), file=sys.stderr)
+"""
+
+
+def test_the_json_of_status_is_one_object_with_exactly_its_keys(connected: Cli, pipeline: Pipeline) -> None:
+    del pipeline
+    ended = connected("status", "--json")
+
+    assert ended.code == 0
+    assert list(ended.json) == KEYS
+    assert ended.err == ""
+
+
+def test_the_status_of_an_empty_database_is_unknown(connected: Cli, database: object) -> None:
+    del database
+    status = connected("status", "--json").json
+
+    assert status["total_assets"] == 0
+    assert status["health"] == "unknown"
+    assert status["last_sync_at"] is status["average_duration_ms"] is status["next_due_at"] is None
+    assert status["failed_by_class"] == {}
+    assert status["last_batch"] == status["in_progress"] == []
+
+
+def test_the_states_add_up_and_failures_are_counted_by_class(connected: Cli, pipeline: Pipeline) -> None:
+    pipeline.simulator.faults.always(pipeline.serials[1], Status(404))
+    pipeline.simulator.faults.always(pipeline.serials[2], Status(503))
+    pipeline.sync(pipeline.run("run-1"))
+
+    status = connected("status", "--json").json
+
+    counts = [status[name] for name in ("synced_assets", "failed_assets", "never_synced", "total_assets")]
+    assert counts == [4, 2, 6, 12]
+    assert status["failed_by_class"] == {"not_found": 1, "transient": 1}
+    assert status["total_syncs"] == 1
+    (row,) = status["last_batch"]
+    assert (row["batch_key"], row["status"], row["total"], row["assets_synced"], row["failed"]) == (
+        FIRST_BATCH,
+        "partial",
+        6,
+        4,
+        2,
+    )
+    assert datetime.fromisoformat(status["last_sync_at"]).tzinfo is not None
+    assert status["last_sync_at"] == row["synced_at"]
+
+
+def test_the_five_newest_batches_are_shown_newest_first(connected: Cli, pipeline: Pipeline) -> None:
+    for number in range(6):
+        pipeline.sync(pipeline.run(f"run-{number}"))
+
+    status = connected("status", "--json").json
+
+    assert [row["run_id"] for row in status["last_batch"]] == [f"run-{number}" for number in (5, 4, 3, 2, 1)]
+    assert status["total_syncs"] == 6
+
+
+def test_a_batch_under_way_is_shown_with_its_progress(connected: Cli, pipeline: Pipeline) -> None:
+    with pipeline.database.begin() as connection:
+        acquire_lease(connection, FIRST_BATCH, "run-1")
+        report_progress(connection, FIRST_BATCH, "run-1", total=6, done=2)
+
+    (row,) = connected("status", "--json").json["in_progress"]
+
+    assert (row["batch_key"], row["run_id"], row["total"], row["done"]) == (FIRST_BATCH, "run-1", 6, 2)
+
+
+def test_people_read_the_status_on_standard_error(connected: Cli, pipeline: Pipeline) -> None:
+    pipeline.simulator.faults.always(pipeline.serials[1], Status(404))
+    pipeline.sync(pipeline.run("run-1"))
+
+    ended = connected("status")
+
+    assert ended.code == 0
+    assert ended.out == ""
+    for text in ("health:", "never synced", "not_found", "correct the asset id", FIRST_BATCH):
+        assert text in ended.err, text
+
+
+def test_status_makes_no_request_and_changes_no_row(connected: Cli, pipeline: Pipeline) -> None:
+    counted = "select sum(n_tup_ins + n_tup_upd + n_tup_del) as n from pg_stat_user_tables"
+    before = pipeline.one(counted)
+
+    connected("status", "--json")
+
+    assert len(pipeline.simulator.record) == 0
+    assert pipeline.one(counted) == before
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_status_imports_neither_dagster_nor_pandas_nor_httpx(connected: Cli) -> None:
+    del connected
+    ended = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, check=True)
+
+    assert json.loads(ended.stdout)["total_assets"] == 12
+    told = json.loads(ended.stderr)
+    assert told["code"] == 0
+    assert {"dagster", "dagster_shared", "pandas", "numpy", "httpx", "openpyxl"}.isdisjoint(told["modules"])
+    assert "sqlalchemy" in told["modules"]

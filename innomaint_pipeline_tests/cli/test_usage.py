@@ -1,0 +1,169 @@
+"""What is refused before anything starts, and with which exit code (spec 04)."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline_tests.cli.conftest import Cli
+
+CLOSED = "postgresql://somebody@127.0.0.1:1/ic3"
+COMMANDS_WITH_A_DATABASE = [
+    ["status"],
+    ["db", "upgrade"],
+    ["enrich"],
+    ["sync"],
+    ["import", "master.csv"],
+]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--nonsense"],
+        ["nonsense"],
+        ["sync", "--nonsense"],
+        ["sync", "--all", "--retry-failed"],
+        ["sync", "--batch", "5", "--partition", "batch_000001"],
+        ["sync", "--asset", "P 1", "--all"],
+        ["sync", "--offset", "5"],
+        ["sync", "--offset", "0", "--all"],
+        ["sync", "--batch", "0"],
+        ["sync", "--batch", "many"],
+        ["sync", "--batch", "5", "--offset", "-1"],
+        ["import"],
+        ["import", "a.xlsx", "b.xlsx"],
+        ["db"],
+        ["db", "downgrade"],
+        ["up", "--port", "0"],
+        [],
+    ],
+    ids=" ".join,
+)
+def test_a_usage_error_exits_with_2_and_starts_nothing(cli: Cli, arguments: list[str]) -> None:
+    ended = cli(*arguments)
+
+    assert ended.code == 2
+    assert "Usage: innomaint" in ended.err
+    assert ended.out == ""
+    assert not cli.home.exists()
+
+
+def test_exclusive_selections_are_named(cli: Cli) -> None:
+    assert "exclude each other" in cli("sync", "--all", "--retry-failed").err
+
+
+def test_an_offset_alone_is_told_what_it_goes_with(cli: Cli) -> None:
+    assert "--offset goes with --batch" in cli("sync", "--offset", "5").err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["sync", "-h"], ["--version"]])
+def test_help_and_version_exit_with_0_on_standard_output(cli: Cli, arguments: list[str]) -> None:
+    ended = cli(*arguments)
+
+    assert ended.code == 0
+    assert "innomaint" in ended.out
+    assert ended.err == ""
+
+
+@pytest.mark.parametrize("arguments", [["sync"], ["sync", "--all", "--json"], ["up"]])
+def test_a_missing_token_exits_with_2_and_no_database_is_started(cli: Cli, arguments: list[str]) -> None:
+    ended = cli(*arguments)
+
+    assert ended.code == 2
+    assert "INNOMAINT_API_TOKEN is not set" in ended.err
+    assert "innomaint demo" in ended.err
+    assert ended.out == ""
+    assert not cli.home.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("INNOMAINT_RATE_MS", "often", "whole milliseconds"),
+        ("INNOMAINT_API_URL", "http://innomaint.example.com", "http is only allowed for this machine"),
+        ("INNOMAINT_MAX_ATTEMPTS", "0", "a whole number from 1 to 10"),
+        ("INNOMAINT_TIMEZONE", "Mars/Olympus", "a time zone name"),
+        ("INNOMAINT_REFRESH_MINUTES", "4", "whole minutes from 5 to 1440"),
+        ("INNOMAINT_BATCH_SIZE", "1.5", "a whole number"),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["status"], ["demo"], ["sync"], ["up"]], ids=" ".join)
+def test_a_malformed_variable_is_named_before_anything_starts(
+    cli: Cli, arguments: list[str], name: str, value: str, expected: str
+) -> None:
+    os.environ[name] = value
+
+    ended = cli(*arguments)
+
+    assert ended.code == 2
+    assert name in ended.err
+    assert expected in ended.err
+    assert not cli.home.exists()
+
+
+def test_every_malformed_variable_is_named_at_once(cli: Cli) -> None:
+    os.environ["INNOMAINT_RATE_MS"] = "often"
+    Path(".env").write_text("INNOMAINT_TIMEOUT_S=never\nINNOMAINT_RATE_MS=100\n")
+
+    ended = cli("status")
+
+    assert ended.code == 2
+    assert "INNOMAINT_RATE_MS: 'often'" in ended.err
+    assert "INNOMAINT_TIMEOUT_S: 'never'" in ended.err
+
+
+def test_the_value_of_a_malformed_secret_is_not_shown(cli: Cli) -> None:
+    os.environ["IC3_DATABASE_URL"] = "mysql://root:open-sesame@db/ic3"
+    os.environ["INNOMAINT_API_TOKEN"] = "two words"
+
+    ended = cli("status")
+
+    assert ended.code == 2
+    assert "IC3_DATABASE_URL" in ended.err
+    assert "INNOMAINT_API_TOKEN" in ended.err
+    assert "open-sesame" not in ended.err
+    assert "two words" not in ended.err
+
+
+@pytest.mark.parametrize("arguments", COMMANDS_WITH_A_DATABASE, ids=" ".join)
+def test_an_unreachable_database_exits_with_4(cli: Cli, arguments: list[str]) -> None:
+    Path("master.csv").write_text("Asset ID\nP-1\n")
+    os.environ |= {"IC3_DATABASE_URL": CLOSED, "INNOMAINT_API_TOKEN": "invented"}
+
+    ended = cli(*arguments)
+
+    assert ended.code == 4
+    assert "unreachable" in ended.err
+    assert "127.0.0.1" in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_an_unreachable_database_of_dagster_exits_with_4_and_names_its_variable(connected: Cli) -> None:
+    os.environ["DAGSTER_PG_URL"] = CLOSED.replace("/ic3", "/dagster")
+    Path("master.csv").write_text("Asset ID\nP-1\n")
+
+    ended = connected("import", "master.csv")
+
+    assert ended.code == 4
+    assert "DAGSTER_PG_URL" in ended.err
+
+
+@pytest.mark.parametrize("command", ["status", "sync", "enrich"])
+def test_a_server_without_the_tables_is_told_to_upgrade(
+    connected: Cli, empty_database: Database, command: str
+) -> None:
+    os.environ["IC3_DATABASE_URL"] = empty_database.engine.url.render_as_string(hide_password=False)
+
+    ended = connected(command)
+
+    assert ended.code == 4
+    assert "innomaint db upgrade" in ended.err
+
+
+def test_the_installed_command_exits_as_main_does(cli: Cli) -> None:
+    ended = cli.in_a_process("sync", "--offset", "5")
+
+    assert ended.code == 2
+    assert "--offset goes with --batch" in ended.err

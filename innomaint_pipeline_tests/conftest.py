@@ -1,0 +1,306 @@
+"""What tests stand on: a real PostgreSQL, a database for each test, a simulated Innomaint on a socket.
+
+Each database is checked when its test ends: the states must add up and the token must stand nowhere.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from innomaint_pipeline.embedded import EmbeddedPostgres, embedded_postgres
+from innomaint_pipeline.simulator.server import SimulatorServer
+from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.sources.http import RequestPolicy
+from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.invariants import count_assets_without_state, count_orphans, count_states
+from innomaint_pipeline.store.master import ImportCounts, import_rows
+from innomaint_pipeline.store.pacing import SharedPacing
+from innomaint_pipeline.store.upgrade import upgrade_database
+from innomaint_pipeline.sync.batch import BatchRun, Selection
+from innomaint_pipeline.sync.innomaint import (
+    EnrichReport,
+    FetchReport,
+    SettleReport,
+    enrich_batch,
+    fetch_batch,
+    settle_batch,
+)
+
+CANARY_TOKEN = "canary-token-3f9d1c7e"
+FIRST_BATCH = "batch_000001"
+KOLKATA = ZoneInfo("Asia/Kolkata")
+BATCH_SIZE = 100
+WORLD_SIZE = 12
+_TEMPLATE = "template_upgraded"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    home = Path(tempfile.mkdtemp(prefix="imp-", dir="/tmp" if Path("/tmp").is_dir() else None))
+    try:
+        with embedded_postgres(home, fast_and_unsafe=True) as running:
+            yield running
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def upgraded_template(postgres: EmbeddedPostgres) -> str:
+    postgres.ensure_database(_TEMPLATE)
+    database = Database(postgres.url(_TEMPLATE))
+    upgrade_database(database, batch_size=BATCH_SIZE)
+    database.close()
+    return _TEMPLATE
+
+
+class _Databases:
+    """Copies of a template, one for each test; the next is made, and the last dropped, while a test runs."""
+
+    def __init__(self, postgres: EmbeddedPostgres, template: str) -> None:
+        self._postgres = postgres
+        self._template = template
+        self._connection = psycopg.connect(postgres.url("postgres"), autocommit=True)
+        self._worker = ThreadPoolExecutor(1)
+        self._ahead = self._worker.submit(self._create)
+        self._drops: list[Future[None]] = []
+
+    def _create(self) -> str:
+        name = f"test_{next(_numbers)}"
+        statement = sql.SQL("create database {} template {}")
+        self._connection.execute(statement.format(sql.Identifier(name), sql.Identifier(self._template)))
+        return name
+
+    def _drop(self, name: str) -> None:
+        self._connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+    @contextmanager
+    def take(self) -> Iterator[str]:
+        name = self._ahead.result()
+        self._ahead = self._worker.submit(self._create)
+        try:
+            yield self._postgres.url(name)
+        finally:
+            self._drops.append(self._worker.submit(self._drop, name))
+
+    def close(self) -> None:
+        self._drops.append(self._worker.submit(self._drop, self._ahead.result()))
+        self._worker.shutdown()
+        self._connection.close()
+        for drop in self._drops:
+            drop.result()
+
+
+@pytest.fixture(scope="session")
+def _empty_databases(postgres: EmbeddedPostgres) -> Iterator[_Databases]:
+    with closing(_Databases(postgres, "template0")) as databases:
+        yield databases
+
+
+@pytest.fixture(scope="session")
+def _upgraded_databases(postgres: EmbeddedPostgres, upgraded_template: str) -> Iterator[_Databases]:
+    with closing(_Databases(postgres, upgraded_template)) as databases:
+        yield databases
+
+
+def check_invariants(database: Database) -> None:
+    """Assert what must hold in every database at any time."""
+    with database.begin() as connection:
+        tables = (
+            connection.execute(
+                text("select tablename from pg_tables where schemaname = current_schema() order by tablename")
+            )
+            .scalars()
+            .all()
+        )
+        if tables:
+            queries = (
+                f"select '{table}' from \"{table}\" as leaking where leaking::text like '%canary-token-%'"
+                for table in tables
+            )
+            leaking = connection.exec_driver_sql(" union all ".join(queries).replace("%", "%%"))
+            assert not leaking.scalars().all(), "the token stands in these tables"
+        if "innomaint_sync_state" in tables:
+            counts = count_states(connection)
+            assert counts["synced"] + counts["failed"] + counts["never"] == counts["total"], counts
+            assert count_assets_without_state(connection) == 0
+            assert not any(count_orphans(connection).values())
+
+
+@contextmanager
+def _open(url: str) -> Iterator[Database]:
+    opened = Database(url)
+    try:
+        yield opened
+        check_invariants(opened)
+    finally:
+        opened.close()
+
+
+@pytest.fixture
+def empty_database(_empty_databases: _Databases) -> Iterator[Database]:
+    """A database without any table."""
+    with _empty_databases.take() as url, _open(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def database_url(_upgraded_databases: _Databases) -> Iterator[str]:
+    """The address of an upgraded database without a row."""
+    with _upgraded_databases.take() as url:
+        yield url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """An upgraded database without a row."""
+    with _open(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def _simulator_process() -> Iterator[SimulatorServer]:
+    with SimulatorServer(World(WORLD_SIZE), token=CANARY_TOKEN) as running:
+        yield running
+
+
+@pytest.fixture
+def simulator(_simulator_process: SimulatorServer) -> SimulatorServer:
+    """A simulated Innomaint of `WORLD_SIZE` CMMS assets on a real socket; it takes the canary token only."""
+    server = _simulator_process
+    fix_world(server, World(WORLD_SIZE))
+    server.faults.clear()
+    server.record.clear()
+    server.app.latency = None
+    return server
+
+
+def fix_world(server: SimulatorServer, world: World) -> None:
+    """Serve another world; its clock stands still: answers differ only where a test changes them."""
+    moment = datetime(2026, 6, 20, 10, tzinfo=UTC)
+    world.now = lambda: moment
+    server.app.parts.world = world
+
+
+def everything() -> Selection:
+    """Select every CMMS asset that is not asked for from now on."""
+    return Selection(asked_before=datetime.now(UTC))
+
+
+@dataclass
+class Pipeline:
+    """A database and a simulator, and the steps of a batch run between them."""
+
+    database: Database
+    simulator: SimulatorServer
+    policy: RequestPolicy = field(
+        default_factory=lambda: RequestPolicy(retry_base_seconds=0.001, timeout_seconds=5)
+    )
+    rate_ms: int = 0
+
+    @property
+    def serials(self) -> tuple[str, ...]:
+        return self.simulator.world.serials
+
+    def import_serials(
+        self, serials: Sequence[str] | None = None, *, batch_size: int = BATCH_SIZE, **columns: Any
+    ) -> ImportCounts:
+        rows = [
+            {"cmms_asset_id": serial, "report_seq_no": number, **columns}
+            for number, serial in enumerate(serials or self.serials, start=1)
+        ]
+        with self.database.begin() as connection:
+            return import_rows(
+                connection, rows, ["report_seq_no", *columns], batch_size=batch_size, run_id="import"
+            )
+
+    def open_client(self, run_id: str) -> AbstractAsyncContextManager[InnomaintClient]:
+        pacing = SharedPacing(self.database, self.simulator.url, owner=run_id, rate_ms=self.rate_ms)
+        return InnomaintClient(self.simulator.url, SecretStr(CANARY_TOKEN), pacing, self.policy)
+
+    def run(
+        self,
+        run_id: str,
+        *,
+        batch_key: str = FIRST_BATCH,
+        selection: Selection | None = None,
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> BatchRun:
+        return BatchRun(self.database, batch_key, run_id, 1440, selection or Selection(), is_cancelled)
+
+    def fetch(self, run: BatchRun, *, is_last_step: bool = False) -> FetchReport:
+        return fetch_batch(run, self.open_client, is_last_step=is_last_step)
+
+    def enrich(self, run: BatchRun, *, is_rebuild: bool = False, is_last_step: bool = False) -> EnrichReport:
+        return enrich_batch(run, KOLKATA, is_rebuild=is_rebuild, is_last_step=is_last_step)
+
+    def settle(self, run: BatchRun) -> SettleReport:
+        return settle_batch(run, self.open_client, KOLKATA)
+
+    def sync(self, run: BatchRun) -> SettleReport:
+        """Run the three steps of a batch."""
+        self.fetch(run)
+        self.enrich(run)
+        return self.settle(run)
+
+    def resync(self, run_id: str) -> SettleReport:
+        """Run the three steps for every CMMS asset of the first batch, due or not."""
+        return self.sync(self.run(run_id, selection=everything()))
+
+    def rows(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
+        with self.database.begin() as connection:
+            return [dict(row) for row in connection.execute(text(query), parameters).mappings()]
+
+    def one(self, query: str, **parameters: Any) -> dict[str, Any]:
+        (row,) = self.rows(query, **parameters)
+        return row
+
+    def execute(self, statement: str, **parameters: Any) -> None:
+        with self.database.begin() as connection:
+            connection.execute(text(statement), parameters)
+
+    def state(self, serial: str) -> dict[str, Any]:
+        return self.one(
+            "select s.* from innomaint_sync_state s join ic3_asset_master m using (asset_id)"
+            " where m.cmms_asset_id = :serial",
+            serial=serial,
+        )
+
+    def states(self) -> dict[str, tuple[str, str | None]]:
+        """Return state and error class of every CMMS asset by its id."""
+        return {
+            row["cmms_asset_id"]: (row["state"], row["error_class"])
+            for row in self.rows(
+                "select cmms_asset_id, state, error_class from innomaint_sync_state"
+                " join ic3_asset_master using (asset_id) order by asset_id"
+            )
+        }
+
+
+@pytest.fixture
+def empty_pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
+    """Database and simulator, without a CMMS asset in the database."""
+    return Pipeline(database, simulator)
+
+
+@pytest.fixture
+def pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
+    """Database and simulator, with every CMMS asset of the simulator imported into one batch."""
+    made = Pipeline(database, simulator)
+    made.import_serials()
+    return made

@@ -1,0 +1,42 @@
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from innomaint_pipeline.simulator.server import SimulatorServer
+from innomaint_pipeline.simulator.world import World
+
+PATH = "/assetmanagement/getAssetIDDetailByAssetID"
+Ask = Callable[..., httpx.Response]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SimulatorServer]:
+    with SimulatorServer(World(size=60, now=lambda: datetime(2026, 6, 20, 10, tzinfo=UTC))) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _fresh(request: pytest.FixtureRequest) -> None:
+    if "server" in request.fixturenames:
+        running: SimulatorServer = request.getfixturevalue("server")
+        running.faults.clear()
+        running.record.clear()
+        running.world.restore()
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=5, trust_env=False) as opened:
+        yield opened
+
+
+@pytest.fixture
+def ask(server: SimulatorServer, client: httpx.Client) -> Ask:
+    def send(serial: str) -> httpx.Response:
+        return client.post(
+            server.url + PATH, json={"serialnumber": serial}, headers={"Authorization": "Bearer invented"}
+        )
+
+    return send

@@ -1,0 +1,124 @@
+"""Creating the tables, creating them again, and what other programs may do beside us."""
+
+import threading
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from innomaint_pipeline.embedded import EmbeddedPostgres
+from innomaint_pipeline.errors import AdoptionError, DatabaseError
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.tables import metadata
+from innomaint_pipeline.store.upgrade import upgrade_database
+from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
+
+
+def table_names(database: Database) -> set[str]:
+    with database.begin() as connection:
+        names = connection.execute(text("select tablename from pg_tables where schemaname = 'public'"))
+        return set(names.scalars())
+
+
+def test_an_empty_database_gets_every_table(empty_database: Database) -> None:
+    done = upgrade_database(empty_database, batch_size=100)
+    assert table_names(empty_database) == {*metadata.tables, "innomaint_schema_version"}
+    assert set(done) >= {f"created table {name}" for name in metadata.tables}
+
+
+def test_a_repeated_upgrade_does_nothing(database: Database) -> None:
+    assert upgrade_database(database, batch_size=100) == []
+
+
+def test_two_upgrades_at_once_wait_for_each_other(empty_database: Database) -> None:
+    done: list[list[str]] = []
+    threads = [
+        threading.Thread(target=lambda: done.append(upgrade_database(empty_database, batch_size=100)))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(bool, done)) == [False, False, True]
+
+
+def test_a_column_that_was_dropped_comes_back(pipeline: Pipeline) -> None:
+    pipeline.execute("alter table ic3_asset_master drop column api_attributes, drop column barcode")
+    assert upgrade_database(pipeline.database, batch_size=100) == [
+        "added column ic3_asset_master.barcode",
+        "added column ic3_asset_master.api_attributes",
+    ]
+    assert pipeline.sync(pipeline.run("first")).status == "complete"
+
+
+def test_a_row_that_another_program_inserts_has_a_state_at_once_and_a_batch_later(pipeline: Pipeline) -> None:
+    pipeline.execute("insert into ic3_asset_master (cmms_asset_id, criticality) values ('Pump X', 'Low')")
+    state = pipeline.state("Pump X")
+    assert (state["state"], state["batch_key"]) == ("never", None)
+    assert upgrade_database(pipeline.database, batch_size=100) == ["gave 1 assets their batch"]
+    assert pipeline.state("Pump X")["batch_key"] == FIRST_BATCH
+
+    pipeline.execute("insert into ic3_asset_master (cmms_asset_id) values ('Pump Y')")
+    pipeline.import_serials(["Pump Z"])
+    assert pipeline.state("Pump Y")["batch_key"] == FIRST_BATCH
+
+
+def test_a_row_without_an_id_waits_for_one_outside_every_batch(pipeline: Pipeline) -> None:
+    pipeline.execute("insert into ic3_asset_master (asset_name) values ('nameless'), ('nameless too')")
+    pipeline.execute("insert into ic3_asset_master (cmms_asset_id) values ('  ')")
+    assert upgrade_database(pipeline.database, batch_size=100) == []
+    without = pipeline.one("select count(*) from innomaint_sync_state where batch_key is null")
+    assert without == {"count": 3}
+
+
+def test_another_programs_role_needs_no_right_on_our_tables(
+    pipeline: Pipeline, postgres: EmbeddedPostgres
+) -> None:
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        connection.execute("drop role if exists other_program")
+        connection.execute("create role other_program")
+    pipeline.execute("grant insert, select on ic3_asset_master to other_program")
+    with pipeline.database.begin() as connection:
+        connection.execute(text("set local role other_program"))
+        connection.execute(text("set local search_path = pg_catalog"))
+        connection.execute(
+            text("insert into public.ic3_asset_master (cmms_asset_id, criticality) values ('Pump X', 'Low')")
+        )
+    assert pipeline.state("Pump X")["state"] == "never"
+    kept = pipeline.one(
+        "select excel_criticality from innomaint_overridden_value order by asset_id desc limit 1"
+    )
+    assert kept == {"excel_criticality": "Low"}
+    pipeline.execute("drop owned by other_program")
+
+
+def test_a_deleted_row_takes_its_state_along(pipeline: Pipeline) -> None:
+    pipeline.sync(pipeline.run("first"))
+    pipeline.execute("delete from ic3_asset_performance where asset_id = 1")
+    pipeline.execute("delete from ic3_workorder_summary where asset_id = 1")
+    pipeline.execute("delete from ic3_asset_master where asset_id = 1")
+    assert pipeline.rows("select 1 from innomaint_sync_state where asset_id = 1") == []
+
+
+def test_a_role_that_may_not_create_tables_is_told_so(
+    empty_database: Database, postgres: EmbeddedPostgres
+) -> None:
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+        connection.execute("drop role if exists reader")
+        connection.execute("create role reader login")
+    with empty_database.begin() as connection:
+        connection.execute(text("revoke create on schema public from public"))
+    poor = Database(empty_database.engine.url.set(username="reader").render_as_string(hide_password=False))
+    with pytest.raises(DatabaseError, match="use a role that may create tables"):
+        upgrade_database(poor, batch_size=100)
+    poor.close()
+    assert table_names(empty_database) == set()
+
+
+def test_something_else_under_a_tables_name_stops_the_upgrade_whole(empty_database: Database) -> None:
+    with empty_database.begin() as connection:
+        connection.execute(text("create view ic3_floor_master as select 1 as floor_id"))
+    with pytest.raises(AdoptionError, match=r"ic3_floor_master.*nothing was changed"):
+        upgrade_database(empty_database, batch_size=100)
+    assert table_names(empty_database) == set()

@@ -1,0 +1,242 @@
+"""Whole programs: a home of its own for each, a simulator, and proof that nothing is left behind."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from innomaint_pipeline.embedded import EmbeddedPostgres, embedded_postgres
+from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.simulator.limit import Latency
+from innomaint_pipeline.simulator.server import SimulatorServer
+from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.upgrade import upgrade_database
+from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline, check_invariants
+
+PROJECT = Path(__file__).resolve().parents[2]
+INNOMAINT = Path(sys.executable).with_name("innomaint")
+# Bounds that only a hanging program reaches, on a slow machine too.
+LONG_SECONDS = 240
+_GONE_SECONDS = 30
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = LONG_SECONDS) -> Any:
+    """Return the first true value of a condition; fail when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := condition():
+            return found
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain: {what}"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended, after so many seconds."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return json.loads(self.out)
+
+
+@dataclass
+class Command:
+    """A command under way."""
+
+    process: subprocess.Popen[str]
+    began: float = field(default_factory=time.monotonic)
+
+    def end(self, seconds: float = LONG_SECONDS) -> Ended:
+        """Wait for its end."""
+        out, err = self.process.communicate(timeout=seconds)
+        assert CANARY_TOKEN not in out + err
+        return Ended(self.process.returncode, out, err, time.monotonic() - self.began)
+
+    def signal(self, number: int) -> Ended:
+        """Send a signal and wait for the end; `seconds` is the time in between."""
+        sent = time.monotonic()
+        self.process.send_signal(number)
+        ended = self.end()
+        return Ended(ended.code, ended.out, ended.err, time.monotonic() - sent)
+
+    def descendants(self) -> list[psutil.Process]:
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.process.pid).children(recursive=True)
+        return []
+
+    def kill_with_all_it_started(self) -> None:
+        """SIGKILL to the command and every descendant, before any of them can notice."""
+        everybody = [psutil.Process(self.process.pid), *self.descendants()]
+        for process in everybody:
+            process.suspend()
+        for process in everybody:
+            process.kill()
+        self.process.communicate()
+        psutil.wait_procs(everybody, timeout=_GONE_SECONDS)
+
+
+@dataclass
+class Installation:
+    """A home with its embedded server running, a simulated Innomaint, and commands between them."""
+
+    home: Path
+    postgres: EmbeddedPostgres
+    simulator: SimulatorServer
+    variables: dict[str, str]
+
+    @property
+    def serials(self) -> tuple[str, ...]:
+        return self.simulator.world.serials
+
+    def start(self, *arguments: str) -> Command:
+        """Start a command in a process group of its own."""
+        return Command(
+            subprocess.Popen(
+                [INNOMAINT, *arguments],
+                env=build_environment(self.home, self.variables),
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
+
+    def run(self, *arguments: str) -> Ended:
+        """Run a command to its end."""
+        return self.start(*arguments).end()
+
+    def rows(self, query: str, *, database: str = "ic3") -> list[dict[str, Any]]:
+        with psycopg.connect(self.postgres.url(database), row_factory=dict_row) as connection:
+            return connection.execute(query).fetchall()  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def stored(self) -> set[str]:
+        """Return the CMMS asset ids whose answers are stored."""
+        query = "select cmms_asset_id from innomaint_response join ic3_asset_master using (asset_id)"
+        return {row["cmms_asset_id"] for row in self.rows(query)}
+
+    def run_statuses(self) -> list[str]:
+        """Return the statuses of Dagster's runs, in the order in which they were made."""
+        return [row["status"] for row in self.rows("select status from runs order by id", database="dagster")]
+
+    def batch_statuses(self) -> list[str]:
+        return [row["status"] for row in self.rows("select status from cmms_sync_log order by id")]
+
+    def requested_since(self, number: int) -> list[str | None]:
+        """Return the serial numbers asked for after the first so many requests."""
+        return [start.serial for start in self.simulator.record.starts[number:]]
+
+
+def build_environment(home: Path, variables: dict[str, str]) -> dict[str, str]:
+    """Return the environment of a command: no variable of the project but those given."""
+    project = {field.upper() for field in Settings.model_fields} | {"DAGSTER_HOME"}
+    kept = {name: value for name, value in os.environ.items() if name not in project}
+    return kept | {"INNOMAINT_HOME": str(home)} | variables
+
+
+@contextmanager
+def new_home(prefix: str) -> Iterator[Path]:
+    """Yield a folder with a short path; at the end no process of it may be left, and no file hold the token."""
+    home = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir="/tmp" if Path("/tmp").is_dir() else None))
+    try:
+        yield home
+        wait_until(lambda: not find_processes(home), f"the processes of {home} end", _GONE_SECONDS)
+        assert find_files_with(home, CANARY_TOKEN) == []
+    finally:
+        for process in find_processes(home):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def installation(
+    prefix: str,
+    *,
+    size: int,
+    batch_size: int,
+    rate_ms: int | None = 100,
+    latency: Latency | None = None,
+    **variables: str,
+) -> Iterator[Installation]:
+    """Yield an installation whose master holds the simulator's CMMS assets; at the end no row holds the token."""
+    with ExitStack() as stack:
+        home = stack.enter_context(new_home(prefix))
+        postgres = stack.enter_context(embedded_postgres(home, fast_and_unsafe=True))
+        simulator = stack.enter_context(SimulatorServer(World(size), token=CANARY_TOKEN, latency=latency))
+        postgres.ensure_database("ic3")
+        database = Database(postgres.url("ic3"))
+        stack.callback(database.close)
+        upgrade_database(database, batch_size=batch_size)
+        Pipeline(database, simulator).import_serials(batch_size=batch_size)
+        settings = {
+            "INNOMAINT_API_URL": simulator.url,
+            "INNOMAINT_API_TOKEN": CANARY_TOKEN,
+            "INNOMAINT_BATCH_SIZE": str(batch_size),
+            "INNOMAINT_RETRY_BASE_S": "0.01",
+        }
+        if rate_ms is not None:
+            settings["INNOMAINT_RATE_MS"] = str(rate_ms)
+        yield Installation(home, postgres, simulator, settings | variables)
+        check_invariants(database)
+        for name in ("ic3", "dagster"):
+            assert find_tables_with(postgres.url(name), CANARY_TOKEN) == []
+        # The searches would find it: what surely stands there is found.
+        known = simulator.world.serials[0]
+        assert "ic3_asset_master" in find_tables_with(postgres.url("ic3"), known)
+        assert find_files_with(home, known) != []
+
+
+def find_processes(home: Path) -> list[psutil.Process]:
+    """Return the processes that belong to a home: by their command line, folder or variables."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            owned = process.environ().get("INNOMAINT_HOME", "") if process.uids().real == os.getuid() else ""
+            if str(home) in " ".join(process.cmdline()) or owned.startswith(str(home)):
+                found.append(process)
+    return found
+
+
+def find_files_with(folder: Path, text: str) -> list[Path]:
+    """Return the files below a folder that hold a text."""
+    found = []
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.is_file() and text.encode() in path.read_bytes():
+                found.append(path)
+    return found
+
+
+def find_tables_with(url: str, text: str) -> list[str]:
+    """Return the tables of a database of which a row holds a text."""
+    with psycopg.connect(url) as connection:
+        tables = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
+        query = sql.SQL("select exists (select from {} as holding where holding::text like %s)")
+        return [
+            name
+            for (name,) in tables
+            if connection.execute(query.format(sql.Identifier(name)), [f"%{text}%"]).fetchone() == (True,)
+        ]

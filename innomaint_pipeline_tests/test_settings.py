@@ -1,0 +1,354 @@
+import traceback
+from pathlib import Path
+
+import pytest
+
+from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.settings import (
+    DEFAULT_API_URL,
+    SECRET_VARIABLES,
+    Settings,
+    is_loopback,
+    load_settings,
+)
+
+DEFAULTS = {
+    "INNOMAINT_API_URL": "https://app.innomaint.com/api/public/api/restapicontroller",
+    "INNOMAINT_API_TOKEN": None,
+    "INNOMAINT_WORKBOOK": None,
+    "INNOMAINT_RATE_MS": 200,
+    "INNOMAINT_MAX_IN_FLIGHT": 8,
+    "INNOMAINT_MAX_ATTEMPTS": 3,
+    "INNOMAINT_RETRY_BASE_S": 1,
+    "INNOMAINT_TIMEOUT_S": 15,
+    "INNOMAINT_BATCH_SIZE": 100,
+    "INNOMAINT_SYNC_INTERVAL_S": 30,
+    "INNOMAINT_REFRESH_MINUTES": 1440,
+    "INNOMAINT_TIMEZONE": "Asia/Kolkata",
+    "INNOMAINT_HOME": Path(".innomaint"),
+    "IC3_DATABASE_URL": None,
+    "DAGSTER_PG_URL": None,
+    "INNOMAINT_ADMIN_HOST": "127.0.0.1",
+    "INNOMAINT_ADMIN_PORT": 9090,
+    "INNOMAINT_ADMIN_TOKEN": None,
+    "INNOMAINT_ALERT_URLS": (),
+}
+OWN_DEFAULTS = {"INNOMAINT_HEARTBEAT_URL": None}
+ALL_DEFAULTS = {**DEFAULTS, **OWN_DEFAULTS}
+# Invented, and spelled so that it is found wherever it appears.
+SECRET = "Sup3rSecr3tVa1ue"
+SECRET_VALUES = {
+    "INNOMAINT_API_TOKEN": SECRET,
+    "INNOMAINT_ADMIN_TOKEN": SECRET,
+    "IC3_DATABASE_URL": f"postgresql://ic3:{SECRET}@db.example/ic3",
+    "DAGSTER_PG_URL": f"postgresql+psycopg2://ic3:{SECRET}@db.example/dagster",
+    "INNOMAINT_ALERT_URLS": f"https://hooks.example/{SECRET} https://x:{SECRET}@hooks.example/",
+    "INNOMAINT_HEARTBEAT_URL": f"https://heartbeat.example/{SECRET}",
+}
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ALL_DEFAULTS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def load(name: str) -> object:
+    value = getattr(load_settings(), name.lower())
+    return value.get_secret_value() if hasattr(value, "get_secret_value") else value
+
+
+def complaint() -> str:
+    """The message of a refusal, of which nothing that a traceback shows may say more."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert SECRET not in shown
+    return str(caught.value)
+
+
+# names and defaults
+
+
+def test_every_variable_of_the_contract_is_a_setting():
+    assert set(DEFAULTS) <= {name.upper() for name in Settings.model_fields}
+
+
+def test_every_setting_has_its_default_here():
+    assert {name.upper() for name in Settings.model_fields} == set(ALL_DEFAULTS)
+
+
+@pytest.mark.parametrize(("name", "default"), ALL_DEFAULTS.items(), ids=ALL_DEFAULTS)
+def test_without_an_environment_the_defaults_hold(name, default):
+    assert load(name) == default
+
+
+def test_the_default_address_is_that_of_the_contract():
+    assert DEFAULTS["INNOMAINT_API_URL"] == DEFAULT_API_URL
+
+
+@pytest.mark.parametrize("name", ALL_DEFAULTS)
+def test_an_empty_value_counts_as_not_set(name, monkeypatch):
+    monkeypatch.setenv(name, "")
+    assert load(name) == ALL_DEFAULTS[name]
+
+
+def test_every_setting_says_what_a_person_may_write():
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_settings_cannot_be_changed_after_loading():
+    settings = load_settings()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.innomaint_rate_ms = 0  # pyright: ignore[reportAttributeAccessIssue]
+
+
+# good values
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "value"),
+    [
+        ("INNOMAINT_API_URL", " https://innomaint.example/api/ ", "https://innomaint.example/api"),
+        ("INNOMAINT_API_URL", "http://127.0.0.1:8123/api", "http://127.0.0.1:8123/api"),
+        ("INNOMAINT_API_URL", "http://localhost", "http://localhost"),
+        ("INNOMAINT_API_URL", "http://[::1]:8123", "http://[::1]:8123"),
+        ("INNOMAINT_API_URL", "http://127.8.9.10", "http://127.8.9.10"),
+        ("INNOMAINT_API_TOKEN", "  abc.DEF-123_~+/=  ", "abc.DEF-123_~+/="),
+        ("INNOMAINT_API_TOKEN", "abc\r\n", "abc"),
+        ("INNOMAINT_WORKBOOK", "Asset list.xlsx", Path("Asset list.xlsx")),
+        ("INNOMAINT_RATE_MS", "0", 0),
+        ("INNOMAINT_RATE_MS", "3600000", 3_600_000),
+        ("INNOMAINT_MAX_IN_FLIGHT", "1", 1),
+        ("INNOMAINT_MAX_IN_FLIGHT", "64", 64),
+        ("INNOMAINT_MAX_ATTEMPTS", "10", 10),
+        ("INNOMAINT_RETRY_BASE_S", "0.01", 0.01),
+        ("INNOMAINT_TIMEOUT_S", "300", 300.0),
+        ("INNOMAINT_BATCH_SIZE", " 50 ", 50),
+        ("INNOMAINT_SYNC_INTERVAL_S", "5", 5),
+        ("INNOMAINT_REFRESH_MINUTES", "5", 5),
+        ("INNOMAINT_TIMEZONE", "Europe/Berlin", "Europe/Berlin"),
+        ("INNOMAINT_HOME", "/srv/innomaint", Path("/srv/innomaint")),
+        ("IC3_DATABASE_URL", " postgresql://u:p%40ss@h:5432/ic3 ", "postgresql://u:p%40ss@h:5432/ic3"),
+        ("IC3_DATABASE_URL", "postgres://h/ic3", "postgres://h/ic3"),
+        ("IC3_DATABASE_URL", "postgresql://u@/ic3?host=/tmp/socket", "postgresql://u@/ic3?host=/tmp/socket"),
+        ("DAGSTER_PG_URL", "postgresql+psycopg2://h/d", "postgresql+psycopg2://h/d"),
+        ("INNOMAINT_ADMIN_HOST", "0.0.0.0", "0.0.0.0"),
+        ("INNOMAINT_ADMIN_HOST", " ::1 ", "::1"),
+        ("INNOMAINT_ADMIN_PORT", "65535", 65535),
+        ("INNOMAINT_ADMIN_TOKEN", "t", "t"),
+        ("INNOMAINT_HEARTBEAT_URL", " https://heartbeat.example/x ", "https://heartbeat.example/x"),
+        ("INNOMAINT_ALERT_URLS", "https://a.example/x", ("https://a.example/x",)),
+        (
+            "INNOMAINT_ALERT_URLS",
+            " https://a.example/x, http://b.example/y\thttps://c.example ",
+            ("https://a.example/x", "http://b.example/y", "https://c.example"),
+        ),
+    ],
+)
+def test_a_good_value_is_read(name, written, value, monkeypatch):
+    monkeypatch.setenv(name, written)
+    assert load(name) == value
+
+
+def test_the_data_folder_is_an_absolute_path(monkeypatch, tmp_path):
+    assert load_settings().home == tmp_path / ".innomaint"
+    monkeypatch.setenv("INNOMAINT_HOME", "~/innomaint")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings().home == tmp_path / "innomaint"
+
+
+# bad values
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "expected"),
+    [
+        ("INNOMAINT_API_URL", "app.innomaint.com", "expected an https:// address"),
+        ("INNOMAINT_API_URL", "ftp://innomaint.example", "must start with https://"),
+        ("INNOMAINT_API_URL", "https://", "name a host"),
+        ("INNOMAINT_API_URL", "http://innomaint.example", "the token would travel in clear text"),
+        ("INNOMAINT_API_URL", "http://10.0.0.1", "the token would travel in clear text"),
+        ("INNOMAINT_API_URL", "http://localhost.example.com", "the token would travel in clear text"),
+        ("INNOMAINT_API_URL", "http://127.0.0.1.example.com", "the token would travel in clear text"),
+        ("INNOMAINT_API_URL", "https://innomaint.example:99999", "is no address"),
+        ("INNOMAINT_API_URL", "https://[::1", "is no address"),
+        ("INNOMAINT_API_URL", "https://inno maint.example", "no spaces or control characters"),
+        ("INNOMAINT_API_URL", "https://innomaint.example/\napi", "no spaces or control characters"),
+        ("INNOMAINT_RATE_MS", "fast", "whole milliseconds from 0 to 3600000"),
+        ("INNOMAINT_RATE_MS", "-1", "whole milliseconds from 0 to 3600000"),
+        ("INNOMAINT_RATE_MS", "0.5", "whole milliseconds from 0 to 3600000"),
+        ("INNOMAINT_RATE_MS", "3600001", "whole milliseconds from 0 to 3600000"),
+        ("INNOMAINT_MAX_IN_FLIGHT", "0", "a whole number from 1 to 64"),
+        ("INNOMAINT_MAX_IN_FLIGHT", "65", "a whole number from 1 to 64"),
+        ("INNOMAINT_MAX_ATTEMPTS", "0", "a whole number from 1 to 10"),
+        ("INNOMAINT_MAX_ATTEMPTS", "11", "a whole number from 1 to 10"),
+        ("INNOMAINT_RETRY_BASE_S", "0", "seconds above 0, up to 60"),
+        ("INNOMAINT_RETRY_BASE_S", "61", "seconds above 0, up to 60"),
+        ("INNOMAINT_TIMEOUT_S", "nan", "seconds above 0, up to 300"),
+        ("INNOMAINT_TIMEOUT_S", "inf", "seconds above 0, up to 300"),
+        ("INNOMAINT_TIMEOUT_S", "0", "seconds above 0, up to 300"),
+        ("INNOMAINT_BATCH_SIZE", "0", "a whole number from 1 to 10000"),
+        ("INNOMAINT_BATCH_SIZE", "10001", "a whole number from 1 to 10000"),
+        ("INNOMAINT_SYNC_INTERVAL_S", "4", "whole seconds from 5 to 3600"),
+        ("INNOMAINT_SYNC_INTERVAL_S", "3601", "whole seconds from 5 to 3600"),
+        ("INNOMAINT_REFRESH_MINUTES", "4", "whole minutes from 5 to 1440"),
+        ("INNOMAINT_REFRESH_MINUTES", "1441", "whole minutes from 5 to 1440"),
+        ("INNOMAINT_TIMEZONE", "Bombay", "a time zone name like Asia/Kolkata"),
+        ("INNOMAINT_TIMEZONE", "Asia", "a time zone name like Asia/Kolkata"),
+        ("INNOMAINT_TIMEZONE", "../etc/passwd", "a time zone name like Asia/Kolkata"),
+        ("INNOMAINT_ADMIN_HOST", "two words", "a host name or address to listen on"),
+        ("INNOMAINT_ADMIN_HOST", "http://localhost", "a host name or address to listen on"),
+        ("INNOMAINT_ADMIN_HOST", "   ", "a host name or address to listen on"),
+        ("INNOMAINT_ADMIN_PORT", "0", "a port from 1 to 65535"),
+        ("INNOMAINT_ADMIN_PORT", "65536", "a port from 1 to 65535"),
+        ("INNOMAINT_ADMIN_PORT", "http", "a port from 1 to 65535"),
+    ],
+)
+def test_a_bad_value_is_reported_with_its_variable_the_value_and_what_is_expected(
+    name, written, expected, monkeypatch
+):
+    monkeypatch.setenv(name, written)
+    message = complaint()
+    assert f"{name}: {written!r} is not usable" in message
+    assert expected in message
+    assert f"expected {Settings.model_fields[name.lower()].description}" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "expected"),
+    [
+        ("INNOMAINT_API_TOKEN", f"{SECRET} {SECRET}", "printable ASCII"),
+        ("INNOMAINT_API_TOKEN", f"{SECRET}\n{SECRET}", "copied with a line break"),
+        ("INNOMAINT_API_TOKEN", f"{SECRET}\u2013", "printable ASCII"),
+        ("INNOMAINT_API_TOKEN", f"{SECRET}\x7f", "printable ASCII"),
+        ("INNOMAINT_API_TOKEN", "   ", "must not be blank"),
+        ("INNOMAINT_ADMIN_TOKEN", f"{SECRET} \u00e9", "printable ASCII"),
+        ("INNOMAINT_API_URL", f"https://user:{SECRET}@innomaint.example", "no user, password"),
+        ("INNOMAINT_API_URL", f"https://{SECRET}@innomaint.example", "no user, password"),
+        ("INNOMAINT_API_URL", f"https://innomaint.example/?token={SECRET}", "no user, password, query"),
+        ("INNOMAINT_API_URL", f"https://innomaint.example/#{SECRET}", "no user, password, query"),
+        ("IC3_DATABASE_URL", f"mysql://u:{SECRET}@h/ic3", "must start with postgresql://"),
+        ("IC3_DATABASE_URL", SECRET, "must start with postgresql://"),
+        ("IC3_DATABASE_URL", f"postgresql://u:x#{SECRET}@h/ic3", "is no address"),
+        ("IC3_DATABASE_URL", f"postgresql://u:x[{SECRET}]x@h/ic3", "is no address"),
+        ("IC3_DATABASE_URL", f"postgresql://u:{SECRET}@h\u2100/ic3", "is no address"),
+        ("IC3_DATABASE_URL", f"postgresql://u:{SECRET}@h:port/ic3", "is no address"),
+        ("DAGSTER_PG_URL", f"sqlite:///{SECRET}", "must start with postgresql://"),
+        ("INNOMAINT_ALERT_URLS", f"hooks.example/{SECRET}", "must start with its kind"),
+        ("INNOMAINT_ALERT_URLS", f"https://ok.example mailto:{SECRET}@x", "must start with its kind"),
+        ("INNOMAINT_HEARTBEAT_URL", f"heartbeat.example/{SECRET}", "must start with https://"),
+        ("INNOMAINT_HEARTBEAT_URL", f"https://u:x[{SECRET}]x@h/", "is no address"),
+        ("INNOMAINT_ADMIN_HOST", f"user:{SECRET}@host", "is no host name"),
+    ],
+)
+def test_a_bad_secret_is_reported_with_its_variable_and_never_shown(name, written, expected, monkeypatch):
+    monkeypatch.setenv(name, written)
+    message = complaint()
+    assert f"{name}: " in message
+    assert "'" not in message
+    assert expected in message
+
+
+def test_all_bad_values_are_reported_at_once(monkeypatch):
+    bad = {"INNOMAINT_RATE_MS": "x", "INNOMAINT_TIMEZONE": "x", "INNOMAINT_API_TOKEN": "x y"}
+    for name, value in bad.items():
+        monkeypatch.setenv(name, value)
+    lines = complaint().splitlines()
+    assert {line.split(":")[0].strip() for line in lines[1:]} == set(bad)
+
+
+def test_a_validation_error_of_pydantic_itself_quotes_no_value(monkeypatch):
+    monkeypatch.setenv("INNOMAINT_API_TOKEN", f"{SECRET} x")
+    with pytest.raises(ValueError, match="innomaint_api_token") as caught:
+        Settings()  # pyright: ignore[reportCallIssue]
+    assert SECRET not in str(caught.value)
+    assert SECRET not in repr(caught.value)
+
+
+# secrets of good settings
+
+
+def test_settings_never_show_a_secret(monkeypatch):
+    for name, value in SECRET_VALUES.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    shown = [
+        *(repr(settings), str(settings), f"{settings}", settings.model_dump_json()),
+        *(str(settings.model_dump()), str(list(settings.model_dump(mode="json").values()))),
+    ]
+    assert all(SECRET not in text for text in shown)
+    assert settings.require_token().get_secret_value() == SECRET
+    assert all(SECRET in url for url in settings.innomaint_alert_urls)
+    assert SECRET in str(settings.innomaint_heartbeat_url)
+
+
+def test_the_secret_variables_are_all_that_may_hold_one():
+    assert set(SECRET_VARIABLES) == set(SECRET_VALUES)
+
+
+def test_a_missing_token_is_reported_by_name_and_nothing_falls_back():
+    with pytest.raises(ConfigurationError, match="INNOMAINT_API_TOKEN is not set") as caught:
+        load_settings().require_token()
+    assert caught.value.exit_code == 2
+
+
+# the file .env
+
+
+def test_the_file_env_is_read_and_the_environment_wins(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("INNOMAINT_RATE_MS=500\nINNOMAINT_BATCH_SIZE=7\n# a comment\n")
+    monkeypatch.setenv("INNOMAINT_RATE_MS", "300")
+    settings = load_settings()
+    assert (settings.innomaint_rate_ms, settings.innomaint_batch_size) == (300, 7)
+
+
+def test_an_empty_variable_of_the_environment_leaves_the_file_in_force(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("INNOMAINT_RATE_MS=500\nINNOMAINT_WORKBOOK=\n")
+    monkeypatch.setenv("INNOMAINT_RATE_MS", "")
+    settings = load_settings()
+    assert (settings.innomaint_rate_ms, settings.innomaint_workbook) == (500, None)
+
+
+def test_the_file_env_of_another_folder_is_not_read(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("INNOMAINT_RATE_MS=500\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert load_settings().innomaint_rate_ms == 200
+
+
+def test_variables_of_other_programs_in_the_file_env_are_ignored(tmp_path):
+    (tmp_path / ".env").write_text("POSTGRES_PASSWORD=x\nINNOMAINT_RATE_MS=500\n")
+    assert load_settings().innomaint_rate_ms == 500
+
+
+def test_a_byte_order_mark_before_the_file_env_hides_nothing(tmp_path):
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfINNOMAINT_RATE_MS=500\r\nINNOMAINT_BATCH_SIZE=7\r\n")
+    settings = load_settings()
+    assert (settings.innomaint_rate_ms, settings.innomaint_batch_size) == (500, 7)
+
+
+def test_a_file_env_that_is_no_utf8_is_reported(tmp_path):
+    (tmp_path / ".env").write_bytes("INNOMAINT_RATE_MS=500".encode("utf-16"))
+    assert ".env in the working directory is not UTF-8" in complaint()
+
+
+def test_a_bad_secret_in_the_file_env_is_never_shown(tmp_path):
+    (tmp_path / ".env").write_text(f"INNOMAINT_API_TOKEN='{SECRET} {SECRET}'\n")
+    assert "INNOMAINT_API_TOKEN: its value (not shown)" in complaint()
+
+
+# loopback
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.255.0.1", "::1"])
+def test_these_hosts_are_this_machine(host):
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host", [None, "", "0.0.0.0", "::", "10.0.0.1", "localhost.example.com", "127.0.0.1.x", "127.1"]
+)
+def test_these_hosts_may_be_another_machine(host):
+    assert not is_loopback(host)
