@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test check bench lock clean
@@ -35,8 +37,14 @@ check: $(STAMP) ## Format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 
-bench: $(STAMP) ## Measure, and print ratios
-	$(BIN)/python -m benchmarks
+bench: $(STAMP) $(BENCH_STAMP) ## Measure, and print ratios beside other programs (FULL=1: unscaled)
+	$(BIN)/python -m benchmarks $(if $(FULL),--full)
+
+# The programs that ours is compared with live in an environment of their own.
+$(BENCH_STAMP): benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	@touch $@
 
 lock: ## Pin the requirements anew, with hashes and without addresses (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
+from filelock import FileLock
 from psycopg import sql
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -56,8 +57,14 @@ def postgres() -> Iterator[EmbeddedPostgres]:
     try:
         with embedded_postgres(home, fast_and_unsafe=True) as running:
             yield running
+        # Its last act is to look into the home once more: a folder removed before would come back.
+        with (
+            FileLock(home / "postgres.watchdog.lock", timeout=30),
+            FileLock(home / "postgres.lock", timeout=30),
+        ):
+            pass
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")
@@ -209,7 +216,7 @@ class Pipeline:
     database: Database
     simulator: SimulatorServer
     policy: RequestPolicy = field(
-        default_factory=lambda: RequestPolicy(retry_base_seconds=0.001, timeout_seconds=5)
+        default_factory=lambda: RequestPolicy(retry_base_seconds=0.001, timeout_seconds=20)
     )
     rate_ms: int = 0
 

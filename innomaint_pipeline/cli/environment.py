@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from filelock import FileLock
+
 from innomaint_pipeline.embedded import embedded_postgres
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.settings import Settings
@@ -82,7 +84,10 @@ def open_database(settings: Settings) -> Iterator[tuple[Database, Addresses]]:
 
 
 def export_for_dagster(settings: Settings, addresses: Addresses) -> None:
-    """Set the variables that Dagster's processes read, in this process and its children."""
+    """Set the variables that Dagster's processes read, in this process and its children.
+
+    Afterwards Dagster's database has its tables.
+    """
     try:
         ensure_database(addresses.dagster_url)
     except DatabaseError as error:
@@ -98,3 +103,8 @@ def export_for_dagster(settings: Settings, addresses: Addresses) -> None:
         "INNOMAINT_HOME": str(settings.home),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
     }
+    import dagster as dg
+
+    # Processes that make Dagster's tables at the same time disturb each other, and one may fail.
+    with FileLock(settings.home / "dagster.lock"), dg.DagsterInstance.get():
+        pass

@@ -24,7 +24,9 @@ from innomaint_pipeline.cli.environment import project_folder
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.errors import InnomaintPipelineError
 
-_STOP_SECONDS = 15
+_STOP_SECONDS = 15.0
+# Before each restart one pause more than before the last, up to five.
+_PAUSE_SECONDS = 1.0
 _MOST_RESTARTS = 5
 _WITHIN_SECONDS = 300
 _LOG_LIMIT_BYTES = 20 * 1024 * 1024
@@ -48,27 +50,33 @@ class ProcessKeeper:
     """Keeps processes running; use it as a context manager, which stops them at the end.
 
     Which processes run stands in a file of the home, so that those of an `up` that was killed are ended by
-    the next.
+    the next. A process gets `stop_seconds` to end before it is killed.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(
+        self, home: Path, *, stop_seconds: float = _STOP_SECONDS, pause_seconds: float = _PAUSE_SECONDS
+    ) -> None:
+        self._stop_seconds = stop_seconds
+        self._pause_seconds = pause_seconds
         self._logs = home / "logs"
         self._register = home / "processes.json"
         self._processes: list[KeptProcess] = []
 
     def __enter__(self) -> Self:
         self._logs.mkdir(parents=True, exist_ok=True)
-        _end_leftovers(self._register)
+        _end_leftovers(self._register, self._stop_seconds)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            if process.running is not None and process.running.poll() is None:
-                process.running.terminate()
-        deadline = time.monotonic() + _STOP_SECONDS
-        for process in reversed(self._processes):
-            if process.running is not None:
-                _end(process.running, deadline)
+        running = [item.running for item in self._processes if item.running and item.running.poll() is None]
+        # Found first: who has ended no longer knows what it had started, like runs under way.
+        children = [child for process in running for child in _children(process.pid)]
+        for process in running:
+            process.terminate()
+        deadline = time.monotonic() + self._stop_seconds
+        for process in reversed(running):
+            _end(process, deadline)
+        _kill_after(children, deadline)
         self._register.unlink(missing_ok=True)
 
     def start(self, process: KeptProcess) -> None:
@@ -96,7 +104,7 @@ class ProcessKeeper:
                 f"again; see {log}"
             )
             process.restarts.append(now)
-            time.sleep(min(len(process.restarts) - 1, 5))
+            time.sleep(min(len(process.restarts) - 1, 5) * self._pause_seconds)
             self._launch(process)
 
     def _launch(self, process: KeptProcess) -> None:
@@ -115,9 +123,11 @@ class ProcessKeeper:
                 start_new_session=is_posix,
                 creationflags=0 if is_posix else subprocess.CREATE_NEW_PROCESS_GROUP,  # pyright: ignore[reportAttributeAccessIssue]
             )
-
         running = [item.running.pid for item in self._processes if item.running is not None]
-        self._register.write_text(json.dumps([_identity(pid) for pid in running]), encoding="utf-8")
+        # Replaced as a whole: half a register would leave every process behind.
+        written = self._register.with_suffix(".new")
+        written.write_text(json.dumps([_identity(pid) for pid in running]), encoding="utf-8")
+        written.replace(self._register)
 
 
 def _identity(pid: int) -> list[float]:
@@ -128,15 +138,11 @@ def _identity(pid: int) -> list[float]:
         return [pid, 0.0]
 
 
-def _end_leftovers(register: Path) -> None:
+def _end_leftovers(register: Path, stop_seconds: float) -> None:
     if not register.exists():
         return
-    try:
-        known = json.loads(register.read_text(encoding="utf-8"))
-    except ValueError:
-        return  # half written by a killed process, which then had not started the next one
     left = []
-    for pid, created_at in known:
+    for pid, created_at in json.loads(register.read_text(encoding="utf-8")):
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(int(pid))
             if abs(process.create_time() - created_at) < 1:
@@ -144,20 +150,25 @@ def _end_leftovers(register: Path) -> None:
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    for process in psutil.wait_procs(left, timeout=_STOP_SECONDS)[1]:
-        process.kill()
+    _kill_after(left, time.monotonic() + stop_seconds)
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _end(process: subprocess.Popen[bytes], deadline: float) -> None:
-    """Wait for a process; at the deadline kill it with what it started, like runs under way."""
-    try:
-        children = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        children = []
     try:
         process.wait(max(deadline - time.monotonic(), 0.1))
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    for child in psutil.wait_procs(children, timeout=max(deadline - time.monotonic(), 0.1))[1]:
-        child.kill()
+
+
+def _kill_after(processes: list[psutil.Process], deadline: float) -> None:
+    for process in psutil.wait_procs(processes, timeout=max(deadline - time.monotonic(), 0.1))[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

@@ -65,6 +65,7 @@ class RunExecutor:
         )
         self._definition = self._repository.get_definition()
         self._origin = self._find_origin()
+        self._run_id: str | None = None
 
     @staticmethod
     def _find_origin() -> RemoteRepositoryOrigin:
@@ -83,7 +84,7 @@ class RunExecutor:
         run_config: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> RunResult:
-        """Create a run and execute it to its end; an interrupt cancels it and is reported as its status."""
+        """Create a run and execute it to its end; an interrupt ends it as `report_canceling` says."""
         job = self._repository.get_reconstructable_job(job_name)
         definition = self._definition.get_job(job_name)
         run_tags = {**definition.run_tags, "innomaint/started_by": "command line", **(tags or {})}
@@ -98,7 +99,11 @@ class RunExecutor:
             remote_job_origin=self._origin.get_job_origin(job_name),
             job_code_origin=job.get_python_origin(),
         )
-        result = execute_run(job, run, self.instance)
+        self._run_id = run.run_id
+        try:
+            result = execute_run(job, run, self.instance)
+        finally:
+            self._run_id = None
         ended = self.instance.get_run_by_id(run.run_id)
         status = ended.status if ended else None
         stop_code, message, is_of_assets = _find_stop(result.all_events)
@@ -111,6 +116,12 @@ class RunExecutor:
             message,
             fault=message or "the run's log says why" if is_fault else None,
         )
+
+    def report_canceling(self) -> None:
+        """Tell Dagster that a person ends the run under way; called from another thread than `execute`."""
+        run = self.instance.get_run_by_id(self._run_id) if self._run_id else None
+        if run is not None and not run.is_finished:
+            self.instance.report_run_canceling(run)
 
 
 def _find_stop(events: Sequence[dg.DagsterEvent]) -> tuple[int | None, str | None, bool]:

@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
 _LEASE_POLL_SECONDS = 1.0
 _REPEATS_OF_LOST = 3
-_ERRORS_SHOWN = 10_000
 
 
 @dataclass(frozen=True)
@@ -187,9 +186,7 @@ def _count(
 ) -> None:
     with database.begin() as connection:
         sums = sum_batch_rows(connection, run_ids)
-        failed = [
-            item for run_id in run_ids for item in find_failed(connection, run_id=run_id, limit=_ERRORS_SHOWN)
-        ]
+        failed = [item for run_id in run_ids for item in find_failed(connection, run_id=run_id)]
     result.success, result.failed, result.unchanged = sums.success, sums.failed, sums.unchanged
     # Settle also asks for failures of the batch that were not due yet.
     asked = sums.success + sums.failed

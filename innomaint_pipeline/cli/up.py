@@ -16,6 +16,7 @@ from innomaint_pipeline.cli.environment import export_for_dagster, open_database
 from innomaint_pipeline.cli.interrupts import interruptible
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.cli.processes import KeptProcess, ProcessKeeper
+from innomaint_pipeline.embedded import embedded_postgres, find_running
 from innomaint_pipeline.errors import ConfigurationError, InnomaintPipelineError
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.upgrade import upgrade_database
@@ -57,6 +58,9 @@ def run_up(settings: Settings, *, is_demo: bool, port: int) -> None:
         )
         while True:
             keeper.look()
+            if addresses.is_embedded and find_running(settings.home) is None:
+                say("The embedded database has ended and is started again.")
+                stack.enter_context(embedded_postgres(settings.home))
             time.sleep(1)
 
 

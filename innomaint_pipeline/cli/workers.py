@@ -19,9 +19,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from innomaint_pipeline.embedded import join
+
+if TYPE_CHECKING:
+    from innomaint_pipeline.cli.runs import RunExecutor
 
 WORKERS = 3
 _POLL_SECONDS = 0.3
@@ -46,11 +49,15 @@ class LostWorker:
     exit_code: int | None
 
 
-def _cancel_when_orphaned() -> None:
+def _cancel_when_told_or_orphaned(executor: RunExecutor, is_cancelled: Any) -> None:
     parent = multiprocessing.parent_process()
-    while parent is not None and parent.is_alive():
+    while (parent is None or parent.is_alive()) and not is_cancelled.is_set():
         time.sleep(_POLL_SECONDS)
-    _thread.interrupt_main()
+    try:
+        # Without this Dagster takes the interrupt for a crash, which its daemon answers with another run.
+        executor.report_canceling()
+    finally:
+        _thread.interrupt_main()
 
 
 def _write_output_to(log: Path) -> None:
@@ -63,9 +70,9 @@ def _write_output_to(log: Path) -> None:
             os.dup2(file.fileno(), stream.fileno())
 
 
-def _work(tasks: Any, results: Any, home: Path, *, is_embedded: bool) -> None:
+def _work(tasks: Any, results: Any, is_cancelled: Any, home: Path, *, is_embedded: bool) -> None:
     """Take tasks until there is a None; runs in a process of its own."""
-    # Ctrl-C reaches the parent alone, which then interrupts the runs under way, once.
+    # Ctrl-C reaches the parent alone, which then has the runs under way cancelled, once.
     if hasattr(os, "setpgrp"):
         os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -76,7 +83,8 @@ def _work(tasks: Any, results: Any, home: Path, *, is_embedded: bool) -> None:
     from innomaint_pipeline.cli.runs import RunExecutor
 
     executor = RunExecutor()
-    threading.Thread(target=_cancel_when_orphaned, daemon=True).start()
+    watch = threading.Thread(target=_cancel_when_told_or_orphaned, args=(executor, is_cancelled), daemon=True)
+    watch.start()
     parent = multiprocessing.parent_process()
     while parent is None or parent.is_alive():
         try:
@@ -104,6 +112,7 @@ class WorkerPool:
         self._context = multiprocessing.get_context("spawn")
         self._size = size
         self._results: Any = self._context.Queue()
+        self._is_cancelled: Any = self._context.Event()
         self._workers: list[tuple[BaseProcess, Any]] = []
         self._busy: dict[int, BatchTask] = {}
         self._is_finishing = False
@@ -129,7 +138,7 @@ class WorkerPool:
         tasks = self._context.Queue()
         process = self._context.Process(
             target=_work,
-            args=(tasks, self._results, self._home),
+            args=(tasks, self._results, self._is_cancelled, self._home),
             kwargs={"is_embedded": self._is_embedded},
             daemon=True,
         )
@@ -137,10 +146,8 @@ class WorkerPool:
         return process, tasks
 
     def cancel(self) -> None:
-        """Interrupt the runs under way, as Ctrl-C does; what they stored is kept."""
-        for process, _tasks in self._workers:
-            if process.is_alive() and process.pid is not None and process.pid in self._busy:
-                _interrupt(process)
+        """Cancel the runs under way; what they stored is kept."""
+        self._is_cancelled.set()
 
     def finish(self) -> None:
         """Begin no further task; `execute` still yields the results of those under way."""
@@ -174,10 +181,3 @@ class WorkerPool:
                 if task.partition_key == result.partition_key:
                     del self._busy[pid]
             yield result
-
-
-def _interrupt(process: BaseProcess) -> None:
-    if sys.platform == "win32":
-        process.terminate()  # Windows cannot send Ctrl-C to one process; the lease expires by itself
-    elif process.pid is not None:
-        os.kill(process.pid, signal.SIGINT)

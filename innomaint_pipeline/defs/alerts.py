@@ -7,12 +7,15 @@ import dagster as dg
 
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.domain.alerts import decide_notices
+from innomaint_pipeline.domain.automation import parse_moment
 from innomaint_pipeline.sources.notifications import Notifier, send_heartbeat
 from innomaint_pipeline.store.alerts import load_conditions, load_told, save_told
 from innomaint_pipeline.store.status import load_status
 
 _SECONDS = 30
 _HEARTBEAT_SECONDS = 60
+# What people are told stands in the tick's log too, whether or not anybody has an address.
+_LOG = 0
 
 
 @dg.sensor(
@@ -22,8 +25,8 @@ _HEARTBEAT_SECONDS = 60
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
         "Tells the addresses of INNOMAINT_ALERT_URLS about each change of health, refused tokens, "
-        "failed runs and "
-        "failed imports, once, with a reminder a day; sends the heartbeat of INNOMAINT_HEARTBEAT_URL."
+        "failed runs and failed imports, once, with a reminder a day; sends the heartbeat of "
+        "INNOMAINT_HEARTBEAT_URL."
     ),
 )
 def alerts(
@@ -44,23 +47,29 @@ def alerts(
             conditions = load_conditions(
                 connection, health=status["health"], consecutive_failures=status["consecutive_failures"]
             )
-            told = load_told(connection)
-        for notice in decide_notices(conditions, told, datetime.now(UTC)):
-            context.log.warning(f"{notice.name} {notice.kind}: {notice.message}")
-            if notifier.has_targets and not notifier.send(notice):
-                refused.append(notice.name)
-                continue
-            with database.begin() as connection:
-                save_told(connection, notice)
-            sent.append(f"{notice.name} {notice.kind}")
-    now = time.time()
-    last = float(context.cursor or 0)
-    if settings.innomaint_heartbeat_url is not None and not 0 <= now - last < _HEARTBEAT_SECONDS:
+            told = {number: load_told(connection, number) for number in (_LOG, *notifier.numbers)}
+        now = datetime.now(UTC)
+        for number, known in told.items():
+            for notice in decide_notices(conditions, known, now):
+                words = f"{notice.name} {notice.kind}"
+                if number == _LOG:
+                    context.log.warning(f"{words}: {notice.message}")
+                elif not notifier.send(notice, number):
+                    refused.append(f"{words} (address {number})")
+                    continue
+                with database.begin() as connection:
+                    save_told(connection, notice, number)
+                sent.append(words)
+    beat_at = parse_moment(context.cursor)
+    if settings.innomaint_heartbeat_url is not None and not 0 <= time.time() - beat_at < _HEARTBEAT_SECONDS:
         send_heartbeat(settings.innomaint_heartbeat_url)
-        last = now
+        beat_at = time.time()
     if refused:
         raise ConnectionError(
-            f"an address of INNOMAINT_ALERT_URLS did not take: {', '.join(refused)}; they are sent again"
+            f"addresses of INNOMAINT_ALERT_URLS (not shown) did not take: {', '.join(refused)}; "
+            "they are sent again"
         )
-    words = f"health {status['health']}; " + (f"told: {', '.join(sent)}" if sent else "nothing new to tell")
-    return dg.SensorResult(skip_reason=dg.SkipReason(words), cursor=str(last))
+    words = f"health {status['health']}; " + (
+        f"told: {', '.join(dict.fromkeys(sent))}" if sent else "nothing new to tell"
+    )
+    return dg.SensorResult(skip_reason=dg.SkipReason(words), cursor=str(beat_at))

@@ -14,11 +14,11 @@ from innomaint_pipeline.defs.partitions import register_batches
 from innomaint_pipeline.defs.recovery import find_batches_in_runs, report_lost_runs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.defs.workbook import import_asset_master
-from innomaint_pipeline.domain.automation import decide_launches
+from innomaint_pipeline.domain.automation import decide_launches, parse_moment
 from innomaint_pipeline.store.facts import load_sync_facts
 from innomaint_pipeline.store.logs import SYNC_INTERVAL, load_setting
 from innomaint_pipeline.store.master import assign_new_batches
-from innomaint_pipeline.sync.workbook import WorkbookMark, look_at_workbook
+from innomaint_pipeline.sync.workbook import look_at_workbook, parse_mark
 
 # The sensor's own beat: short, so that a changed interval takes effect at once. In between it does nothing.
 _BEAT_SECONDS = 5
@@ -48,7 +48,7 @@ def continuous_sync(
     with ic3.open() as database:
         with database.begin() as connection:
             interval = load_setting(connection, SYNC_INTERVAL) or settings.innomaint_sync_interval_s
-        last = float(context.cursor or 0)
+        last = parse_moment(context.cursor)
         # A clock that was set back must not silence the sensor.
         if 0 <= now - last < interval - _BEAT_SECONDS / 2:
             return dg.SkipReason(f"looked {now - last:.0f} s ago; looks every {interval} s")
@@ -104,7 +104,7 @@ def workbook_changed(
     context: dg.SensorEvaluationContext, innomaint: InnomaintResource
 ) -> dg.SensorResult | dg.SkipReason:
     """Import the asset master when the file has changed."""
-    known = WorkbookMark(**json.loads(context.cursor)) if context.cursor else None
+    known = parse_mark(context.cursor)
     found = look_at_workbook(innomaint.settings().innomaint_workbook, known)
     if isinstance(found, str):
         return dg.SkipReason(found)

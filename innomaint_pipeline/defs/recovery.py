@@ -8,10 +8,10 @@ launch it once more.
 import dagster as dg
 
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.leases import find_leases
+from innomaint_pipeline.store.leases import find_lease_owners
 
 # A run needs a moment from its start to its first lease: loading the definitions, connecting.
-_GRACE_SECONDS = 60.0
+_GRACE_SECONDS = 30.0
 _PARTITION_TAG = "dagster/partition"
 _LOST = (
     "The process of this run is gone: it holds no lease on its batch any more. What it had stored is "
@@ -51,15 +51,24 @@ def report_lost_runs(instance: dg.DagsterInstance, database: Database, *, now: f
     if not suspects:
         return []
     with database.begin() as connection:
-        owners = {lease.owner for lease in find_leases(connection)}
+        owners = find_lease_owners(connection)
     lost = []
     for record in suspects:
         run = record.dagster_run
+        is_lease_live = owners.get(run.run_id)
+        # Without a lease row it may be about to end: its last step has given the lease up properly.
+        if is_lease_live or (is_lease_live is None and not _is_silent(instance, run.run_id, now=now)):
+            continue
         current = instance.get_run_by_id(run.run_id)
-        if run.run_id not in owners and current is not None and not current.is_finished:
+        if current is not None and not current.is_finished:
             if current.status is dg.DagsterRunStatus.CANCELING:
                 instance.report_run_canceled(current, _LOST)
             else:
                 instance.report_run_failed(current, _LOST)
             lost.append(run.run_id)
     return lost
+
+
+def _is_silent(instance: dg.DagsterInstance, run_id: str, *, now: float) -> bool:
+    newest = instance.get_records_for_run(run_id, limit=1, ascending=False).records
+    return not newest or now - newest[0].event_log_entry.timestamp > _GRACE_SECONDS

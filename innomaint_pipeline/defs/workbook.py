@@ -10,7 +10,7 @@ from innomaint_pipeline.defs.descriptions import DESCRIPTIONS, column_schema
 from innomaint_pipeline.defs.partitions import register_batches
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.errors import InnomaintPipelineError
-from innomaint_pipeline.store.logs import IMPORT_FAILED, clear_setting, save_setting
+from innomaint_pipeline.store.logs import IMPORT_FAILED, save_setting
 from innomaint_pipeline.sync.workbook import ImportReport, import_master
 
 OWNERS = ["team:data-engineering"]
@@ -63,8 +63,6 @@ def ic3_asset_master(
                 run_id=context.run.run_id,
             )
             register_batches(context.instance, database)
-            with database.begin() as connection:
-                clear_setting(connection, IMPORT_FAILED)
     except InnomaintPipelineError as error:
         _remember(ic3, error)
         raise dg.Failure(str(error), allow_retries=False) from error

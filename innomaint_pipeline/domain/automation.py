@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from innomaint_pipeline.domain.batches import BatchDemand
 
@@ -41,6 +42,18 @@ class SyncDecision:
 
     launch: tuple[str, ...]
     reason: str
+
+
+def parse_moment(cursor: str | None) -> float:
+    """Return the Unix time that a sensor's cursor holds; 0, long ago, for a cursor that holds none.
+
+    A cursor is kept for months and can be written by a person: one that cannot be read must silence nothing.
+    """
+    try:
+        moment = float(cursor or 0)
+    except ValueError:
+        return 0.0
+    return moment if isfinite(moment) else 0.0
 
 
 def hold_seconds(consecutive_failures: int) -> float:

@@ -22,20 +22,22 @@ _TYPES = {
     NoticeKind.RECOVERED: NotifyType.SUCCESS,
 }
 
-# Apprise names addresses in its own log.
-logging.getLogger("apprise").setLevel(logging.CRITICAL)
+# Each of them names addresses in its own log.
+for _name in ("apprise", "httpx", "urllib3.connectionpool"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 class Notifier:
-    """Sends notices to every configured address.
+    """Sends notices to the configured addresses, which are known by their number, from 1.
 
     Raise `ConfigurationError` for an address nobody understands.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        self._targets = Apprise()
+        self._targets: dict[int, Apprise] = {}
         for number, address in enumerate(addresses, start=1):
-            if not self._targets.add(address):
+            self._targets[number] = Apprise()
+            if not self._targets[number].add(address):
                 raise ConfigurationError(
                     f"INNOMAINT_ALERT_URLS: address {number} of {len(addresses)} (not shown) is not "
                     "understood; expected "
@@ -43,15 +45,15 @@ class Notifier:
                 )
 
     @property
-    def has_targets(self) -> bool:
-        """Whether anybody is told."""
-        return len(self._targets) > 0
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the addresses, none when nobody is told."""
+        return tuple(self._targets)
 
-    def send(self, notice: Notice) -> bool:
-        """Deliver a notice to all addresses; False when one of them did not take it."""
+    def send(self, notice: Notice, number: int) -> bool:
+        """Deliver a notice to an address; False when it did not take it."""
         title = f"Innomaint sync: {notice.name.replace('_', ' ')} {notice.kind}"
         return bool(
-            self._targets.notify(
+            self._targets[number].notify(
                 body=notice.message,
                 title=title,
                 notify_type=_TYPES[notice.kind],
@@ -67,7 +69,7 @@ def send_heartbeat(address: str) -> None:
     """
     try:
         httpx.get(address, timeout=_HEARTBEAT_TIMEOUT_SECONDS, trust_env=False).raise_for_status()
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ConnectionError(
             f"the heartbeat address (not shown) did not take the heartbeat: {type(error).__name__}"
         ) from None

@@ -10,6 +10,9 @@ from innomaint_pipeline.domain.health import FAILED_BATCHES_IN_A_ROW, Health
 from innomaint_pipeline.store.logs import AUTH_REFUSED, IMPORT_FAILED, load_setting
 from innomaint_pipeline.store.tables import alert
 
+# Between the name of a condition and the number of the address that was told: one that refuses for months
+# must not make the others hear everything again.
+_TO = " to address "
 _HEALTH_WORDS = {
     Health.STALE: "the oldest data is older than twice the refresh interval",
     Health.DEGRADED: "batch runs fail, or too many assets have failed",
@@ -41,9 +44,8 @@ def load_conditions(connection: Connection, *, health: str, consecutive_failures
         Condition(
             "token",
             "refused" if refused else None,
-            f"Innomaint refused the token at {refused}: renew INNOMAINT_API_TOKEN and start again. No "
-            "asset was marked "
-            "as failed."
+            f"Innomaint refused the token at {refused}: renew INNOMAINT_API_TOKEN and start again. "
+            "No asset was marked as failed."
             if refused
             else "Innomaint accepts the token.",
         ),
@@ -57,18 +59,24 @@ def load_conditions(connection: Connection, *, health: str, consecutive_failures
     ]
 
 
-def load_told(connection: Connection) -> dict[str, Told]:
-    """Return what people were last told, by condition."""
+def load_told(connection: Connection, number: int) -> dict[str, Told]:
+    """Return what an address was last told, by condition; address 0 is the log."""
     rows = connection.execute(select(alert.c.name, alert.c.value, alert.c.told_at))
-    return {row.name: Told(row.value, row.told_at) for row in rows}
+    told = {}
+    for row in rows:
+        name, _, address = row.name.partition(_TO)
+        if address == str(number):
+            told[name] = Told(row.value, row.told_at)
+    return told
 
 
-def save_told(connection: Connection, notice: Notice) -> None:
-    """Remember that people were told."""
+def save_told(connection: Connection, notice: Notice, number: int) -> None:
+    """Remember that an address was told."""
+    name = f"{notice.name}{_TO}{number}"
     if notice.value is None:
-        connection.execute(delete(alert).where(alert.c.name == notice.name))
+        connection.execute(delete(alert).where(alert.c.name == name))
         return
-    statement = insert(alert).values(name=notice.name, value=notice.value, told_at=func.now())
+    statement = insert(alert).values(name=name, value=notice.value, told_at=func.now())
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["name"], set_={"value": statement.excluded.value, "told_at": func.now()}

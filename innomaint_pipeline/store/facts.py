@@ -1,4 +1,4 @@
-"""The facts that continuous sync decides by, read in one snapshot (spec 03, "Continuous sync")."""
+"""The facts that continuous sync decides by (spec 03, "Continuous sync")."""
 
 from __future__ import annotations
 

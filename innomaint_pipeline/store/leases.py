@@ -91,6 +91,15 @@ def report_progress(connection: Connection, batch_key: str, owner: str, *, total
     )
 
 
+def find_lease_owners(connection: Connection) -> dict[str, bool]:
+    """Return the owner of each lease that was not given up, and whether the lease is still live."""
+    is_live = batch_lease.c.expires_at >= func.clock_timestamp()
+    rows = connection.execute(
+        select(batch_lease.c.owner, func.bool_or(is_live)).group_by(batch_lease.c.owner)
+    )
+    return {owner: live for owner, live in rows}  # noqa: C416 # rows are no tuples to a type checker
+
+
 def find_leases(connection: Connection) -> list[Lease]:
     """Return the leases that have not expired, by batch."""
     seconds_left = func.extract("epoch", batch_lease.c.expires_at - func.clock_timestamp())

@@ -305,16 +305,24 @@ class FailedAsset:
 
 
 def find_failed(
-    connection: Connection, *, batch_key: str | None = None, run_id: str | None = None, limit: int = 1000
+    connection: Connection,
+    *,
+    batch_key: str | None = None,
+    run_id: str | None = None,
+    is_retryable_only: bool = False,
 ) -> list[FailedAsset]:
-    """Return failed CMMS assets, of one batch or one run where given, in report order."""
+    """Return failed CMMS assets, of one batch or one run where given, in report order.
+
+    With `is_retryable_only` those whose class is worth retrying.
+    """
     query = (
         select(asset_master.c.cmms_asset_id, sync_state.c.error_class, sync_state.c.error_message)
         .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
         .where(sync_state.c.state == SyncState.FAILED)
         .order_by(asset_master.c.report_seq_no.asc().nulls_last(), sync_state.c.asset_id)
-        .limit(limit)
     )
+    if is_retryable_only:
+        query = query.where(sync_state.c.error_class.in_(_RETRYABLE))
     if batch_key is not None:
         query = query.where(sync_state.c.batch_key == batch_key)
     if run_id is not None:

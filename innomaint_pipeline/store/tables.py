@@ -261,6 +261,7 @@ sync_state = Table(
     ),
     Index("ix_innomaint_sync_state_due", "next_due_at", "batch_key"),
     Index("ix_innomaint_sync_state_batch", "batch_key", "next_due_at"),
+    Index("ix_innomaint_sync_state_success", "last_success_at"),
 )
 Index(
     "ix_innomaint_sync_state_failed",

@@ -118,7 +118,7 @@ def batch_lease(run: BatchRun, *, is_last_step: bool) -> Iterator[LeaseWatch | N
         return
     watch = LeaseWatch(run)
     watch.start()
-    keep_seconds = 0.0 if is_last_step else LEASE_SECONDS
+    keep_seconds = None if is_last_step else LEASE_SECONDS
     try:
         yield watch
     except (BreakerOpenError, DatabaseError):
@@ -132,13 +132,14 @@ def batch_lease(run: BatchRun, *, is_last_step: bool) -> Iterator[LeaseWatch | N
         _pass_on(run, keep_seconds)
 
 
-def _pass_on(run: BatchRun, keep_seconds: float) -> None:
+def _pass_on(run: BatchRun, keep_seconds: float | None) -> None:
+    """Keep the lease so long, or end it; 0 leaves the row, expired, to tell when the failed run began."""
     try:
         with run.database.begin() as connection:
-            if keep_seconds:
-                renew_lease(connection, run.batch_key, run.run_id, seconds=keep_seconds)
-            else:
+            if keep_seconds is None:
                 release_lease(connection, run.batch_key, run.run_id)
+            else:
+                renew_lease(connection, run.batch_key, run.run_id, seconds=keep_seconds)
     except DatabaseError as error:
         # It expires by itself, and the error that matters is the one under way.
         logger.warning("the lease of %s could not be passed on: %s", run.batch_key, error)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from innomaint_pipeline.domain.answers import DataIssue, load_json
 from innomaint_pipeline.domain.innomaint import parse_detail
-from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, ErrorClass
+from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import BreakerOpenError, RunCancelledError
 from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.enriched import (
@@ -26,6 +26,7 @@ from innomaint_pipeline.store.enriched import (
     write_details,
     write_volatile,
 )
+from innomaint_pipeline.store.leases import release_lease
 from innomaint_pipeline.store.logs import save_batch_row
 from innomaint_pipeline.store.responses import StoredAnswer, load_answers, mark_enriched
 from innomaint_pipeline.store.splitting import write_splitting
@@ -307,11 +308,7 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
             logger.warning("%s: %s", run.batch_key, error)
         _enrich_pending(run, timezone, EnrichReport())
         with run.database.begin() as connection:
-            remaining = tuple(
-                item
-                for item in find_failed(connection, batch_key=run.batch_key)
-                if item.error_class in RETRYABLE_CLASSES
-            )
+            remaining = tuple(find_failed(connection, batch_key=run.batch_key, is_retryable_only=True))
         total, counts, status = _close(run, has_remaining=bool(remaining))
         return SettleReport(total, counts, status, second_pass, remaining)
 
@@ -320,6 +317,8 @@ def close_failed_batch(run: BatchRun, error: BaseException) -> None:
     """Write the row of a batch run that ends before it is settled: `failed`, or `cancelled`."""
     is_cancelled = not isinstance(error, Exception) or isinstance(error, RunCancelledError)
     _close(run, has_remaining=True, forced_status="cancelled" if is_cancelled else "failed")
+    with run.database.begin() as connection:
+        release_lease(connection, run.batch_key, run.run_id)
 
 
 def _close(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from innomaint_pipeline.domain.workbook import (
 from innomaint_pipeline.domain.workbook_cells import JsonValue
 from innomaint_pipeline.sources.workbook import read_mapping, read_sheet
 from innomaint_pipeline.store.database import Connection, Database
+from innomaint_pipeline.store.logs import IMPORT_FAILED, clear_setting
 from innomaint_pipeline.store.master import import_rows, lock_imports
 from innomaint_pipeline.store.rejects import save_rejects
 
@@ -81,6 +83,7 @@ def import_master(
     try:
         with database.begin() as connection:
             reports.append(_write(connection, parsed, batch_size=batch_size, run_id=run_id))
+            clear_setting(connection, IMPORT_FAILED)
             if is_dry_run:
                 raise _DryRunError
     except _DryRunError:
@@ -161,6 +164,14 @@ class WorkbookMark:
     size: int
     modified_at: float
     sha256: str
+
+
+def parse_mark(cursor: str | None) -> WorkbookMark | None:
+    """Return the mark that a sensor's cursor holds as JSON; None, never looked, for one that holds none."""
+    try:
+        return WorkbookMark(**json.loads(cursor or ""))
+    except (TypeError, ValueError):
+        return None
 
 
 def look_at_workbook(path: Path | None, known: WorkbookMark | None) -> WorkbookMark | str:

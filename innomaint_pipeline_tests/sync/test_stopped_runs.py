@@ -71,11 +71,14 @@ def test_a_refused_token_ends_the_batch_marks_no_asset_and_keeps_what_was_stored
 
 def test_a_batch_that_ends_before_it_is_settled_has_its_row(pipeline: Pipeline) -> None:
     pipeline.simulator.faults.always_everywhere(Status(401))
+    pipeline.simulator.app.latency = build_fixed_latency(0.05)
     run = pipeline.run("first")
     with pytest.raises(AuthError) as caught:
         pipeline.fetch(run)
     close_failed_batch(run, caught.value)
     row = pipeline.one("select * from cmms_sync_log")
+    assert row["duration_ms"] >= 50
+    assert pipeline.rows("select * from innomaint_batch_lease") == []
     assert (row["status"], row["total"], row["assets_synced"], row["failed"], row["skipped"]) == (
         "failed",
         WORLD_SIZE,
@@ -199,6 +202,7 @@ def test_a_repeated_step_asks_only_for_what_it_still_lacks(pipeline: Pipeline) -
     )
     run = pipeline.run("first")
     pipeline.fetch(run)
+    pipeline.execute("update innomaint_sync_state set next_due_at = now() - interval '1 second'")
     pipeline.simulator.record.clear()
     assert pipeline.fetch(run).passed.asked == 0
     assert len(pipeline.simulator.record) == 0

@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 
 import psutil
 import psycopg
+import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
@@ -32,6 +36,7 @@ INNOMAINT = Path(sys.executable).with_name("innomaint")
 # Bounds that only a hanging program reaches, on a slow machine too.
 LONG_SECONDS = 240
 _GONE_SECONDS = 30
+_UPGRADING = threading.Lock()
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = LONG_SECONDS) -> Any:
@@ -42,6 +47,20 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = LONG_SE
             return found
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain: {what}"
         time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Any]]]:
+    """What becomes of the `SCENARIOS` of the test modules, by name.
+
+    A scenario mostly waits, for leases and for processes: all run at once, each in a home of its own.
+    """
+    modules = {item.module for item in request.session.items if isinstance(item, pytest.Function)}
+    scenarios: dict[str, Callable[[], Any]] = {}
+    for module in sorted(modules, key=lambda module: module.__name__):
+        scenarios |= getattr(module, "SCENARIOS", {})
+    with ThreadPoolExecutor(len(scenarios)) as pool:
+        yield {name: pool.submit(scenario) for name, scenario in scenarios.items()}
 
 
 @dataclass(frozen=True)
@@ -94,6 +113,30 @@ class Command:
         psutil.wait_procs(everybody, timeout=_GONE_SECONDS)
 
 
+def start(home: Path, variables: dict[str, str], *arguments: str) -> Command:
+    """Start a command of a home, in a process group of its own."""
+    return Command(
+        subprocess.Popen(
+            [INNOMAINT, *arguments],
+            env=build_environment(home, variables),
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    )
+
+
+def command_line(process: psutil.Process) -> str:
+    """Return a process's command line, empty when it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 @dataclass
 class Installation:
     """A home with its embedded server running, a simulated Innomaint, and commands between them."""
@@ -108,19 +151,8 @@ class Installation:
         return self.simulator.world.serials
 
     def start(self, *arguments: str) -> Command:
-        """Start a command in a process group of its own."""
-        return Command(
-            subprocess.Popen(
-                [INNOMAINT, *arguments],
-                env=build_environment(self.home, self.variables),
-                cwd=self.home,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
-        )
+        """Start a command."""
+        return start(self.home, self.variables, *arguments)
 
     def run(self, *arguments: str) -> Ended:
         """Run a command to its end."""
@@ -156,7 +188,7 @@ def build_environment(home: Path, variables: dict[str, str]) -> dict[str, str]:
 
 @contextmanager
 def new_home(prefix: str) -> Iterator[Path]:
-    """Yield a folder with a short path; at the end no process of it may be left, and no file hold the token."""
+    """Yield a folder with a short path; at the end no process of it is left, and no file holds the token."""
     home = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir="/tmp" if Path("/tmp").is_dir() else None))
     try:
         yield home
@@ -179,7 +211,7 @@ def installation(
     latency: Latency | None = None,
     **variables: str,
 ) -> Iterator[Installation]:
-    """Yield an installation whose master holds the simulator's CMMS assets; at the end no row holds the token."""
+    """Yield an installation whose master holds the simulator's world; at the end no row holds the token."""
     with ExitStack() as stack:
         home = stack.enter_context(new_home(prefix))
         postgres = stack.enter_context(embedded_postgres(home, fast_and_unsafe=True))
@@ -187,7 +219,8 @@ def installation(
         postgres.ensure_database("ic3")
         database = Database(postgres.url("ic3"))
         stack.callback(database.close)
-        upgrade_database(database, batch_size=batch_size)
+        with _UPGRADING:  # Alembic keeps its context in a module
+            upgrade_database(database, batch_size=batch_size)
         Pipeline(database, simulator).import_serials(batch_size=batch_size)
         settings = {
             "INNOMAINT_API_URL": simulator.url,
@@ -205,6 +238,12 @@ def installation(
         known = simulator.world.serials[0]
         assert "ic3_asset_master" in find_tables_with(postgres.url("ic3"), known)
         assert find_files_with(home, known) != []
+
+
+def find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def find_processes(home: Path) -> list[psutil.Process]:

@@ -1,13 +1,10 @@
-"""Killed, interrupted, refused: what is stored is kept, and the same command asks only for the rest (spec 03).
-
-Each scenario mostly waits, so all of them run at once, and each test looks at one outcome.
-"""
+"""Killed, interrupted, refused: what is stored is kept, and the same command asks for the rest (spec 03)."""
 
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +16,9 @@ from innomaint_pipeline_tests.system.conftest import (
     Command,
     Ended,
     Installation,
-    build_environment,
+    command_line,
     find_processes,
     installation,
-    new_home,
     wait_until,
 )
 
@@ -94,7 +90,7 @@ def _of_commands(made: Installation) -> list[int]:
     """Return the processes of a home but those of its database server."""
     found = []
     for process in find_processes(made.home):
-        line = " ".join(process.cmdline())
+        line = command_line(process)
         if "embedded_watch" not in line and "postgres" not in line.partition(" ")[0]:
             found.append(process.pid)
     return found
@@ -106,9 +102,7 @@ def kill_a_worker() -> Outcome:
         command = made.start("sync", "--json")
         wait_until(lambda: len(made.simulator.record) >= ENOUGH and made.stored(), "the middle of the sync")
         # The workers are all that was spawned with a pipe of its own; the first has a batch under way.
-        workers = [
-            process for process in command.descendants() if "spawn_main" in " ".join(process.cmdline())
-        ]
+        workers = [process for process in command.descendants() if "spawn_main" in command_line(process)]
         workers[0].suspend()
         stored, requests = made.stored(), len(made.simulator.record)
         workers[0].kill()
@@ -155,38 +149,6 @@ def meet_an_outage() -> Outage:
         )
 
 
-def stop_up_before_it_is_ready() -> tuple[Ended, int]:
-    """SIGTERM to `innomaint up` as soon as it has started a part; how many processes it leaves."""
-    with new_home("upx") as home:
-        command = _start_up(home)
-        wait_until(
-            lambda: [one for one in command.descendants() if "dagster_webserver" in " ".join(one.cmdline())],
-            "the webserver is started",
-        )
-        ended = command.signal(signal.SIGTERM)
-        left = [one for one in find_processes(home) if "dagster" in " ".join(one.cmdline())]
-        return ended, len(left)
-
-
-def _start_up(home: Any) -> Command:
-    import subprocess
-
-    from innomaint_pipeline_tests.system.conftest import INNOMAINT
-
-    return Command(
-        subprocess.Popen(
-            [INNOMAINT, "up", "--port", "3917"],
-            env=build_environment(home, {"INNOMAINT_API_TOKEN": "invented"}),
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-    )
-
-
 SCENARIOS: dict[str, Callable[[], Any]] = {
     "the command killed": lambda: disturb("kcm", kill_the_command),
     "everything killed": lambda: disturb("kev", kill_everything),
@@ -194,14 +156,7 @@ SCENARIOS: dict[str, Callable[[], Any]] = {
     "SIGTERM": lambda: disturb("trm", lambda _, command: command.signal(signal.SIGTERM), batch_size=SIZE),
     "a worker killed": kill_a_worker,
     "an outage": meet_an_outage,
-    "up stopped early": stop_up_before_it_is_ready,
 }
-
-
-@pytest.fixture(scope="module")
-def outcomes() -> Iterator[dict[str, Future[Any]]]:
-    with ThreadPoolExecutor(len(SCENARIOS)) as pool:
-        yield {name: pool.submit(scenario) for name, scenario in SCENARIOS.items()}
 
 
 @pytest.mark.parametrize("name", ["the command killed", "everything killed", "SIGINT", "SIGTERM"])
@@ -278,12 +233,3 @@ def test_an_outage_exits_with_3_after_few_requests_and_waits_of_5_10_and_20_seco
     assert outage.states["never"] > 0
     assert outage.states["synced"] == 0
     assert outage.batches == ["failed"]
-
-
-def test_up_that_is_stopped_before_it_is_ready_leaves_nothing_running(
-    outcomes: dict[str, Future[tuple[Ended, int]]],
-) -> None:
-    ended, left = outcomes["up stopped early"].result()
-
-    assert ended.code == 130
-    assert left == 0

@@ -1,0 +1,42 @@
+"""Stored answers without a request: what replays are measured with."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from innomaint_pipeline.domain.answers import check_answer, dump_json
+from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.master import find_batch_keys
+from innomaint_pipeline.store.responses import NewAnswer, save_answers
+from innomaint_pipeline.sync.batch import BatchRun
+from innomaint_pipeline.sync.innomaint import enrich_batch
+
+ZONE = ZoneInfo("Asia/Kolkata")
+_CHUNK = 1000
+
+
+def store_answers(database: Database, world: World) -> None:
+    """Store every answer of a world as fetched, not yet enriched; the master holds its serials in order."""
+    serials = world.serials
+    for first in range(0, len(serials), _CHUNK):
+        answers = []
+        for offset, serial in enumerate(serials[first : first + _CHUNK]):
+            checked = check_answer(dump_json(world.answer(serial)), serial)
+            answers.append(NewAnswer(first + offset + 1, checked.body_json, checked.body_hash, 1, 1))
+        with database.begin() as connection:
+            save_answers(connection, answers, run_id="stored")
+
+
+def enrich_all(database: Database, run_id: str, *, is_rebuild: bool) -> int:
+    """Enrich every batch from its stored answers, as `innomaint enrich` does; return rows written."""
+    written = 0
+    with database.begin() as connection:
+        keys = find_batch_keys(connection)
+    for key in keys:
+        run = BatchRun(database, key, run_id, 1440)
+        report = enrich_batch(run, ZONE, is_rebuild=is_rebuild, is_last_step=True)
+        if report.failed:
+            raise RuntimeError(f"{report.failed} answers of {key} could not be enriched")
+        written += sum(report.rows_written.values())
+    return written

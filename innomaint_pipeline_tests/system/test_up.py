@@ -1,0 +1,226 @@
+"""`innomaint up`: the real webserver and daemon, driven through GraphQL as the UI does (spec 03, spec 04)."""
+
+import json
+import signal
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from innomaint_pipeline.simulator.faults import Status
+from innomaint_pipeline_tests.conftest import CANARY_TOKEN
+from innomaint_pipeline_tests.system.conftest import (
+    Command,
+    Ended,
+    command_line,
+    find_free_port,
+    find_processes,
+    installation,
+    new_home,
+    start,
+    wait_until,
+)
+from innomaint_pipeline_tests.system.ui import Ui
+
+pytestmark = pytest.mark.system
+
+FIRST, SECOND = "batch_000001", "batch_000002"
+STOP_SECONDS = 30
+LAUNCH = """
+mutation ($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}
+"""
+EXECUTE_AGAIN = """
+mutation ($params: ReexecutionParams!) {
+  launchRunReexecution(reexecutionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+  }
+}
+"""
+RUN = """
+query ($id: ID!) { runOrError(runId: $id) { ... on Run { status stepStats { stepKey status } } } }
+"""
+
+
+class Launchpad(Ui):
+    """The UI with its launchpad; no answer may hold the token."""
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        data = super().ask(query, **variables)
+        assert CANARY_TOKEN not in json.dumps(data)
+        return data
+
+    def launch(self, partition: str, config: dict[str, Any]) -> str:
+        """Launch sync_batch for a partition with a run config; return the run's id."""
+        params = {
+            "selector": {
+                "repositoryLocationName": "innomaint_pipeline",
+                "repositoryName": "__repository__",
+                "jobName": "sync_batch",
+            },
+            "runConfigData": json.dumps(config),
+            "mode": "default",
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
+        }
+        launched = self.ask(LAUNCH, params=params)["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return launched["run"]["runId"]
+
+    def execute_again_from_failure(self, run_id: str) -> str:
+        """Press the button of a failed run; return the new run's id."""
+        params = {"parentRunId": run_id, "strategy": "FROM_FAILURE"}
+        launched = self.ask(EXECUTE_AGAIN, params=params)["launchRunReexecution"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return launched["run"]["runId"]
+
+    def end_of(self, run_id: str) -> dict[str, Any]:
+        """Return a run once it has ended."""
+
+        def ended() -> dict[str, Any] | None:
+            run = self.ask(RUN, id=run_id)["runOrError"]
+            return run if run["status"] in {"SUCCESS", "FAILURE", "CANCELED"} else None
+
+        return wait_until(ended, f"run {run_id} ends")
+
+    def green_and_red(self, asset: str) -> tuple[set[str], set[str]]:
+        """Return the materialized and the failed partitions of an asset."""
+        found = self.partitions(asset)
+        return found["materializedPartitions"], found["failedPartitions"]
+
+
+@dataclass(frozen=True)
+class Day:
+    """What was seen of `up` after a sync of the command line in which one CMMS asset failed."""
+
+    failing: str
+    before: tuple[set[str], set[str]]
+    tables_before: tuple[set[str], set[str]]
+    second_serials: set[str]
+    launched: dict[str, Any]
+    healed: dict[str, Any]
+    after: tuple[set[str], set[str]]
+    requested: list[str | None]
+    second_up: Ended
+    stopped: Ended
+    left: list[str]
+
+
+def spend_a_day() -> Day:
+    """Sync with a failure, start `up`, materialize and re-execute through GraphQL, stop."""
+    port = find_free_port()
+    with installation("day", size=12, batch_size=6) as made:
+        failing = made.serials[1]
+        made.simulator.faults.always(failing, Status(503))
+        assert made.run("sync").code == 1
+        made.simulator.faults.clear()
+        already = len(made.simulator.record)
+        command = made.start("up", "--port", str(port))
+        wait_for_ready(command)
+        ui = Launchpad(port)
+        before, tables_before = ui.green_and_red("cmms_sync_log"), ui.green_and_red("ic3_asset_performance")
+        config = {"config": {"asked_before": datetime.now(UTC).isoformat()}}
+        launched = ui.launch(SECOND, {"ops": {"innomaint_response": config, "cmms_sync_log": config}})
+        (failed,) = ui.runs("FAILURE")
+        healing = ui.execute_again_from_failure(failed["runId"])
+        seen = ui.end_of(launched), ui.end_of(healing), ui.green_and_red("cmms_sync_log")
+        second_up = made.run("up", "--port", str(port))
+        stopped = command.signal(signal.SIGTERM)
+        return Day(
+            failing,
+            before,
+            tables_before,
+            set(made.serials[6:]),
+            *seen,
+            made.requested_since(already),
+            second_up,
+            stopped,
+            [line for line in map(command_line, find_processes(made.home)) if "dagster" in line],
+        )
+
+
+def wait_for_ready(command: Command) -> None:
+    """Read what `up` says until it is ready."""
+    stream = command.process.stderr
+    assert stream is not None
+    said: list[str] = []
+    for line in stream:
+        said.append(line)
+        if line.startswith("Ready: "):
+            return
+    raise AssertionError(f"up ended before it was ready:\n{''.join(said)}")
+
+
+def stop_before_it_is_ready() -> tuple[Ended, list[str]]:
+    """SIGTERM to `up` as soon as it has started a part; the command lines of what it leaves."""
+    with new_home("upx") as home:
+        command = start(home, {"INNOMAINT_API_TOKEN": "invented"}, "up", "--port", str(find_free_port()))
+        wait_until(
+            lambda: [one for one in command.descendants() if "-m dagster" in command_line(one)],
+            "a part of up is started",
+        )
+        ended = command.signal(signal.SIGTERM)
+        return ended, [line for line in map(command_line, find_processes(home)) if "dagster" in line]
+
+
+SCENARIOS: dict[str, Callable[[], Any]] = {
+    "a day of up": spend_a_day,
+    "up stopped early": stop_before_it_is_ready,
+}
+
+
+@pytest.fixture
+def day(outcomes: dict[str, Future[Day]]) -> Day:
+    return outcomes["a day of up"].result()
+
+
+def test_a_partition_that_failed_on_the_command_line_is_red_in_the_ui_and_its_tables_are_green(
+    day: Day,
+) -> None:
+    assert day.before == ({SECOND}, {FIRST})
+    assert day.tables_before == ({FIRST, SECOND}, set())
+
+
+def test_a_partition_materialized_from_the_ui_succeeds_and_asks_for_its_assets(day: Day) -> None:
+    assert day.launched["status"] == "SUCCESS"
+    assert day.second_serials <= set(day.requested)
+
+
+def test_a_failed_partition_executed_again_from_failure_turns_green_and_asks_only_for_the_missing(
+    day: Day,
+) -> None:
+    assert day.healed["status"] == "SUCCESS"
+    assert {step["stepKey"] for step in day.healed["stepStats"]} == {"cmms_sync_log"}
+    assert day.after == ({FIRST, SECOND}, set())
+    assert sorted(filter(None, day.requested)) == sorted([*day.second_serials, day.failing])
+
+
+def test_a_second_up_of_the_same_home_and_port_is_refused(day: Day) -> None:
+    assert day.second_up.code == 2
+    assert "Traceback" not in day.second_up.err
+
+
+def test_sigterm_ends_up_soon_and_leaves_no_process(day: Day) -> None:
+    assert day.stopped.code == 130
+    assert day.stopped.seconds < STOP_SECONDS
+    assert day.left == []
+
+
+def test_up_that_is_stopped_before_it_is_ready_leaves_no_process(
+    outcomes: dict[str, Future[tuple[Ended, list[str]]]],
+) -> None:
+    ended, left = outcomes["up stopped early"].result()
+
+    assert ended.code == 130
+    assert ended.seconds < STOP_SECONDS
+    assert left == []
