@@ -28,7 +28,6 @@ from innomaint_pipeline.store.status import load_status
 from innomaint_pipeline.store.tables import metadata
 from innomaint_pipeline.sync.workbook import ImportReport
 
-
 PACKAGE = Path(innomaint_pipeline.__file__).parent
 ROOT = PACKAGE.parent
 README = (ROOT / "README.md").read_text("utf-8")

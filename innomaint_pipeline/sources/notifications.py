@@ -23,7 +23,7 @@ _TYPES = {
 }
 
 # Each of them names addresses in its own log.
-for _name in ("apprise", "httpx", "urllib3.connectionpool"):
+for _name in ("apprise", "httpcore", "httpx", "urllib3.connectionpool"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 

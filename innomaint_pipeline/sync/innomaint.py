@@ -302,14 +302,16 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
         with run.database.begin() as connection:
             left_over = find_left_over(connection, run.batch_key, run_id=run.run_id, cmms_asset_ids=names)
         second_pass = PassReport()
+        is_source_down = False
         try:
             second_pass = fetch_targets(run, left_over, open_client, watch, is_bulk=False)
         except BreakerOpenError as error:
+            is_source_down = True
             logger.warning("%s: %s", run.batch_key, error)
         _enrich_pending(run, timezone, EnrichReport())
         with run.database.begin() as connection:
             remaining = tuple(find_failed(connection, batch_key=run.batch_key, is_retryable_only=True))
-        total, counts, status = _close(run, has_remaining=bool(remaining))
+        total, counts, status = _close(run, has_remaining=bool(remaining), is_source_down=is_source_down)
         return SettleReport(total, counts, status, second_pass, remaining)
 
 
@@ -322,7 +324,7 @@ def close_failed_batch(run: BatchRun, error: BaseException) -> None:
 
 
 def _close(
-    run: BatchRun, *, has_remaining: bool, forced_status: str | None = None
+    run: BatchRun, *, has_remaining: bool, is_source_down: bool = False, forced_status: str | None = None
 ) -> tuple[int, RunCounts, str]:
     with run.database.begin() as connection:
         log_failures(connection, run.batch_key)
@@ -330,7 +332,8 @@ def _close(
         counts = count_run(connection, run.batch_key, run.run_id, run.selection.cmms_asset_ids)
         if forced_status:
             status = forced_status
-        elif has_remaining and not counts.success:
+        elif has_remaining and not counts.success and (is_source_down or counts.failed == total):
+            # A few that keep failing, asked for alone, are no failed batch: the others of it are synced.
             status = "failed"
         else:
             status = "partial" if counts.failed or has_remaining else "complete"

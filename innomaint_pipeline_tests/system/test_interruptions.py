@@ -150,7 +150,7 @@ def meet_an_outage() -> Outage:
 
 
 SCENARIOS: dict[str, Callable[[], Any]] = {
-    "the command killed": lambda: disturb("kcm", kill_the_command),
+    "the command killed": lambda: disturb("kcm", kill_the_command, batch_size=SIZE),
     "everything killed": lambda: disturb("kev", kill_everything),
     "SIGINT": lambda: disturb("int", lambda _, command: command.signal(signal.SIGINT), "--all"),
     "SIGTERM": lambda: disturb("trm", lambda _, command: command.signal(signal.SIGTERM), batch_size=SIZE),

@@ -74,7 +74,8 @@ class Ui:
 
     def backfill_status(self, backfill_id: str) -> str:
         return self.ask(
-            "query($i: String!) { partitionBackfillOrError(backfillId: $i) { ... on PartitionBackfill { status } } }",
+            "query($i: String!) { partitionBackfillOrError(backfillId: $i) "
+            "{ ... on PartitionBackfill { status } } }",
             i=backfill_id,
         )["partitionBackfillOrError"]["status"]
 
@@ -87,7 +88,8 @@ class Ui:
 
     def terminate(self, run_id: str) -> None:
         ended = self.ask(
-            "mutation($i: String!) { terminateRun(runId: $i) { __typename ... on TerminateRunFailure { message } } }",
+            "mutation($i: String!) { terminateRun(runId: $i) "
+            "{ __typename ... on TerminateRunFailure { message } } }",
             i=run_id,
         )["terminateRun"]
         assert ended["__typename"] == "TerminateRunSuccess", ended
