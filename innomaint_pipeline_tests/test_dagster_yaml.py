@@ -19,8 +19,6 @@ with warnings.catch_warnings():
 from innomaint_pipeline.embedded import EmbeddedPostgres
 from innomaint_pipeline.store.database import with_driver
 
-pytestmark = pytest.mark.filterwarnings("ignore:The .__fields__. attribute is deprecated")
-
 PROJECT = Path(__file__).resolve().parents[1]
 
 

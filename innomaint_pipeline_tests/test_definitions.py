@@ -21,8 +21,6 @@ with warnings.catch_warnings():
 
 from innomaint_pipeline.store.tables import metadata as tables
 
-pytestmark = pytest.mark.filterwarnings("ignore:The .__fields__. attribute is deprecated")
-
 PROJECT = Path(__file__).resolve().parents[1]
 ENRICH = {
     "ic3_building",

@@ -20,6 +20,8 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any, Self
 
+import anyio
+import anyio.lowlevel
 import httpx
 from pydantic import SecretStr
 
@@ -169,6 +171,8 @@ class HttpSession:
         self._idle_connections = list(self._connections)
 
     async def __aenter__(self) -> Self:
+        # The client's network library loads its backend at its first use: now, not after a slot was granted.
+        await anyio.lowlevel.checkpoint()
         return self
 
     async def __aexit__(self, *_: object) -> None:

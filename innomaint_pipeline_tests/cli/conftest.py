@@ -31,10 +31,6 @@ _TEMPLATE = "template_dagster"
 _numbers = count(1)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("filterwarnings", "ignore:The .__fields__. attribute is deprecated")
-
-
 @pytest.fixture(scope="session")
 def dagster_template(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A database with Dagster's tables: copying it costs less than making them."""

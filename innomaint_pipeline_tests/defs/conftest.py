@@ -36,10 +36,6 @@ BATCH_ASSETS = ("innomaint_response", *ENRICH_ASSETS, "cmms_sync_log")
 Run = dg.ExecuteInProcessResult | dg.JobExecutionResult
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("filterwarnings", "ignore:The .__fields__. attribute is deprecated")
-
-
 @pytest.fixture
 def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """No variable of the project is set, and no .env is read."""
