@@ -18,7 +18,7 @@ from benchmarks.place import BATCH_SIZE, Place, Scale
 from benchmarks.report import Row, exponent, spread
 from innomaint_pipeline.store.database import Connection, Database
 from innomaint_pipeline.store.facts import load_sync_facts
-from innomaint_pipeline.store.master import assign_new_batches
+from innomaint_pipeline.store.master import assign_new_batches, find_batch_keys
 from innomaint_pipeline.store.states import find_targets
 from innomaint_pipeline.store.status import load_status
 
@@ -82,8 +82,9 @@ def set_moment(database: Database, moment: str) -> None:
 
 
 def read_facts(connection: Connection) -> object:
-    """What the sensor does before it decides, without Dagster."""
+    """What the sensor asks PostgreSQL at every look, the list of all batches for Dagster included."""
     assign_new_batches(connection, BATCH_SIZE)
+    find_batch_keys(connection)
     return load_sync_facts(connection, account=_ACCOUNT, batches_in_runs=[])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -45,6 +46,11 @@ def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
     ).slope
 
 
+def load_average() -> list[float] | None:
+    """Return the load of the machine over 1, 5 and 15 minutes, where the system tells it."""
+    return [round(value, 1) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None
+
+
 def print_rows(rows: Sequence[Row]) -> None:
     """Print the table."""
     table = Table(title="innomaint_pipeline: what it costs", title_justify="left")
@@ -53,13 +59,14 @@ def print_rows(rows: Sequence[Row]) -> None:
     words = {True: "yes", False: "NO", None: "-"}
     for row in rows:
         table.add_row(row.measure, row.target, row.figure, row.ratio, row.scale, words[row.is_met])
-    Console(width=None).print(table)
+    Console().print(table)
+    print(f"load of the machine over 1, 5 and 15 minutes: {load_average()}, cores: {os.cpu_count()}")
 
 
 def save_rows(rows: Sequence[Row], scale: str, folder: Path) -> Path:
     """Write the rows as JSON."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "latest.json"
-    content = {"scale": scale, "rows": [asdict(row) for row in rows]}
+    content = {"scale": scale, "load_average": load_average(), "rows": [asdict(row) for row in rows]}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

@@ -1,4 +1,9 @@
-"""Assets a second from the API to all tables, unthrottled, one process, beside dlt and a plain loop."""
+"""Assets a second from the API to all tables, unthrottled, one process, beside dlt and a plain loop.
+
+Not the same work, in both directions. For us: our tables and the master stand before the clock starts, while
+dlt and the loop make their tables within it. Against us: dlt merges one flat table and the loop keeps four
+raw ones, without parsing, states, logs, leases or a shared clock.
+"""
 
 from __future__ import annotations
 

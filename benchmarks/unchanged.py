@@ -20,8 +20,10 @@ from innomaint_pipeline.sync.batch import BatchRun, Selection
 from innomaint_pipeline.sync.innomaint import enrich_batch, fetch_batch, settle_batch
 
 _SIZES = {Scale.TINY: (20, 1), Scale.DEFAULT: (1000, 3), Scale.FULL: (2957, 5)}
-# Rows for each CMMS asset (spec 03, "Unchanged is cheap"): the answer is stored and then taken off the list
-# of those to be enriched, the state, last_synced_at, the volatile columns, and the log.
+# Rows for each CMMS asset. Spec 03, "Unchanged is cheap", names the state, the log, last_synced_at and the
+# volatile columns. It does not name innomaint_response, of which the program writes each row twice: the answer
+# that was fetched, and that it waits no longer. Allowed here because raw answers are stored first; the figure
+# shows it.
 _ALLOWED_UPDATES = {
     "innomaint_response": 2,
     "innomaint_sync_state": 1,
@@ -37,7 +39,9 @@ _TARGET = 2.0
 def run(place: Place, scale: str) -> list[Row]:
     """Sync twice, without a change in between but the clock's."""
     size, rounds = _SIZES[scale]
-    enriching, whole, excess = [], [], {}
+    enriching, whole = [], []
+    excess: dict[str, int] = {}
+    written: dict[str, int] = {}
     with place.simulator(size) as simulator:
         for _ in range(rounds):
             with place.database() as (_, database):
@@ -45,7 +49,9 @@ def run(place: Place, scale: str) -> list[Row]:
                 first = _sync(database, simulator, "first")
                 before = _counts(database)
                 second = _sync(database, simulator, "second")
-                excess = find_excess(before, _counts(database), size)
+                after = _counts(database)
+                excess |= find_excess(before, after, size)
+                written = count_written(before, after)
                 whole.append(sum(first.values()) / sum(second.values()))
                 enriching.append(first["enrich"] / second["enrich"])
     scaled = f"{size:,} assets, {rounds} rounds"
@@ -53,19 +59,19 @@ def run(place: Place, scale: str) -> list[Row]:
         Row(
             "an unchanged sync writes only what it may",
             "no other row",
-            "no other row" if not excess else f"too many: {excess}",
+            _words(written, size) if not excess else f"too many: {excess}",
             "-",
             scaled,
             not excess,
-            {"excess": excess},
+            {"excess": excess, "rows_written": written},
         ),
         Row(
-            "an unchanged sync against the first, writing the tables",
+            "an unchanged sync against the first",
             f">= {_TARGET:g}x as fast",
-            spread(enriching, "x"),
-            f"with the requests {spread(whole, 'x')}",
-            f"{scaled}, unthrottled",
-            sorted(enriching)[len(enriching) // 2] >= _TARGET,
+            spread(whole, "x"),
+            f"without the requests {spread(enriching, 'x')}",
+            f"{scaled}, unthrottled, requests included",
+            sorted(whole)[len(whole) // 2] >= _TARGET,
             {"enrich": enriching, "whole": whole},
         ),
     ]
@@ -103,17 +109,28 @@ def _counts(database: Database) -> dict[str, tuple[int, int]]:
         return {name: (updated, added) for name, updated, added in connection.execute(text(query))}
 
 
+def _words(written: dict[str, int], size: int) -> str:
+    shares = sorted(written.items(), key=lambda item: (-item[1], item[0]))
+    return "an asset: " + ", ".join(f"{name} {count / size:.2f}" for name, count in shares)
+
+
+def count_written(before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]) -> dict[str, int]:
+    """Return by table how many rows were inserted or updated; tables of runs and batches are left out."""
+    written = {
+        name: sum(counts) - sum(before.get(name, (0, 0)))
+        for name, counts in after.items()
+        if name not in _OF_BATCHES
+    }
+    return {name: count for name, count in written.items() if count}
+
+
 def find_excess(
     before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]], size: int
 ) -> dict[str, int]:
     """Return by table how many rows more were written than an unchanged sync of `size` CMMS assets may."""
     excess = {}
-    for name, (updated, added) in after.items():
-        if name in _OF_BATCHES:
-            continue
-        old_updated, old_added = before.get(name, (0, 0))
-        allowed = (_ALLOWED_UPDATES.get(name, 0) + _ALLOWED_INSERTS.get(name, 0)) * size
-        surplus = (updated - old_updated) + (added - old_added) - allowed
+    for name, count in count_written(before, after).items():
+        surplus = count - (_ALLOWED_UPDATES.get(name, 0) + _ALLOWED_INSERTS.get(name, 0)) * size
         if surplus > 0:
             excess[name] = surplus
     return excess

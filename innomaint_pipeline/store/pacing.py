@@ -64,8 +64,8 @@ class SharedPacing:
         self._waiting = asyncio.Lock()
         columns = (*(rate_limit.c[name] for name in _STATE_COLUMNS), _NOW)
         locked_row = select(*columns).where(rate_limit.c.account == account).with_for_update()
-        # A slot need not reach the disk: a server that lost the last ones in a crash takes longer to come back
-        # than they lasted. What a source said (a stop, a failure) does reach it.
+        # A slot need not reach the disk: a server that lost the last ones in a crash is away for longer
+        # than they lasted. What the source said (a stop, a failure) does reach it.
         fleeting = func.set_config("synchronous_commit", "off", True)  # noqa: FBT003
         self._locked_rows = {True: locked_row, False: locked_row.add_columns(fleeting)}
 

@@ -36,6 +36,8 @@ INNOMAINT = Path(sys.executable).with_name("innomaint")
 # Bounds that only a hanging program reaches, on a slow machine too.
 LONG_SECONDS = 240
 _GONE_SECONDS = 30
+# More would only wait for the two cores.
+_AT_ONCE = 5
 _UPGRADING = threading.Lock()
 
 
@@ -53,13 +55,13 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = LONG_SE
 def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Any]]]:
     """What becomes of the `SCENARIOS` of the test modules, by name.
 
-    A scenario mostly waits, for leases and for processes: all run at once, each in a home of its own.
+    A scenario mostly waits, for leases and for processes: a few run at once, each in a home of its own.
     """
     modules = {item.module for item in request.session.items if isinstance(item, pytest.Function)}
     scenarios: dict[str, Callable[[], Any]] = {}
     for module in sorted(modules, key=lambda module: module.__name__):
         scenarios |= getattr(module, "SCENARIOS", {})
-    with ThreadPoolExecutor(len(scenarios)) as pool:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
         yield {name: pool.submit(scenario) for name, scenario in scenarios.items()}
 
 
