@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -39,6 +40,9 @@ _GONE_SECONDS = 30
 # More would only wait for the two cores.
 _AT_ONCE = 5
 _UPGRADING = threading.Lock()
+
+# A suite that was started in the background ignores Ctrl-C, and every command it starts would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = LONG_SECONDS) -> Any:
