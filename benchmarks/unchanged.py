@@ -21,7 +21,7 @@ from innomaint_pipeline.sync.innomaint import enrich_batch, fetch_batch, settle_
 
 _SIZES = {Scale.TINY: (20, 1), Scale.DEFAULT: (1000, 3), Scale.FULL: (2957, 5)}
 # Rows for each CMMS asset. Spec 03, "Unchanged is cheap", names the state, the log, last_synced_at and the
-# volatile columns. It does not name innomaint_response, of which the program writes each row twice: the answer
+# volatile columns. It does not name innomaint_response, of which the program writes each row twice: an answer
 # that was fetched, and that it waits no longer. Allowed here because raw answers are stored first; the figure
 # shows it.
 _ALLOWED_UPDATES = {
