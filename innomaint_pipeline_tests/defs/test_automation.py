@@ -246,7 +246,7 @@ def test_an_empty_database_is_told_as_such(dagster: Dagster) -> None:
     assert look(dagster.instance).skip_message == "no asset is imported yet"
 
 
-@pytest.mark.parametrize("cursor", ["garbage", "nan", "inf", "-inf", "{}", " ", str(time.time() + 1e6)])
+@pytest.mark.parametrize("cursor", ["garbage", "nan", "inf", "-inf", "{}", " ", "4102444800.0"])
 def test_a_broken_cursor_or_a_clock_set_back_does_not_silence_it(dagster: Dagster, cursor: str) -> None:
     found = look(dagster.instance, cursor)
 
