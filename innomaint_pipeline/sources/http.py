@@ -11,13 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
 from typing import Any, Self
 
 import anyio
@@ -29,6 +27,7 @@ from innomaint_pipeline.domain.answers import ContractViolationError, Unreadable
 from innomaint_pipeline.domain.pacing import LONGEST_STOP_SECONDS, Pacing, Permit
 from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import AuthError, BreakerOpenError, ConfigurationError
+from innomaint_pipeline.sources.route import DIRECT, Route, open_connection
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +130,7 @@ class HttpSession:
         token: SecretStr,
         pacing: Pacing,
         policy: RequestPolicy,
+        route: Route = DIRECT,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -159,15 +159,7 @@ class HttpSession:
         self._extensions = {"timeout": dict.fromkeys(phases, policy.timeout_seconds)}
         # A connection for each place in flight, without httpx's client and pool around them, which look at
         # every connection for every request: measured, they cost three quarters as much as the request.
-        self._connections = [
-            transport
-            or httpx.AsyncHTTPTransport(
-                verify=_trusted_certificates(),
-                trust_env=False,
-                limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
-            )
-            for _ in range(policy.max_in_flight)
-        ]
+        self._connections = [transport or open_connection(route) for _ in range(policy.max_in_flight)]
         self._idle_connections = list(self._connections)
 
     async def __aenter__(self) -> Self:
@@ -329,12 +321,6 @@ class HttpSession:
             raise _AttemptError(ErrorClass.TRANSIENT, f"no answer: {cause[:200]}") from None
         finally:
             self._idle_connections.append(connection)
-
-
-@cache
-def _trusted_certificates() -> ssl.SSLContext:
-    # Reading the certificates takes longer than twenty requests: once a process, not once a batch.
-    return httpx.create_ssl_context(trust_env=False)
 
 
 def _read(read: Callable[[str, str], Any], text: str, item: str) -> Any:
