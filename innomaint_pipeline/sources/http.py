@@ -96,25 +96,31 @@ class _AttemptError(Exception):
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
     """Return the seconds that a Retry-After header asks for, 0 to 900; None when it names no time.
 
-    A date in the past, or one that only looks past because the clocks differ, asks for no particular time.
+    `now` is the sender's clock. A date in the past asks for no particular time.
     """
     if value is None or not value.strip():
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), LONGEST_STOP_SECONDS)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, OverflowError):
+    moment = _parse_date(text)
+    if moment is None:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
     seconds = (moment - now).total_seconds()
     return min(seconds, LONGEST_STOP_SECONDS) if seconds > 0 else None
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+def _parse_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _senders_now(answer: httpx.Response) -> datetime:
+    # A date of Retry-After is meant by the clock that wrote it, which may be hours off from ours.
+    return _parse_date(answer.headers.get("Date", "")) or datetime.now(UTC)
 
 
 class HttpSession:
@@ -369,7 +375,7 @@ def _raise_for_status(answer: httpx.Response) -> None:
             "start again. No asset was marked as failed"
         )
     if status == 429:
-        wait = parse_retry_after(answer.headers.get("Retry-After"), now=_utc_now())
+        wait = parse_retry_after(answer.headers.get("Retry-After"), now=_senders_now(answer))
         raise _AttemptError(ErrorClass.RATE_LIMITED, "too many requests (HTTP 429)", status, wait)
     if status == 404:
         raise _AttemptError(ErrorClass.NOT_FOUND, "not found in Innomaint (HTTP 404)", status)

@@ -21,7 +21,10 @@ Reply = Callable[[socket.socket], None]
 def answer(body: bytes, *headers: str, status: str = "200 OK", length: int | None = None) -> bytes:
     """Return the bytes of a whole answer; `length` is a Content-Length that is not the true one."""
     lines = (f"HTTP/1.1 {status}", "Content-Type: application/json", "Connection: close", *headers)
-    return "\r\n".join((*lines, f"Content-Length: {len(body) if length is None else length}", "", "")).encode() + body
+    return (
+        "\r\n".join((*lines, f"Content-Length: {len(body) if length is None else length}", "", "")).encode()
+        + body
+    )
 
 
 def sends(raw: bytes) -> Reply:
@@ -107,7 +110,12 @@ def read_request(connection: socket.socket) -> tuple[str, bytes]:
         received += chunk
     head, body = received.split(b"\r\n\r\n", 1)
     length = next(
-        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
+        (
+            int(line.split(b":")[1])
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"content-length:")
+        ),
+        0,
     )
     while len(body) < length:
         body += connection.recv(65536)
