@@ -28,6 +28,7 @@ from innomaint_pipeline.domain.pacing import LONGEST_STOP_SECONDS, Pacing, Permi
 from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import AuthError, BreakerOpenError, ConfigurationError
 from innomaint_pipeline.sources.route import DIRECT, Route, open_connection
+from innomaint_pipeline.sources.unpacking import BrokenCompressionError, unpack
 
 logger = logging.getLogger(__name__)
 
@@ -312,15 +313,14 @@ class HttpSession:
                 answer = await connection.handle_async_request(request)
                 try:
                     _raise_for_status(answer)
-                    return _decode(await _read_bounded(answer.aiter_bytes()))
+                    content = await _read_bounded(answer.aiter_raw())
+                    return _decode(_unpack(content, answer.headers.get("Content-Encoding")))
                 finally:
                     await answer.aclose()
         except TimeoutError:
             raise _AttemptError(
                 ErrorClass.TRANSIENT, f"no complete answer within {self._policy.timeout_seconds:g} s"
             ) from None
-        except httpx.DecodingError:
-            raise _AttemptError(ErrorClass.TRANSIENT, "the answer's compression is broken", 200) from None
         except httpx.TransportError as error:
             # The message of a transport error names host and cause, never headers.
             cause = str(error) or type(error).__name__
@@ -347,11 +347,26 @@ async def _read_bounded(chunks: AsyncIterator[bytes]) -> bytes:
     content = bytearray()
     async for chunk in chunks:
         content += chunk
-        if len(content) > ANSWER_LIMIT_BYTES:
-            raise _AttemptError(
-                ErrorClass.CONTRACT, f"the answer is larger than {ANSWER_LIMIT_BYTES // 1024 // 1024} MB", 200
-            )
+        _check_size(content)
     return bytes(content)
+
+
+def _unpack(content: bytes, encoding: str | None) -> bytes:
+    if encoding is None:
+        return content
+    try:
+        plain = unpack(content, encoding, ANSWER_LIMIT_BYTES)
+    except BrokenCompressionError as error:
+        raise _AttemptError(ErrorClass.TRANSIENT, str(error), 200) from None
+    _check_size(plain)
+    return plain
+
+
+def _check_size(content: bytes | bytearray) -> None:
+    if len(content) > ANSWER_LIMIT_BYTES:
+        raise _AttemptError(
+            ErrorClass.CONTRACT, f"the answer is larger than {ANSWER_LIMIT_BYTES // 1024 // 1024} MB", 200
+        )
 
 
 def _decode(content: bytes) -> str:

@@ -160,7 +160,7 @@ def assert_failed(
 
 
 def play(pipeline: FaultPipeline, fault: Fault, expected: Expected, **kwargs: Any) -> None:
-    """Let the first of three synced assets meet the fault at every request, and assert what becomes of all."""
+    """Let one of three synced assets meet the fault at every request, and assert what becomes of all."""
     faulty, *others = pipeline.serials[1:4]
     pipeline.simulator.faults.always(faulty, fault)
     play_prepared(pipeline, faulty, others, expected, **kwargs)

@@ -1,4 +1,4 @@
-"""A server made of sockets: it answers with exactly the bytes that a test wants, and counts what reaches it."""
+"""A server made of sockets: it answers with the bytes that a test wants, and counts what reaches it."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_a_redirect_reaches_no_other_host(faults: FaultPipeline, code: int) -> N
 
 
 def read_stop(pipeline: FaultPipeline) -> float:
-    """Return for how long the last refusal stopped everybody, having made sure that nothing started before."""
+    """Return for how long the last refusal stopped everybody; assert that nothing started before."""
     row = pipeline.one("select * from innomaint_rate_limit")
     assert row["last_start_at"] >= row["blocked_until"], "a request started within the stop"
     return row["blocked_until"] - row["reduced_at"]
@@ -133,7 +133,8 @@ def test_a_token_refused_in_the_middle_of_a_batch_marks_no_asset(faults: FaultPi
     stored = {
         row["cmms_asset_id"]
         for row in faults.rows(
-            "select cmms_asset_id from innomaint_response join ic3_asset_master using (asset_id) where is_pending"
+            "select cmms_asset_id from innomaint_response join ic3_asset_master using (asset_id)"
+            " where is_pending"
         )
     }
     assert len(stored) <= 4

@@ -101,7 +101,7 @@ def full_listener() -> Iterator[int]:
 
 
 def assert_nothing_is_reached(pipeline: FaultPipeline, attempts: int = 3) -> list[str]:
-    """Sync three assets from a source that is out of reach, assert what is written, and return the messages."""
+    """Sync three assets from a source out of reach, assert what is written, and return the messages."""
     serials = pipeline.serials[1:4]
     before = {serial: pipeline.snapshot(serial) for serial in serials}
     run_id, report = pipeline.sync_some(*serials)
@@ -167,7 +167,7 @@ def issue(authority: trustme.CA, *hosts: str, is_expired: bool = False) -> ssl.S
 
 
 @pytest.mark.parametrize(
-    ("hosts", "is_expired", "has_ca_file", "cause"),
+    "case",
     [
         (["localhost"], False, False, "unable to get local issuer certificate|self-signed"),
         (["elsewhere.test"], False, True, "Hostname mismatch"),
@@ -176,14 +176,9 @@ def issue(authority: trustme.CA, *hosts: str, is_expired: bool = False) -> ssl.S
     ids=["of an unknown authority", "for another host", "expired"],
 )
 def test_a_certificate_that_is_not_to_be_trusted_gets_no_request_and_no_token(
-    faults: FaultPipeline,
-    authority: trustme.CA,
-    ca_file: Path,
-    hosts: list[str],
-    is_expired: bool,
-    has_ca_file: bool,
-    cause: str,
+    faults: FaultPipeline, authority: trustme.CA, ca_file: Path, case: tuple[list[str], bool, bool, str]
 ) -> None:
+    hosts, is_expired, has_ca_file, cause = case
     context = issue(authority, *hosts, is_expired=is_expired)
     with Listener(faults.simulator.world, context) as listener:
         faults.api_url = f"https://localhost:{listener.port}"
