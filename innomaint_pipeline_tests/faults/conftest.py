@@ -3,12 +3,16 @@
 The first of the three meets the fault. No case waits: sleeping moves the shared clock instead.
 """
 
+import ssl
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from pydantic import SecretStr
 from sqlalchemy import text
 
@@ -184,6 +188,22 @@ def play_prepared(pipeline: FaultPipeline, faulty: str, others: list[str], expec
     assert [item.cmms_asset_id for item in report.remaining] == [faulty] * is_worth_retrying
 
 
+def assert_nothing_is_reached(pipeline: FaultPipeline, attempts: int = 3) -> list[str]:
+    """Sync three assets from a source out of reach, assert what is written, and return the messages."""
+    serials = pipeline.serials[1:4]
+    before = {serial: pipeline.snapshot(serial) for serial in serials}
+    run_id, report = pipeline.sync_some(*serials)
+    expected = Expected("transient", 2 * attempts, None)
+    for serial in serials:
+        assert_failed(pipeline, run_id, serial, expected, before[serial])
+    assert_waits(sorted(pipeline.waits), tuple(sorted([*range(1, attempts)] * 2 * len(serials))))
+    assert pipeline.batch_row(run_id) == {"status": "failed", "total": 3, "assets_synced": 0, "failed": 3}
+    assert len(report.remaining) == 3
+    assert set(pipeline.states().values()) == {("synced", None), ("failed", "transient")}
+    assert len(pipeline.simulator.record) == 0
+    return [pipeline.state(serial)["error_message"] for serial in serials]
+
+
 @pytest.fixture(scope="module")
 def _module_database(_upgraded_databases: Any) -> Iterator[Database]:
     with _upgraded_databases.take() as url:
@@ -220,3 +240,31 @@ def count_open_issues(pipeline: FaultPipeline, serial: str) -> dict[str, str]:
             {"serial": serial},
         )
         return {row[0]: row[1] for row in rows}
+
+
+# certificates
+
+PAST = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA(key_type=trustme.KeyType.ECDSA)
+
+
+@pytest.fixture(scope="module")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+def issue(authority: trustme.CA, *hosts: str, is_expired: bool = False) -> ssl.SSLContext:
+    dates = {"not_before": PAST, "not_after": PAST + timedelta(days=1)} if is_expired else {}
+    return server_context(authority.issue_cert(*hosts, key_type=trustme.KeyType.ECDSA, **dates))

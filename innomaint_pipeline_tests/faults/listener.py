@@ -82,19 +82,19 @@ class Listener:
         # What a client does to a connection is the test's to judge, by what it counts.
         with plain, suppress(OSError):
             plain.settimeout(PLENTY_SECONDS)
-            self.handle(self._context.wrap_socket(plain, server_side=True) if self._context else plain)
+            with self._context.wrap_socket(plain, server_side=True) if self._context else plain as connection:
+                self.handle(connection)
 
     def handle(self, connection: socket.socket) -> None:
-        with connection:
-            head, body = read_request(connection)
-            serial = str(json.loads(body)["serialnumber"])
-            self.requests.append((serial, head))
-            self.replies.get(serial, self._reply_honestly(serial))(connection)
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_WR)
-                # Closed with unread bytes, a connection is reset.
-                while connection.recv(65536):
-                    pass
+        head, body = read_request(connection)
+        serial = str(json.loads(body)["serialnumber"])
+        self.requests.append((serial, head))
+        self.replies.get(serial, self._reply_honestly(serial))(connection)
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+            # Closed with unread bytes, a connection is reset.
+            while connection.recv(65536):
+                pass
 
     def _reply_honestly(self, serial: str) -> Reply:
         return sends(answer(json.dumps(self.world.answer(serial)).encode()))
@@ -125,8 +125,14 @@ def read_request(connection: socket.socket) -> tuple[str, bytes]:
 class ProxyListener(Listener):
     """An HTTP proxy: takes CONNECT and passes bytes on to `target`, whatever host was named."""
 
-    def __init__(self, target: int, *, status: str = "200 Connection established") -> None:
-        super().__init__(World(1))
+    def __init__(
+        self,
+        target: int,
+        *,
+        status: str = "200 Connection established",
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(World(1), context)
         self._target = target
         self._status = status
 

@@ -7,7 +7,6 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,8 @@ from innomaint_pipeline_tests.faults.conftest import (
     Expected,
     FaultPipeline,
     assert_failed,
-    assert_waits,
+    assert_nothing_is_reached,
+    issue,
     play,
     play_prepared,
 )
@@ -100,22 +100,6 @@ def full_listener() -> Iterator[int]:
         yield port
 
 
-def assert_nothing_is_reached(pipeline: FaultPipeline, attempts: int = 3) -> list[str]:
-    """Sync three assets from a source out of reach, assert what is written, and return the messages."""
-    serials = pipeline.serials[1:4]
-    before = {serial: pipeline.snapshot(serial) for serial in serials}
-    run_id, report = pipeline.sync_some(*serials)
-    expected = Expected("transient", 2 * attempts, None)
-    for serial in serials:
-        assert_failed(pipeline, run_id, serial, expected, before[serial])
-    assert_waits(sorted(pipeline.waits), tuple(sorted([*range(1, attempts)] * 2 * len(serials))))
-    assert pipeline.batch_row(run_id) == {"status": "failed", "total": 3, "assets_synced": 0, "failed": 3}
-    assert len(report.remaining) == 3
-    assert set(pipeline.states().values()) == {("synced", None), ("failed", "transient")}
-    assert len(pipeline.simulator.record) == 0
-    return [pipeline.state(serial)["error_message"] for serial in serials]
-
-
 def test_a_connection_that_is_not_taken_up_is_given_up(faults: FaultPipeline, full_listener: int) -> None:
     faults.policy = RequestPolicy(timeout_seconds=0.3, max_attempts=1)
     faults.api_url = f"http://127.0.0.1:{full_listener}"
@@ -139,31 +123,6 @@ def test_a_host_name_that_does_not_exist_is_asked_for_and_erases_nothing(faults:
 
 
 # certificates
-
-PAST = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA(key_type=trustme.KeyType.ECDSA)
-
-
-@pytest.fixture(scope="module")
-def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("authority") / "ca.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return path
-
-
-def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(context)
-    return context
-
-
-def issue(authority: trustme.CA, *hosts: str, is_expired: bool = False) -> ssl.SSLContext:
-    dates = {"not_before": PAST, "not_after": PAST + timedelta(days=1)} if is_expired else {}
-    return server_context(authority.issue_cert(*hosts, key_type=trustme.KeyType.ECDSA, **dates))
 
 
 @pytest.mark.parametrize(
