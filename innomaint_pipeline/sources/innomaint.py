@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Self
 
@@ -17,6 +18,7 @@ from innomaint_pipeline.sources.http import (
     RequestPolicy,
     RequestSuccess,
 )
+from innomaint_pipeline.sources.route import DIRECT, Route
 
 DETAIL_PATH = "/assetmanagement/getAssetIDDetailByAssetID"
 
@@ -37,11 +39,18 @@ class InnomaintClient:
         pacing: Pacing,
         policy: RequestPolicy | None = None,
         *,
+        route: Route = DIRECT,
         transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._url = api_url.rstrip("/") + DETAIL_PATH
         self._session = HttpSession(
-            token=token, pacing=pacing, policy=policy or RequestPolicy(), transport=transport
+            token=token,
+            pacing=pacing,
+            policy=policy or RequestPolicy(),
+            route=route,
+            transport=transport,
+            sleep=sleep,
         )
 
     async def __aenter__(self) -> Self:
