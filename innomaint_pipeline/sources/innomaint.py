@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Self
 
 import httpx
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 
 from innomaint_pipeline.domain.answers import check_answer
 from innomaint_pipeline.domain.pacing import Pacing
+from innomaint_pipeline.redaction import redactor_of
 from innomaint_pipeline.sources.http import (
     HttpSession,
     Request,
@@ -40,6 +42,7 @@ class InnomaintClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._url = api_url.rstrip("/") + DETAIL_PATH
+        self._read = partial(check_answer, redact=redactor_of(token.get_secret_value()))
         self._session = HttpSession(
             token=token, pacing=pacing, policy=policy or RequestPolicy(), transport=transport
         )
@@ -62,7 +65,7 @@ class InnomaintClient:
         await self._session.post_each(
             self._url,
             (Request(identifier, {"serialnumber": identifier}) for identifier in cmms_asset_ids),
-            read=check_answer,
+            read=self._read,
             on_result=on_detail,
             is_bulk=is_bulk,
         )
