@@ -99,16 +99,20 @@ class _Unstorable:
     reason: str
 
 
+def _clean_text(value: str, path: str, issues: list[DataIssue], redact: Callable[[str], str]) -> str:
+    text = _UNSTORABLE_CHARACTER.sub("", value)
+    harmless = redact(text)
+    if harmless != text:
+        issues.append(_issue(path, harmless, _ECHOED))
+    elif text != value:
+        reason = "held characters that cannot be stored; they were removed"
+        issues.append(_issue(path, ascii(value)[1:-1], reason))
+    return harmless
+
+
 def _clean(value: Any, path: str, issues: list[DataIssue], redact: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        text = _UNSTORABLE_CHARACTER.sub("", value)
-        harmless = redact(text)
-        if harmless != text:
-            issues.append(_issue(path, harmless, _ECHOED))
-        elif text != value:
-            reason = "held characters that cannot be stored; they were removed"
-            issues.append(_issue(path, ascii(value)[1:-1], reason))
-        return harmless
+        return _clean_text(value, path, issues, redact)
     if isinstance(value, list):
         items = [_clean(item, f"{path}[{index}]", issues, redact) for index, item in enumerate(value)]
         return [None if isinstance(item, _Unstorable) else item for item in items]
