@@ -213,12 +213,12 @@ def _complaint(error: ValidationError) -> str:
 
 
 def _remember_secrets(settings: Settings) -> None:
-    for token in (settings.innomaint_api_token, settings.innomaint_admin_token):
-        remember_secret(token.get_secret_value() if token else "")
-    for url in (settings.ic3_database_url, settings.dagster_pg_url):
-        password = urlsplit(url.get_secret_value()).password if url else None
-        remember_secret(password or "")
-        remember_secret(unquote(password or ""))
+    for _, value in settings:
+        if isinstance(value, SecretStr):
+            secret = value.get_secret_value()
+            password = urlsplit(secret).password if "://" in secret else None
+            for text in (secret, password or "", unquote(password or "")):
+                remember_secret(text)
     for address in (*settings.innomaint_alert_urls, settings.innomaint_heartbeat_url or ""):
         remember_secret(address)
 
