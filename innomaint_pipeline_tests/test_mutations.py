@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tools.mutate import MUTATIONS, ROOT, copy_to, run_mutation
+from tools.mutate import MUTATIONS, ROOT, copy_to, run_mutation, run_tests
 
 
 def test_ten_defences_are_named():
@@ -26,5 +26,6 @@ def test_a_defence_that_is_removed_is_caught_and_the_working_folder_untouched(tm
     path = ROOT / "innomaint_pipeline" / mutation.file
     before = path.read_bytes()
     copy_to(tmp_path)
+    assert run_tests(tmp_path, [mutation.test]) == 0
     assert run_mutation(tmp_path, mutation) == "caught"
     assert path.read_bytes() == before
