@@ -13,6 +13,7 @@ from innomaint_pipeline.defs.housekeeping import daily_housekeeping, housekeepin
 from innomaint_pipeline.defs.innomaint import BATCH_ASSETS, sync_batch
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.defs.workbook import ic3_asset_master, import_asset_master
+from innomaint_pipeline.redaction import install_redaction
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:
@@ -30,4 +31,5 @@ def build_defs(**overrides: Any) -> dg.Definitions:
     return dg.Definitions(**{**arguments, **overrides})
 
 
+install_redaction()
 defs = build_defs()

@@ -11,13 +11,14 @@ import os
 import ssl
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.redaction import remember_secret
 
 WITHOUT_ENV_FILE = "INNOMAINT_WITHOUT_ENV_FILE"
 """Set by the demonstration for its processes: .env names real databases and real people."""
@@ -243,6 +244,17 @@ def _complaint(error: ValidationError) -> str:
     return "Correct these settings (environment or .env), then start again:\n  " + "\n  ".join(lines)
 
 
+def _remember_secrets(settings: Settings) -> None:
+    for _, value in settings:
+        if isinstance(value, SecretStr):
+            secret = value.get_secret_value()
+            password = urlsplit(secret).password if "://" in secret else None
+            for text in (secret, password or "", unquote(password or "")):
+                remember_secret(text)
+    for address in (*settings.innomaint_alert_urls, settings.innomaint_heartbeat_url or ""):
+        remember_secret(address)
+
+
 def load_settings() -> Settings:
     """Read and validate every setting.
 
@@ -250,7 +262,7 @@ def load_settings() -> Settings:
     """
     try:
         env_file = None if os.environ.get(WITHOUT_ENV_FILE) else ".env"
-        return Settings(_env_file=env_file)  # pyright: ignore[reportCallIssue] # filled from the environment
+        settings = Settings(_env_file=env_file)  # pyright: ignore[reportCallIssue] # from the environment
     except UnicodeDecodeError:
         raise ConfigurationError(
             "the file .env in the working directory is not UTF-8 text: save it as UTF-8, then start again"
@@ -262,3 +274,5 @@ def load_settings() -> Settings:
         ) from None
     except ValidationError as error:
         raise ConfigurationError(_complaint(error)) from None
+    _remember_secrets(settings)
+    return settings

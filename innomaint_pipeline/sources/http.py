@@ -27,6 +27,7 @@ from innomaint_pipeline.domain.answers import ContractViolationError, Unreadable
 from innomaint_pipeline.domain.pacing import LONGEST_STOP_SECONDS, Pacing, Permit
 from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import AuthError, BreakerOpenError, ConfigurationError
+from innomaint_pipeline.redaction import redact, remember_secret
 from innomaint_pipeline.sources.route import DIRECT, Route, open_connection
 from innomaint_pipeline.sources.unpacking import BrokenCompressionError, unpack
 
@@ -153,6 +154,7 @@ class HttpSession:
             raise ConfigurationError(
                 "the API token must be printable ASCII without spaces inside; it is not shown here"
             )
+        remember_secret(secret)
         self._headers = httpx.Headers(
             {
                 "Authorization": f"Bearer {secret}",
@@ -323,7 +325,7 @@ class HttpSession:
             ) from None
         except httpx.TransportError as error:
             # The message of a transport error names host and cause, never headers.
-            cause = str(error) or type(error).__name__
+            cause = redact(str(error)) or type(error).__name__
             raise _AttemptError(ErrorClass.TRANSIENT, f"no answer: {cause[:200]}") from None
         finally:
             self._idle_connections.append(connection)

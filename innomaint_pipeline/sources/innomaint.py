@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Self
 
 import httpx
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 
 from innomaint_pipeline.domain.answers import check_answer
 from innomaint_pipeline.domain.pacing import Pacing
+from innomaint_pipeline.redaction import redactor_of
 from innomaint_pipeline.sources.http import (
     HttpSession,
     Request,
@@ -44,6 +46,7 @@ class InnomaintClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._url = api_url.rstrip("/") + DETAIL_PATH
+        self._read = partial(check_answer, redact=redactor_of(token.get_secret_value()))
         self._session = HttpSession(
             token=token,
             pacing=pacing,
@@ -71,7 +74,7 @@ class InnomaintClient:
         await self._session.post_each(
             self._url,
             (Request(identifier, {"serialnumber": identifier}) for identifier in cmms_asset_ids),
-            read=check_answer,
+            read=self._read,
             on_result=on_detail,
             is_bulk=is_bulk,
         )
