@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import AuthError
 from innomaint_pipeline.sources.http import RequestFailure, RequestSuccess
@@ -100,6 +101,7 @@ class _Recorder:
                 await asyncio.to_thread(self._write, answers, failures)
 
     def _write(self, answers: Sequence[NewAnswer], failures: list[Failure]) -> None:
+        crash_points.reach("store: answers at hand")
         by_asset = {target.asset_id: target for target in self.targets.values()}
 
         def refuse(answer: NewAnswer, reason: str) -> None:
@@ -121,9 +123,11 @@ class _Recorder:
             lambda connection, chunk: save_answers(connection, chunk, run_id=self.run.run_id),
             refuse,
         )
+        crash_points.reach("store: answers committed")
         with self.run.database.begin() as connection:
             if failures:
                 mark_failed(connection, failures, run_id=self.run.run_id)
+                crash_points.reach("store: failures written")
             report_progress(
                 connection,
                 self.run.batch_key,
@@ -131,6 +135,7 @@ class _Recorder:
                 total=len(self.targets),
                 done=self.report.asked,
             )
+        crash_points.reach("store: failures committed")
         self.report.stored += stored
         self.report.failed += len(failures)
         for failure in failures:
