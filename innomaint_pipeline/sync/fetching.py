@@ -20,7 +20,7 @@ from typing import Any
 
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.states import ErrorClass
-from innomaint_pipeline.errors import AuthError
+from innomaint_pipeline.errors import AuthError, DatabaseError
 from innomaint_pipeline.sources.http import RequestFailure, RequestSuccess
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.store.leases import report_progress
@@ -98,7 +98,12 @@ class _Recorder:
             answers, self.answers = self.answers, []
             failures, self.failures = self.failures, []
             if answers or failures:
-                await asyncio.to_thread(self._write, answers, failures)
+                try:
+                    await asyncio.to_thread(self._write, answers, failures.copy())
+                except DatabaseError:
+                    # The last flush tries once more: a lost connection need not cost what has arrived.
+                    self.answers, self.failures = answers + self.answers, failures + self.failures
+                    raise
 
     def _write(self, answers: Sequence[NewAnswer], failures: list[Failure]) -> None:
         crash_points.reach("store: answers at hand")

@@ -351,6 +351,26 @@ def lacking(pipeline: Pipeline, asked_before: str) -> set[str]:
     return {serial for serial in pipeline.serials if lacks(serial)}
 
 
+def assert_all_or_nothing(pipeline: Pipeline) -> None:
+    """Assert that what the tables hold of each CMMS asset comes from the answer that its state tells of."""
+    rows = pipeline.rows(
+        "select m.cmms_asset_id, m.barcode, m.last_synced_at, m.sync_version, s.last_success_at,"
+        " (select count(*) from ic3_asset_performance p where p.asset_id = m.asset_id) as performance,"
+        " (select count(*) from ic3_workorder_summary w where w.asset_id = m.asset_id) as workorders,"
+        " r.body_hash = s.response_hash as is_applied"
+        " from ic3_asset_master m join innomaint_sync_state s using (asset_id)"
+        " left join innomaint_response r using (asset_id)"
+    )
+    for row in rows:
+        is_synced = row["last_success_at"] is not None
+        assert row["last_synced_at"] == row["last_success_at"], row
+        assert (row["performance"], row["workorders"]) == ((1, 2) if is_synced else (0, 0)), row
+        if row["cmms_asset_id"] == pipeline.serials[CHANGED]:
+            is_new = row["barcode"] == "another"
+            assert row["sync_version"] == (2 if is_new else 1), row
+            assert not is_new or row["is_applied"], row
+
+
 def assert_logged_once(pipeline: Pipeline) -> None:
     """Assert that the logs tell of every outcome once, whichever of the two runs it belongs to."""
     rows = pipeline.rows(
@@ -389,6 +409,7 @@ def test_work_killed_at_any_point_and_done_again_ends_as_if_it_had_not_been(
     pipeline, order = scene
     killer.kill(replace(order, point=point, occurrence=occurrence))
     check_invariants(pipeline.database)
+    assert_all_or_nothing(pipeline)
     missing = lacking(pipeline, order.asked_before)
     # What 30 seconds would do.
     pipeline.execute("update innomaint_batch_lease set expires_at = now() - interval '1 second'")
