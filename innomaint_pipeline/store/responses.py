@@ -13,7 +13,6 @@ import simplejson
 from sqlalchemy import Connection, Text, cast, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
-from innomaint_pipeline import crash_points
 from innomaint_pipeline.store.rows import recordset
 from innomaint_pipeline.store.tables import asset_master, response, sync_state
 
@@ -84,7 +83,6 @@ def save_answers(connection: Connection, answers: Sequence[NewAnswer], *, run_id
         ),
         {"rows": _rows_with_bodies(answers)},
     )
-    crash_points.reach("store: answers written")
 
 
 def load_answers(

@@ -23,6 +23,7 @@ from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import AuthError, DatabaseError
 from innomaint_pipeline.sources.http import RequestFailure, RequestSuccess
 from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.leases import report_progress
 from innomaint_pipeline.store.logs import AUTH_REFUSED, clear_setting, save_setting
 from innomaint_pipeline.store.responses import NewAnswer, save_answers
@@ -122,12 +123,11 @@ class _Recorder:
                 )
             )
 
-        stored = write_splitting(
-            self.run.database,
-            answers,
-            lambda connection, chunk: save_answers(connection, chunk, run_id=self.run.run_id),
-            refuse,
-        )
+        def save(connection: Connection, chunk: Sequence[NewAnswer]) -> None:
+            save_answers(connection, chunk, run_id=self.run.run_id)
+            crash_points.reach("store: answers written")
+
+        stored = write_splitting(self.run.database, answers, save, refuse)
         crash_points.reach("store: answers committed")
         with self.run.database.begin() as connection:
             if failures:
