@@ -57,10 +57,8 @@ HEADER = "Sr No,CMMS Asset ID,Asset Name,Criticality,Colour"
 
 COSTS = {"attempts", "duration_ms"}
 GENERATED = {"id", "asset_id", "run_id", "owner"}
-TIMES = {
-    *("created_at", "updated_at", "recorded_at", "last_synced_at", "fetched_at", "imported_at"),
-    *("last_attempt_at", "last_success_at", "next_due_at", "first_seen_at", "last_seen_at"),
-}
+# Times that the answers hold; of all others only whether there is one can be the same.
+TIMES_OF_ANSWERS = {"asset_created_at", "traceability_updated_on"}
 LOGS = {"ic3_sync_log", "cmms_sync_log"}
 # The shared clock: its numbers are times.
 CLOCK = "innomaint_rate_limit"
@@ -150,14 +148,15 @@ def normalised(database: Database) -> dict[str, list[str]]:
 
 
 def without_chance(row: dict[str, Any], serials: dict[Any, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in row.items() if name not in COSTS | GENERATED | TIMES}
+    kept = {
+        name: "a time" if isinstance(value, datetime) and name not in TIMES_OF_ANSWERS else value
+        for name, value in row.items()
+        if name not in COSTS | GENERATED
+    }
     if "asset_id" in row:
         kept["asset"] = serials[row["asset_id"]]
     if row.get("next_due_at") and row.get("last_attempt_at"):
         kept["due after"] = round((row["next_due_at"] - row["last_attempt_at"]).total_seconds())
-    for name in ("last_synced_at", "last_success_at"):
-        if name in row:
-            kept[name] = row[name] is not None
     return kept
 
 
