@@ -15,18 +15,18 @@ ROOT = Path(innomaint_pipeline.__file__).parent
 ARROWS: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
-    "crash_points": set(),
     "settings": {"errors"},
     "domain": {"errors"},
     "sources": {"errors", "domain"},
-    "store": {"errors", "crash_points", "domain"},
-    "sync": {"errors", "crash_points", "domain", "sources", "store"},
+    "store": {"errors", "domain"},
+    "sync": {"errors", "domain", "sources", "store"},
     "defs": {"errors", "settings", "domain", "sources", "store", "sync"},
     "definitions": {"errors", "settings", "domain", "sources", "store", "sync", "defs"},
     "embedded": {"errors", "settings"},
     "simulator": {"errors"},
     "api": {"errors", "settings", "domain", "store"},
 }
+ARROWS |= {"crash_points": set()} | {name: ARROWS[name] | {"crash_points"} for name in ("store", "sync")}
 ARROWS["cli"] = {*ARROWS, "cli"} - {"__init__"}
 
 DAGSTER_LAYERS = {"defs", "definitions", "cli", "api"}

@@ -75,6 +75,7 @@ def reconcile(connection: Connection) -> list[str]:
         else:
             done += _adopt(connection, inspector, table)
         crash_points.reach("upgrade: table made or adopted")
+    crash_points.reach("upgrade: tables declared")
     return done
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Integer, cast, delete, func, insert, literal, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.store.states import RunCounts
 from innomaint_pipeline.store.tables import batch_lease, batch_log, setting
@@ -57,6 +58,7 @@ def save_batch_row(
             select(*values, cast(elapsed, Integer), func.clock_timestamp()).where(~is_written.exists()),
         )
     )
+    crash_points.reach("settle: batch row written")
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,6 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
                 )
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
             done = reconcile(connection)
-            crash_points.reach("upgrade: tables declared")
             config = Config()
             # Alembic's options know "%(name)s": a percent sign in the path is written twice.
             folder = str(Path(__file__).parent / "migrations").replace("%", "%%")

@@ -132,7 +132,6 @@ class _Recorder:
         with self.run.database.begin() as connection:
             if failures:
                 mark_failed(connection, failures, run_id=self.run.run_id)
-                crash_points.reach("store: failures written")
             report_progress(
                 connection,
                 self.run.batch_key,
@@ -140,6 +139,7 @@ class _Recorder:
                 total=len(self.targets),
                 done=self.report.asked,
             )
+            crash_points.reach("store: failures written")
         crash_points.reach("store: failures committed")
         self.report.stored += stored
         self.report.failed += len(failures)

@@ -323,6 +323,7 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
         with run.database.begin() as connection:
             remaining = tuple(find_failed(connection, batch_key=run.batch_key, is_retryable_only=True))
         total, counts, status = _close(run, has_remaining=bool(remaining), is_source_down=is_source_down)
+        crash_points.reach("settle: batch row committed")
         return SettleReport(total, counts, status, second_pass, remaining)
 
 
@@ -351,6 +352,4 @@ def _close(
         save_batch_row(
             connection, batch_key=run.batch_key, run_id=run.run_id, status=status, total=total, counts=counts
         )
-        crash_points.reach("settle: batch row written")
-    crash_points.reach("settle: batch row committed")
     return total, counts, status
