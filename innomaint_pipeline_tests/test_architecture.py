@@ -27,6 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "simulator": {"errors"},
     "api": {"errors", "redaction", "settings", "domain", "store"},
 }
+ARROWS |= {"crash_points": set()} | {name: ARROWS[name] | {"crash_points"} for name in ("store", "sync")}
 ARROWS["cli"] = {*ARROWS, "cli"} - {"__init__"}
 
 DAGSTER_LAYERS = {"defs", "definitions", "cli", "api"}

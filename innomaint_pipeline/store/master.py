@@ -30,6 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.batches import LastBatch, assign_batches, batch_number
 from innomaint_pipeline.domain.innomaint import OVERRIDING_FIELDS
 from innomaint_pipeline.errors import DatabaseError
@@ -137,6 +138,7 @@ def _import_rows(
     run_id: str | None,
 ) -> ImportCounts:
     stage = _stage(connection, rows, columns)
+    crash_points.reach("import: rows staged")
     refused = refuse_unfit(connection, stage, columns)
     overriding = [name for name in OVERRIDING_FIELDS if name in columns]
     _keep_excel_values(connection, stage, overriding)
@@ -182,7 +184,9 @@ def _import_rows(
         .all()
     )
     _log_import(connection, [*inserted, *updated], run_id)
+    crash_points.reach("import: rows written")
     assign_new_batches(connection, batch_size)
+    crash_points.reach("import: batches given")
     missing = select(asset_master.c.cmms_asset_id).where(
         asset_master.c.cmms_asset_id.is_not(None),
         ~select(stage.c.cmms_asset_id).where(stage.c.cmms_asset_id == asset_master.c.cmms_asset_id).exists(),

@@ -13,6 +13,7 @@ from alembic.config import Config
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
 from innomaint_pipeline.store.adoption import reconcile
 from innomaint_pipeline.store.database import Database, is_server_trouble, short_message, sqlstate
@@ -45,7 +46,7 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             assigned = assign_new_batches(connection, batch_size)
             if assigned:
                 done.append(f"gave {assigned} assets their batch")
-            return done
+            crash_points.reach("upgrade: batches given")
     except (DBAPIError, DatabaseError) as error:
         cause = error if isinstance(error, DBAPIError) else error.__cause__
         if not isinstance(cause, DBAPIError) or is_server_trouble(cause):
@@ -57,3 +58,5 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
         raise AdoptionError(
             f"{database.place} cannot be upgraded: {short_message(cause)}; nothing was changed"
         ) from cause
+    crash_points.reach("upgrade: committed")
+    return done
