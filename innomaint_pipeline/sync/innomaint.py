@@ -210,6 +210,8 @@ def _enrich_pending(run: BatchRun, timezone: ZoneInfo, report: EnrichReport) -> 
                 mark_failed(connection, failures, run_id=run.run_id)
                 mark_enriched(connection, [item.target.asset_id for item in failures])
             report.failed += len(failures)
+        if len(page) < _PAGE_ROWS:
+            return
 
 
 def _failure(answer: StoredAnswer | ParsedAnswer, error_class: ErrorClass, message: str) -> Failure:
@@ -287,6 +289,8 @@ def _rebuild(run: BatchRun, timezone: ZoneInfo, tables: Collection[str], report:
             report.failed += 1
 
         write_splitting(run.database, parsed, write, refuse)
+        if len(page) < _PAGE_ROWS:
+            return
 
 
 def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> SettleReport:
