@@ -116,7 +116,10 @@ def load_answers(
         _load(is_pending_only=is_pending_only),
         {"batch": batch_key, "after": after_asset_id, "most": limit},
     )
-    return [StoredAnswer(*row[:-2], tuple(row[-2] or ()), row[-1]) for row in rows]
+    return [
+        StoredAnswer(*row[:9], cleaning_issues=tuple(row[9] or ()), consecutive_failures=row[10])
+        for row in rows.tuples()
+    ]
 
 
 @cache

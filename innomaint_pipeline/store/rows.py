@@ -16,8 +16,8 @@ from typing import Any
 
 import simplejson
 from sqlalchemy import (
+    ClauseElement,
     Connection,
-    Executable,
     FromClause,
     Table,
     TextClause,
@@ -112,7 +112,7 @@ def _upsert(table: Table, keys: tuple[str, ...], columns: tuple[str, ...], stamp
     return prepared(statement.returning(literal_column("1")))
 
 
-def prepared(statement: Executable) -> TextClause:
+def prepared(statement: ClauseElement) -> TextClause:
     """Return a statement as text with its parameters, for keeping and executing again and again.
 
     SQLAlchemy puts a large statement together, or looks for its like among those it has compiled, anew for
@@ -121,7 +121,7 @@ def prepared(statement: Executable) -> TextClause:
     grows with it.
     """
     compiled = statement.compile(dialect=_NAMED)
-    constants = {name: value for name, value in compiled.params.items() if value is not None}
+    constants = {name: value for name, value in (compiled.params or {}).items() if value is not None}
     return text(str(compiled)).bindparams(
         **{name: value.value if isinstance(value, Enum) else value for name, value in constants.items()}
     )
