@@ -27,6 +27,7 @@ from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.sources.http import RequestPolicy
 from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.store.counts import find_miscounted
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.invariants import count_assets_without_state, count_orphans, count_states
 from innomaint_pipeline.store.master import ImportCounts, import_rows
@@ -155,6 +156,7 @@ def check_invariants(database: Database) -> None:
             assert counts["synced"] + counts["failed"] + counts["never"] == counts["total"], counts
             assert count_assets_without_state(connection) == 0
             assert not any(count_orphans(connection).values())
+            assert find_miscounted(connection) == []
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import dagster as dg
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.domain.health import STALE_AFTER_REFRESHES
 from innomaint_pipeline.domain.states import SyncState
+from innomaint_pipeline.store.counts import find_miscounted
 from innomaint_pipeline.store.invariants import count_assets_without_state, count_orphans, count_states
 from innomaint_pipeline.store.quality import (
     count_contradictions,
@@ -34,9 +35,11 @@ def every_asset_has_one_state(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
     with ic3.open() as database, database.begin() as connection:
         counts = count_states(connection)
         without = count_assets_without_state(connection)
+        miscounted = len(find_miscounted(connection))
     added = sum(counts[state] for state in SyncState)
     return dg.AssetCheckResult(
-        passed=without == 0 and added == counts["total"], metadata={**counts, "without_state": without}
+        passed=without == 0 and miscounted == 0 and added == counts["total"],
+        metadata={**counts, "without_state": without, "miscounted_batches": miscounted},
     )
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
+from innomaint_pipeline.sources.connection import ConnectionTransport
+
 _ONE_CONNECTION = httpx.Limits(max_connections=1, max_keepalive_connections=1)
 
 
@@ -33,13 +35,13 @@ DIRECT = Route()
 """Straight to the source, whose certificate a public authority has signed."""
 
 
-def open_connection(route: Route) -> httpx.AsyncHTTPTransport:
+def open_connection(route: Route) -> httpx.AsyncBaseTransport:
     """Return a transport that keeps one connection."""
     trusted = trusted_certificates(route.ca_file)
-    proxy = None
-    if route.proxy_url is not None:
-        address = route.proxy_url.get_secret_value()
-        proxy = httpx.Proxy(address, ssl_context=trusted if address.startswith("https:") else None)
+    if route.proxy_url is None:
+        return ConnectionTransport(trusted)
+    address = route.proxy_url.get_secret_value()
+    proxy = httpx.Proxy(address, ssl_context=trusted if address.startswith("https:") else None)
     return httpx.AsyncHTTPTransport(verify=trusted, trust_env=False, limits=_ONE_CONNECTION, proxy=proxy)
 
 

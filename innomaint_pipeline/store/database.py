@@ -64,6 +64,7 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
+        self.url = url
         parsed = make_url(with_driver(url, "psycopg"))
         self.place = (
             f"{parsed.host or parsed.query.get('host') or 'local socket'}, database {parsed.database}"

@@ -34,6 +34,8 @@ from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.batches import LastBatch, assign_batches, batch_number
 from innomaint_pipeline.domain.innomaint import OVERRIDING_FIELDS
 from innomaint_pipeline.errors import DatabaseError
+from innomaint_pipeline.store.counts import find_batch_keys as find_batch_keys  # noqa: PLC0414 # beside count_batches
+from innomaint_pipeline.store.counts import find_last_batch_key
 from innomaint_pipeline.store.database import is_conflict, is_server_trouble, short_message
 from innomaint_pipeline.store.fitting import refuse_unfit
 from innomaint_pipeline.store.rows import recordset, rows_parameter
@@ -248,7 +250,7 @@ def assign_new_batches(connection: Connection, batch_size: int) -> int:
     )
     if not without:
         return 0
-    last_key = connection.execute(select(func.max(sync_state.c.batch_key))).scalar_one()
+    last_key = find_last_batch_key(connection)
     size = connection.execute(
         select(func.count()).select_from(sync_state).where(sync_state.c.batch_key == last_key)
     ).scalar_one()
@@ -268,16 +270,4 @@ def assign_new_batches(connection: Connection, batch_size: int) -> int:
 
 def count_batches(connection: Connection) -> int:
     """Return how many batches there are."""
-    return connection.execute(select(func.count(sync_state.c.batch_key.distinct()))).scalar_one()
-
-
-def find_batch_keys(connection: Connection) -> list[str]:
-    """Return every batch key in order."""
-    return list(
-        connection.execute(
-            select(sync_state.c.batch_key)
-            .where(sync_state.c.batch_key.is_not(None))
-            .distinct()
-            .order_by(sync_state.c.batch_key)
-        ).scalars()
-    )
+    return len(find_batch_keys(connection))

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
 from innomaint_pipeline.store.adoption import reconcile
+from innomaint_pipeline.store.counts import correct_counts
 from innomaint_pipeline.store.database import Database, is_server_trouble, short_message, sqlstate
 from innomaint_pipeline.store.master import assign_new_batches
 
@@ -43,6 +44,9 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             config.set_main_option("script_location", folder)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            corrected = correct_counts(connection)
+            if corrected:
+                done.append(f"counted the states of {corrected} batches")
             assigned = assign_new_batches(connection, batch_size)
             if assigned:
                 done.append(f"gave {assigned} assets their batch")

@@ -216,6 +216,8 @@ def _enrich_pending(run: BatchRun, timezone: ZoneInfo, report: EnrichReport) -> 
                 mark_enriched(connection, [item.target.asset_id for item in failures])
             crash_points.reach("enrich: refusals committed")
             report.failed += len(failures)
+        if len(page) < _PAGE_ROWS:
+            return
 
 
 def _failure(answer: StoredAnswer | ParsedAnswer, error_class: ErrorClass, message: str) -> Failure:
@@ -295,6 +297,8 @@ def _rebuild(run: BatchRun, timezone: ZoneInfo, tables: Collection[str], report:
             report.failed += 1
 
         write_splitting(run.database, parsed, write, refuse)
+        if len(page) < _PAGE_ROWS:
+            return
 
 
 def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> SettleReport:
