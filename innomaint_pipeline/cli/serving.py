@@ -60,23 +60,25 @@ def refuse_taken_port(host: str, port: int, option: str) -> None:
         ) from None
 
 
-def run_serve(settings: Settings, *, host: str | None, port: int | None, dagster_url: str | None) -> None:
-    """Serve until Ctrl-C or SIGTERM."""
+def run_serve(
+    settings: Settings, *, host: str | None, port: int | None, dagster_url: str | None, is_quiet: bool
+) -> None:
+    """Serve until Ctrl-C or SIGTERM; `is_quiet` leaves the address to the one who started this."""
     from innomaint_pipeline.api.server import AdminServer, log_accesses
 
     host = host or settings.innomaint_admin_host
     port = port or settings.innomaint_admin_port
     refuse_taken_port(host, port, "--port")
-    token = settings.innomaint_admin_token
-    made = make_token() if token is None else None
+    given = settings.innomaint_admin_token
+    token = given or make_token()
     with open_database(settings) as (database, _):
         log_accesses()
         server = AdminServer(
             build_parts(settings, database, dagster_url),
-            token or made or make_token(),
+            token,
             host=host,
             port=port,
-            on_ready=lambda: announce(host, port, made),
+            on_ready=lambda: None if is_quiet else announce(host, port, None if given else token),
         )
         server.run()
 

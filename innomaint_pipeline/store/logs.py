@@ -70,6 +70,14 @@ def sum_batch_rows(connection: Connection, run_ids: Sequence[str]) -> BatchSums:
     return BatchSums(*row)
 
 
+def find_row_statuses(connection: Connection, run_ids: Sequence[str]) -> dict[str, str]:
+    """Return the status of the batch row of each run that wrote one."""
+    rows = connection.execute(
+        select(batch_log.c.run_id, batch_log.c.status).where(batch_log.c.run_id.in_(list(run_ids)))
+    )
+    return dict(rows.tuples().all())
+
+
 def load_setting(connection: Connection, name: str) -> Any:
     """Return a stored setting's JSON value, None when it was never set."""
     return connection.execute(select(setting.c.value).where(setting.c.name == name)).scalar_one_or_none()
