@@ -58,6 +58,12 @@ def count_by_state(by_kind: Mapping[str, int]) -> dict[SyncState, int]:
     return {SyncState.NEVER: never, SyncState.SYNCED: synced, SyncState.FAILED: failed}
 
 
+def select_failed(by_kind: Mapping[str, int]) -> dict[str, int]:
+    """Return those kinds that are error classes of failed CMMS assets."""
+    not_failed = {SyncState.NEVER, SyncState.SYNCED}
+    return {kind: count for kind, count in by_kind.items() if kind not in not_failed}
+
+
 def due_by_kind() -> CTE:
     """Return the relation of what is due: `batch_key`, `kind`, `assets`, and `oldest_due_at` of them."""
     whole = select(

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, func, select, text
 
 from innomaint_pipeline.domain.health import HealthFacts, assess_health
+from innomaint_pipeline.domain.pacing import RateState
 from innomaint_pipeline.domain.states import SyncState
-from innomaint_pipeline.store.counts import count_by_kind, count_by_state, count_due
+from innomaint_pipeline.store.counts import count_by_kind, count_by_state, count_due, select_failed
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import find_leases
 from innomaint_pipeline.store.logs import AUTH_REFUSED, PAUSED, load_refresh_minutes, load_setting
@@ -17,7 +18,6 @@ from innomaint_pipeline.store.pacing import load_rate_state
 from innomaint_pipeline.store.tables import batch_log, sync_state
 
 _API_SYNC = "api_sync"
-_NOT_FAILED = {SyncState.NEVER, SyncState.SYNCED}
 
 
 def _iso(moment: datetime | None) -> str | None:
@@ -36,35 +36,22 @@ def load_status(
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
         by_kind = count_by_kind(connection)
         counts = count_by_state(by_kind)
-        total = sum(by_kind.values())
         leases = find_leases(connection)
         due = count_due(connection)
         newest = [dict(row) for row in connection.execute(_newest_batches(5)).mappings()]
         totals = connection.execute(
             select(func.count(), func.avg(batch_log.c.duration_ms)).where(batch_log.c.sync_type == _API_SYNC)
         ).one()
-        consecutive_failures = count_consecutive_failures(connection)
         rate_state = load_rate_state(connection, account)
-        refresh_minutes = load_refresh_minutes(connection, refresh_start_minutes)
-        facts = HealthFacts(
-            total=total,
-            synced=counts[SyncState.SYNCED],
-            failed=counts[SyncState.FAILED],
-            oldest_success_seconds=_oldest_success_seconds(connection),
-            refresh_minutes=refresh_minutes,
-            consecutive_failures=consecutive_failures,
-            is_breaker_open=rate_state is not None and rate_state[0].breaker_opened_at is not None,
-            is_paused=bool(load_setting(connection, PAUSED)),
-            is_token_refused=load_setting(connection, AUTH_REFUSED) is not None,
-        )
+        facts = _health_facts(connection, by_kind, rate_state, refresh_start_minutes)
         measured = rate_state[0].measured_rate(rate_state[1]) if rate_state else 0.0
         rate = measured or configured_rate_per_second
         return {
-            "total_assets": total,
+            "total_assets": sum(by_kind.values()),
             "synced_assets": counts[SyncState.SYNCED],
             "failed_assets": counts[SyncState.FAILED],
             "never_synced": counts[SyncState.NEVER],
-            "failed_by_class": {kind: count for kind, count in by_kind.items() if kind not in _NOT_FAILED},
+            "failed_by_class": select_failed(by_kind),
             "last_sync_at": _iso(newest[0]["synced_at"]) if newest else None,
             "last_batch": [{**row, "synced_at": _iso(row["synced_at"])} for row in newest],
             "in_progress": [
@@ -81,11 +68,37 @@ def load_status(
             "eta_seconds": _estimate_seconds(due, rate, is_running=bool(leases)),
             "health": assess_health(facts),
             "total_syncs": totals[0],
-            "consecutive_failures": consecutive_failures,
+            "consecutive_failures": facts.consecutive_failures,
             "average_duration_ms": None if totals[1] is None else round(totals[1]),
-            "refresh_minutes": refresh_minutes,
+            "refresh_minutes": facts.refresh_minutes,
             "next_due_at": _iso(_next_due_at(connection)),
         }
+
+
+def load_health_facts(connection: Connection, *, account: str, refresh_start_minutes: int) -> HealthFacts:
+    """Return what health is judged by."""
+    rate_state = load_rate_state(connection, account)
+    return _health_facts(connection, count_by_kind(connection), rate_state, refresh_start_minutes)
+
+
+def _health_facts(
+    connection: Connection,
+    by_kind: dict[str, int],
+    rate_state: tuple[RateState, float] | None,
+    refresh_start_minutes: int,
+) -> HealthFacts:
+    counts = count_by_state(by_kind)
+    return HealthFacts(
+        total=sum(by_kind.values()),
+        synced=counts[SyncState.SYNCED],
+        failed=counts[SyncState.FAILED],
+        oldest_success_seconds=_oldest_success_seconds(connection),
+        refresh_minutes=load_refresh_minutes(connection, refresh_start_minutes),
+        consecutive_failures=count_consecutive_failures(connection),
+        is_breaker_open=rate_state is not None and rate_state[0].breaker_opened_at is not None,
+        is_paused=bool(load_setting(connection, PAUSED)),
+        is_token_refused=load_setting(connection, AUTH_REFUSED) is not None,
+    )
 
 
 def _estimate_seconds(due: int, rate: float, *, is_running: bool) -> int | None:
