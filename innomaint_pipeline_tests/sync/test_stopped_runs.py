@@ -291,6 +291,7 @@ def watched(run: BatchRun) -> BatchRun:
     return replace(run, renewal_seconds=0.05)
 
 
+@pytest.mark.leaves("expired_leases")
 def test_a_cancelled_run_stops_and_keeps_what_was_stored(pipeline: Pipeline) -> None:
     pipeline.policy = RequestPolicy(max_in_flight=2)
     pipeline.simulator.app.latency = build_fixed_latency(0.1)
@@ -332,6 +333,7 @@ def test_a_lease_is_renewed_while_its_run_works(pipeline: Pipeline) -> None:
     assert len(set(seen)) >= 3
 
 
+@pytest.mark.leaves("expired_leases")
 def test_a_database_that_is_gone_stops_the_run_before_a_request_is_sent(pipeline: Pipeline) -> None:
     pipeline.execute("alter table innomaint_rate_limit rename to hidden_rate_limit")
     with pytest.raises(DatabaseError, match="innomaint_rate_limit"):
