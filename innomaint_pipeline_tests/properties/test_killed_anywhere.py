@@ -1,4 +1,4 @@
-"""A run killed at each of its statements in turn: what must hold holds, and the next run finishes the work."""
+"""A run killed at each of its statements: what must hold holds, and the next run finishes the work."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,7 @@ from innomaint_pipeline_tests.invariants import check_invariants
 from innomaint_pipeline_tests.properties.interrupted import KilledError, dying_database
 
 BATCH_SIZE = 3
-# More than a run of three CMMS assets and a second pass needs; the test ends with the first that is not killed.
+# More than a run needs; the test ends with the first run that is not killed.
 MOST_STATEMENTS = 100
 
 
