@@ -26,7 +26,7 @@ from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.leases import report_progress
 from innomaint_pipeline.store.logs import AUTH_REFUSED, clear_setting, save_setting
-from innomaint_pipeline.store.responses import NewAnswer, save_answers
+from innomaint_pipeline.store.responses import NewAnswer, mark_enriched, save_answers
 from innomaint_pipeline.store.splitting import write_splitting
 from innomaint_pipeline.store.states import Failure, Target, mark_failed
 from innomaint_pipeline.sync.batch import BatchRun, LeaseWatch
@@ -132,6 +132,8 @@ class _Recorder:
         with self.run.database.begin() as connection:
             if failures:
                 mark_failed(connection, failures, run_id=self.run.run_id)
+                # An older answer, left by a killed run, would make a success of the newer failure.
+                mark_enriched(connection, [failure.target.asset_id for failure in failures])
             report_progress(
                 connection,
                 self.run.batch_key,

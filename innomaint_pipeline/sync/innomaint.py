@@ -332,11 +332,9 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
 
 
 def close_failed_batch(run: BatchRun, error: BaseException) -> None:
-    """Write the row of a batch run that ends before it is settled: `failed`, or `cancelled`."""
+    """Write the row of a batch run that ends unsettled, `failed` or `cancelled`, and end its lease."""
     is_cancelled = not isinstance(error, Exception) or isinstance(error, RunCancelledError)
     _close(run, has_remaining=True, forced_status="cancelled" if is_cancelled else "failed")
-    with run.database.begin() as connection:
-        release_lease(connection, run.batch_key, run.run_id)
 
 
 def _close(
@@ -356,4 +354,6 @@ def _close(
         save_batch_row(
             connection, batch_key=run.batch_key, run_id=run.run_id, status=status, total=total, counts=counts
         )
+        # With the row, so that at no moment a finished run holds its batch: a kill between would.
+        release_lease(connection, run.batch_key, run.run_id)
     return total, counts, status

@@ -30,10 +30,10 @@ from innomaint_pipeline_tests.conftest import (
     CANARY_TOKEN,
     WORLD_SIZE,
     Pipeline,
-    check_invariants,
     everything,
     fix_world,
 )
+from innomaint_pipeline_tests.invariants import check_invariants
 
 _CLOCK = ("next_start_at", "last_start_at", "blocked_until", "reduced_at", "breaker_probe_at", "turn_until")
 SETTLED_COLUMNS = ("created_at", "updated_at", "last_synced_at", "recorded_at", "sync_version")

@@ -34,10 +34,10 @@ from innomaint_pipeline_tests.conftest import (
     CANARY_TOKEN,
     WORLD_SIZE,
     Pipeline,
-    check_invariants,
     fix_world,
 )
 from innomaint_pipeline_tests.faults.crash_child import BATCH_SIZE, Order, do_work, write_order
+from innomaint_pipeline_tests.invariants import check_invariants
 from innomaint_pipeline_tests.store.test_adoption import OLD_TABLES
 
 PACKAGE = Path(innomaint_pipeline.__file__).parent

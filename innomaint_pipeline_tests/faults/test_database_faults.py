@@ -35,8 +35,9 @@ from innomaint_pipeline.sources.http import RequestPolicy
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline.sync.batch import BatchRun, Selection
-from innomaint_pipeline_tests.conftest import WORLD_SIZE, Pipeline, check_invariants
+from innomaint_pipeline_tests.conftest import WORLD_SIZE, Pipeline
 from innomaint_pipeline_tests.faults.database_wire import Moment, Trap, Wire
+from innomaint_pipeline_tests.invariants import check_invariants
 
 TEMPLATE = "template_of_faults"
 WAIT_SECONDS = 60

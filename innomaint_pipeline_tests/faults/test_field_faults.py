@@ -17,8 +17,9 @@ from innomaint_pipeline.domain import innomaint as declared
 from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.simulator.world import ABSENT, World
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline_tests.conftest import CANARY_TOKEN, check_invariants
+from innomaint_pipeline_tests.conftest import CANARY_TOKEN
 from innomaint_pipeline_tests.faults.conftest import SETTLED_COLUMNS, FaultPipeline
+from innomaint_pipeline_tests.invariants import check_invariants
 
 KEPT: Final = object()
 """The stored value stays, and the raw one is a data issue."""

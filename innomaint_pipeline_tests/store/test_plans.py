@@ -51,6 +51,7 @@ def test_however_much_is_due_whole_batches_are_never_counted_row_by_row(
 
 
 @pytest.mark.parametrize("name", ["sensor decision", "status", "claim of due work"])
+@pytest.mark.leaves("synced_without_answer")
 def test_what_runs_all_the_time_scans_no_table_while_little_is_due(filled: Database, name: str) -> None:
     for moment in ("a hundredth due", "nothing due"):
         set_moment(filled, moment)
@@ -66,12 +67,14 @@ def test_the_claim_of_a_batch_reads_its_rows_by_index_even_when_everything_is_du
     assert scanned_whole([plans]) == set()
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_the_oldest_success_is_read_from_one_end_of_an_index(filled: Database) -> None:
     set_moment(filled, "nothing due")
     plans = explain(filled, operations(filled)["status"], is_analyzed=False)
     assert any("ix_innomaint_sync_state_success" in plan and "Limit" in plan for plan in plans)
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_a_missing_index_is_seen(filled: Database) -> None:
     set_moment(filled, "nothing due")
     with filled.begin() as connection:

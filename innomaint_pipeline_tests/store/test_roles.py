@@ -23,7 +23,8 @@ from innomaint_pipeline.store.status import load_status
 from innomaint_pipeline.store.tables import IC3_TABLES
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline.sync.workbook import import_master
-from innomaint_pipeline_tests.conftest import WORLD_SIZE, Pipeline, check_invariants
+from innomaint_pipeline_tests.conftest import WORLD_SIZE, Pipeline
+from innomaint_pipeline_tests.invariants import check_invariants
 from innomaint_pipeline_tests.store.test_adoption import OLD_TABLES
 
 DOCUMENT = (Path(innomaint_pipeline.__file__).parents[1] / "docs" / "database-roles.md").read_text("utf-8")
