@@ -46,7 +46,7 @@ def run(place: Place, scale: str) -> list[Row]:
         log = Path(folder) / "up.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*INNOMAINT, "up", "--port", str(_free_port())],
+                [*INNOMAINT, "up", "--port", str(_free_port()), "--admin-port", str(_free_port())],
                 env=environment,
                 cwd=PROJECT,
                 stdin=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ from innomaint_pipeline.defs.automation import continuous_sync, daily_import, wo
 from innomaint_pipeline.defs.checks import CHECKS, check_tables, hourly_checks
 from innomaint_pipeline.defs.housekeeping import daily_housekeeping, housekeeping
 from innomaint_pipeline.defs.innomaint import BATCH_ASSETS, sync_batch
+from innomaint_pipeline.defs.requests import requested_syncs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.defs.workbook import ic3_asset_master, import_asset_master
 
@@ -21,7 +22,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         "assets": [ic3_asset_master, *BATCH_ASSETS],
         "asset_checks": CHECKS,
         "jobs": [check_tables, housekeeping, import_asset_master, sync_batch],
-        "sensors": [continuous_sync, workbook_changed, alerts],
+        "sensors": [continuous_sync, requested_syncs, workbook_changed, alerts],
         "schedules": [daily_import, hourly_checks, daily_housekeeping],
         "resources": {"ic3": Ic3DatabaseResource(), "innomaint": InnomaintResource()},
         # A process for each step costs a batch more than twice the time of one process for all of them.

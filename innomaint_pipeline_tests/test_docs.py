@@ -14,10 +14,10 @@ import pytest
 import innomaint_pipeline
 from innomaint_pipeline import errors, settings
 from innomaint_pipeline.cli.main import cli
-from innomaint_pipeline.cli.sync import SyncResult
 from innomaint_pipeline.cli.workers import WORKERS
 from innomaint_pipeline.domain import automation, health, pacing
 from innomaint_pipeline.domain.answers import VOLATILE_FIELDS
+from innomaint_pipeline.domain.requests import SyncResult
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, WHAT_TO_DO, ErrorClass, retry_delay
 from innomaint_pipeline.embedded import SYSTEM_USER
 from innomaint_pipeline.embedded_watch import POSTGRES_MAJOR

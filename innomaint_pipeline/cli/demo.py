@@ -17,7 +17,8 @@ from innomaint_pipeline.cli.environment import open_addresses, open_database
 from innomaint_pipeline.cli.importing import run_import
 from innomaint_pipeline.cli.output import people, print_counts, print_json, say
 from innomaint_pipeline.cli.status import read_status, render_status
-from innomaint_pipeline.cli.sync import SyncOptions, run_sync
+from innomaint_pipeline.cli.sync import run_sync
+from innomaint_pipeline.domain.requests import SyncOptions
 from innomaint_pipeline.embedded import find_running
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import WITHOUT_ENV_FILE, Settings, load_settings

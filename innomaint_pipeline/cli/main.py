@@ -115,7 +115,8 @@ def sync(
     is_json: bool,
 ) -> int:
     """Sync what is due, or what the options select."""
-    from innomaint_pipeline.cli.sync import SyncOptions, run_sync
+    from innomaint_pipeline.cli.sync import run_sync
+    from innomaint_pipeline.domain.requests import SyncOptions
 
     chosen = [everything, limit is not None, partition_key is not None, is_retry_failed, bool(cmms_asset_ids)]
     if sum(chosen) > 1:
@@ -192,12 +193,29 @@ def set_value(*, name: str, value: int) -> None:
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port of Dagster's UI."
 )
-def up(*, is_demo: bool, port: int) -> None:
-    """Run everything until Ctrl-C: database, Dagster's webserver and daemon."""
+@click.option(
+    "--admin-port",
+    type=click.IntRange(1, 65535),
+    help="Port of the admin service; default: INNOMAINT_ADMIN_PORT.",
+)
+def up(*, is_demo: bool, port: int, admin_port: int | None) -> None:
+    """Run everything until Ctrl-C: database, Dagster's webserver and daemon, the admin service."""
     from innomaint_pipeline.cli.up import run_up
 
     is_demo = is_demo or click.get_current_context().find_root().params["is_demo"]
-    run_up(load_settings(), is_demo=is_demo, port=port)
+    run_up(load_settings(), is_demo=is_demo, port=port, admin_port=admin_port)
+
+
+@cli.command()
+@click.option("--host", help="Where to listen; default: INNOMAINT_ADMIN_HOST.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Its port; default: INNOMAINT_ADMIN_PORT.")
+@click.option("--dagster-url", help="Address of Dagster's UI, for links to runs.")
+@click.option("--quiet", "is_quiet", is_flag=True, help="Do not print the page's address.")
+def serve(*, host: str | None, port: int | None, dagster_url: str | None, is_quiet: bool) -> None:
+    """Run the admin service alone, until Ctrl-C: HTTP for programs, and the page /sync."""
+    from innomaint_pipeline.cli.serving import run_serve
+
+    run_serve(_settings(), host=host, port=port, dagster_url=dagster_url, is_quiet=is_quiet)
 
 
 @cli.command()

@@ -38,10 +38,15 @@ class ChildEndedError(InnomaintPipelineError):
 
 @dataclass
 class KeptProcess:
-    """A process to keep running, and when it was started again."""
+    """A process to keep running, and when it was started again.
+
+    `name` is that of its log, `title` what people call it; `variables` are for it alone.
+    """
 
     name: str
     command: list[str]
+    title: str
+    variables: dict[str, str] = field(default_factory=dict, repr=False)
     restarts: deque[float] = field(default_factory=deque)
     running: subprocess.Popen[bytes] | None = None
 
@@ -95,14 +100,11 @@ class ProcessKeeper:
                 process.restarts.popleft()
             if len(process.restarts) >= _MOST_RESTARTS:
                 raise ChildEndedError(
-                    f"Dagster's {process.name} ended {_MOST_RESTARTS + 1} times within "
+                    f"{process.title} ended {_MOST_RESTARTS + 1} times within "
                     f"{_WITHIN_SECONDS // 60} minutes "
                     f"(exit {process.running.returncode}); the reason stands in {log}"
                 )
-            say(
-                f"Dagster's {process.name} ended (exit {process.running.returncode}) and is started "
-                f"again; see {log}"
-            )
+            say(f"{process.title} ended (exit {process.running.returncode}) and is started again; see {log}")
             process.restarts.append(now)
             time.sleep(min(len(process.restarts) - 1, 5) * self._pause_seconds)
             self._launch(process)
@@ -116,7 +118,7 @@ class ProcessKeeper:
             process.running = subprocess.Popen(  # noqa: S603 # our own interpreter and modules
                 process.command,
                 cwd=project_folder(),
-                env=os.environ,
+                env={**os.environ, **process.variables},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -8,7 +8,7 @@ cost a batch several seconds.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,24 +17,14 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.workspace.load_target import WorkspaceFileTarget
-from dagster_shared.error import SerializableErrorInfo
 
 from innomaint_pipeline.cli.environment import project_folder
-from innomaint_pipeline.defs.failures import REMAINING
+from innomaint_pipeline.defs.failures import find_stop
 from innomaint_pipeline.errors import ConfigurationError
 
 _MODULE = "innomaint_pipeline.definitions"
 _ATTRIBUTE = "defs"
 _REPOSITORY = "__repository__"
-
-# What stopped a run as a whole, by the name of the error's class -> exit code.
-_STOPPING_ERRORS = {
-    "AuthError": 3,
-    "BreakerOpenError": 3,
-    "DatabaseError": 4,
-    "ConfigurationError": 2,
-    "WorkbookError": 2,
-}
 
 
 @dataclass(frozen=True)
@@ -106,7 +96,7 @@ class RunExecutor:
             self._run_id = None
         ended = self.instance.get_run_by_id(run.run_id)
         status = ended.status if ended else None
-        stop_code, message, is_of_assets = _find_stop(result.all_events)
+        stop_code, message, is_of_assets = find_stop(result.all_events)
         is_fault = status != dg.DagsterRunStatus.SUCCESS and stop_code is None and not is_of_assets
         return RunResult(
             run.run_id,
@@ -122,22 +112,3 @@ class RunExecutor:
         run = self.instance.get_run_by_id(self._run_id) if self._run_id else None
         if run is not None and not run.is_finished:
             self.instance.report_run_canceling(run)
-
-
-def _find_stop(events: Sequence[dg.DagsterEvent]) -> tuple[int | None, str | None, bool]:
-    """Return exit code and message of what stopped a run, and whether that were CMMS assets that remain."""
-    for event in reversed(events):
-        if not event.is_step_failure:
-            continue
-        failure, error = event.step_failure_data.user_failure_data, event.step_failure_data.error
-        causes: list[SerializableErrorInfo] = []
-        while error is not None:
-            causes.append(error)
-            error = error.cause
-        # Dagster wraps what a step raised: the first cause is what happened.
-        text = failure.description if failure else (causes[-1].message.strip() if causes else None)
-        for cause in causes:
-            if cause.cls_name in _STOPPING_ERRORS:
-                return _STOPPING_ERRORS[cause.cls_name], text, False
-        return None, text, failure is not None and REMAINING in failure.metadata
-    return None, None, False

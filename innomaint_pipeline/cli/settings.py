@@ -6,7 +6,8 @@ from innomaint_pipeline.cli.environment import open_database
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import Settings
-from innomaint_pipeline.store.logs import PAUSED, SYNC_INTERVAL, clear_setting, save_setting
+from innomaint_pipeline.store import logs
+from innomaint_pipeline.store.logs import SYNC_INTERVAL, save_setting
 from innomaint_pipeline.store.refresh import change_refresh_minutes
 
 # The bounds of INNOMAINT_REFRESH_MINUTES and INNOMAINT_SYNC_INTERVAL_S.
@@ -16,10 +17,7 @@ _BOUNDS = {"refresh-minutes": (5, 1440), "sync-interval-seconds": (5, 3600)}
 def set_paused(settings: Settings, *, is_paused: bool) -> None:
     """Pause continuous sync, or let it go on."""
     with open_database(settings) as (database, _), database.begin() as connection:
-        if is_paused:
-            save_setting(connection, PAUSED, value=True)
-        else:
-            clear_setting(connection, PAUSED)
+        logs.set_paused(connection, is_paused=is_paused)
     say(
         "Continuous sync is paused; innomaint resume continues it."
         if is_paused

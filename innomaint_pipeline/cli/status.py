@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import Any
 
 from rich.console import Group
@@ -15,6 +16,8 @@ from innomaint_pipeline.cli.output import people, print_json
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.groups import load_failure_groups
+from innomaint_pipeline.store.overview import count_tables
 from innomaint_pipeline.store.status import load_status
 
 _REFRESH_SECONDS = 5
@@ -35,16 +38,52 @@ def read_status(settings: Settings, database: Database) -> dict[str, Any]:
 def run_status(settings: Settings, *, is_watch: bool, is_json: bool) -> None:
     """Print the status once, or again and again until interrupted."""
     with open_database(settings) as (database, _):
-        status = read_status(settings, database)
-        if is_json:
-            print_json(status)
-        elif not is_watch:
-            people.print(render_status(status))
         if is_watch:
-            with Live(render_status(status), console=people, auto_refresh=False) as live:
-                while True:
-                    time.sleep(_REFRESH_SECONDS)
-                    live.update(render_status(read_status(settings, database)), refresh=True)
+            _watch(settings, database, is_json=is_json)
+        elif is_json:
+            print_json(read_status(settings, database))
+        else:
+            people.print(render_status(read_status(settings, database)))
+
+
+def _watch(settings: Settings, database: Database, *, is_json: bool) -> None:
+    """Show the status again and again: in place on a terminal, else a block or a JSON line each time."""
+    is_live = people.is_terminal and not is_json
+    with Live(console=people, auto_refresh=False) if is_live else nullcontext() as live:
+        while True:
+            status = read_status(settings, database)
+            if is_json:
+                print_json(status, is_one_line=True)
+            else:
+                shown = Group(render_status(status), *_render_tables(database))
+                if live is not None:
+                    live.update(shown, refresh=True)
+                else:
+                    people.print(shown, Text())
+            time.sleep(_REFRESH_SECONDS)
+
+
+def _render_tables(database: Database) -> list[Any]:
+    """Return the failures in groups and the counts of all tables, for people."""
+    with database.begin() as connection:
+        groups, counts = load_failure_groups(connection), count_tables(connection)
+    parts: list[Any] = []
+    if groups:
+        failures = Table(title="failed, in groups", title_justify="left", box=None, pad_edge=False)
+        for name in ("what", "where", "first seen", "due again"):
+            failures.add_column(name)
+        for group in groups:
+            places = group["places"][:2]
+            where = ", ".join(f"{place['count']} in {place['location_name'] or '-'}" for place in places)
+            moments = (group[name] for name in ("first_seen_at", "next_due_at"))
+            failures.add_row(group["title"], where, *(f"{moment:%Y-%m-%d %H:%M}" for moment in moments))
+        parts.append(failures)
+    tables = Table(title="rows", title_justify="left", box=None, pad_edge=False)
+    tables.add_column("table")
+    tables.add_column("rows", justify="right")
+    for name, count in counts.items():
+        tables.add_row(name, str(count))
+    return [*parts, tables]
 
 
 def _duration(seconds: int | None) -> str:

@@ -6,9 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.progress import (
     BarColumn,
@@ -22,23 +22,13 @@ from rich.progress import (
 from innomaint_pipeline.cli.environment import export_for_dagster, open_database
 from innomaint_pipeline.cli.output import people, say
 from innomaint_pipeline.cli.workers import WORKERS, BatchTask, LostWorker, WorkerPool
-from innomaint_pipeline.domain.answers import normalise_id
-from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.domain.requests import SyncOptions, SyncResult
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import find_leases
 from innomaint_pipeline.store.logs import load_refresh_minutes, sum_batch_rows
-from innomaint_pipeline.store.requests import (
-    Request,
-    count_members,
-    find_by_name,
-    find_due_batches,
-    find_retryable,
-    find_slice,
-    finish_request,
-    open_request,
-)
-from innomaint_pipeline.store.states import find_failed
+from innomaint_pipeline.store.plans import Plan, count_sync, plan_sync
+from innomaint_pipeline.store.requests import Request, finish_request, open_request
 from innomaint_pipeline.sync.batch import Selection
 
 if TYPE_CHECKING:
@@ -48,108 +38,26 @@ _LEASE_POLL_SECONDS = 1.0
 _REPEATS_OF_LOST = 3
 
 
-@dataclass(frozen=True)
-class SyncOptions:
-    """What the options of `innomaint sync` select; without any, everything that is due."""
-
-    everything: bool = False
-    limit: int | None = None
-    offset: int = 0
-    partition_key: str | None = None
-    is_retry_failed: bool = False
-    cmms_asset_ids: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the selection in a form by which the same request is recognized."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in vars(self).items()
-            if value
-        }
-
-
 @dataclass
-class Plan:
-    """Which CMMS assets of which batches; an empty list of names means the whole batch."""
+class _Work:
+    """The batches of a selection and, where it can be taken up again, its stored request."""
 
-    total: int
-    names: dict[str, list[str]]
+    plan: Plan
     request: Request | None = None
 
     def selection(self, batch_key: str) -> Selection:
         """Return what the run of a batch asks for."""
         moment = self.request.requested_at if self.request else None
-        return Selection(tuple(self.names[batch_key]), moment)
+        return Selection(tuple(self.plan.names[batch_key]), moment)
 
 
-@dataclass
-class SyncResult:
-    """The result of a sync, and why it stopped early if it did.
-
-    `has_fault` tells that a run ended for a reason that is neither of its CMMS assets nor of everybody.
-    """
-
-    total: int = 0
-    success: int = 0
-    failed: int = 0
-    unchanged: int = 0
-    errors: list[str] = field(default_factory=list)
-    duration_ms: int = 0
-    stop_code: int | None = None
-    stop_message: str | None = None
-    has_fault: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON of `sync`."""
-        return {
-            "total": self.total,
-            "success": self.success,
-            "failed": self.failed,
-            "skipped": self.total - self.success - self.failed,
-            "unchanged": self.unchanged,
-            "errors": self.errors,
-            "duration_ms": self.duration_ms,
-        }
-
-    @property
-    def exit_code(self) -> int:
-        """0 nothing failed, 1 some failed, else why it stopped."""
-        return self.stop_code or (1 if self.failed or self.has_fault else 0)
-
-
-def plan_sync(database: Database, options: SyncOptions, settings: Settings) -> Plan:
-    """Find the CMMS assets of the options; raise `ConfigurationError` for unknown ones."""
+def _open(database: Database, options: SyncOptions, settings: Settings) -> _Work:
     with database.begin() as connection:
-        if options == SyncOptions():
-            demands = find_due_batches(connection)
-            return Plan(sum(item.due for item in demands), {item.batch_key: [] for item in demands})
-        members = count_members(connection)
-        if options.everything:
-            names: dict[str, list[str]] = {key: [] for key in members}
-        elif options.partition_key is not None:
-            if options.partition_key not in members:
-                last = next(reversed(members), None)
-                hint = f"there are batch_000001 to {last}" if last else "no asset is imported yet"
-                raise ConfigurationError(f"there is no partition {options.partition_key!r}: {hint}")
-            names = {options.partition_key: []}
-        elif options.is_retry_failed:
-            names = find_retryable(connection)
-        elif options.cmms_asset_ids:
-            wanted = [normalise_id(name) for name in options.cmms_asset_ids]
-            names = find_by_name(connection, wanted)
-            unknown = sorted(set(wanted) - {name for group in names.values() for name in group})
-            if unknown:
-                raise ConfigurationError(
-                    f"not in the asset master: {', '.join(map(repr, unknown))}; check the spelling, "
-                    "or import the workbook "
-                    "that holds them"
-                )
-        else:
-            names = find_slice(connection, limit=options.limit or 0, offset=options.offset)
-        total = sum(len(group) or members[key] for key, group in names.items())
+        plan = plan_sync(connection, options)
+        if plan.is_due_only or not plan.names:
+            return _Work(plan)
         minutes = load_refresh_minutes(connection, settings.innomaint_refresh_minutes)
-        request = open_request(connection, options.to_json(), resume_minutes=minutes) if names else None
-        return Plan(total, names, request)
+        return _Work(plan, open_request(connection, options.to_json(), resume_minutes=minutes))
 
 
 def run_sync(settings: Settings, options: SyncOptions, *, is_quiet: bool) -> SyncResult:
@@ -162,40 +70,27 @@ def run_sync(settings: Settings, options: SyncOptions, *, is_quiet: bool) -> Syn
     settings.require_token()
     with open_database(settings) as (database, addresses):
         began = time.monotonic()
-        plan = plan_sync(database, options, settings)
-        result = SyncResult(total=plan.total)
-        if plan.names:
+        work = _open(database, options, settings)
+        result = SyncResult(total=work.plan.total)
+        if work.plan.names:
             export_for_dagster(settings, addresses)
-            if plan.request is not None and plan.request.is_resumed:
+            if work.request is not None and work.request.is_resumed:
                 say(
-                    f"Taking up the same request of {plan.request.requested_at:%Y-%m-%d %H:%M} UTC, "
+                    f"Taking up the same request of {work.request.requested_at:%Y-%m-%d %H:%M} UTC, "
                     "which was not finished: "
                     "what it has asked for is not asked for again."
                 )
-            run_ids = _execute(settings, database, plan, result, is_quiet=is_quiet)
-            _count(database, plan, run_ids, result, is_due_only=plan.request is None)
-            if plan.request is not None and result.stop_code is None:
-                with database.begin() as connection:
-                    finish_request(connection, plan.request.id)
+            run_ids = _execute(settings, database, work, result, is_quiet=is_quiet)
+            with database.begin() as connection:
+                count_sync(connection, work.plan, run_ids, result)
+                if work.request is not None and result.stop_code is None:
+                    finish_request(connection, work.request.id)
         result.duration_ms = round((time.monotonic() - began) * 1000)
         return result
 
 
-def _count(
-    database: Database, plan: Plan, run_ids: list[str], result: SyncResult, *, is_due_only: bool
-) -> None:
-    with database.begin() as connection:
-        sums = sum_batch_rows(connection, run_ids)
-        failed = [item for run_id in run_ids for item in find_failed(connection, run_id=run_id)]
-    result.success, result.failed, result.unchanged = sums.success, sums.failed, sums.unchanged
-    # Settle also asks for failures of the batch that were not due yet.
-    asked = sums.success + sums.failed
-    result.total = max(plan.total, asked) if is_due_only else plan.total
-    result.errors = [str(item) for item in failed]
-
-
 def _execute(
-    settings: Settings, database: Database, plan: Plan, result: SyncResult, *, is_quiet: bool
+    settings: Settings, database: Database, work: _Work, result: SyncResult, *, is_quiet: bool
 ) -> list[str]:
     # Imported here: Dagster takes seconds to import, and a plan may be empty.
     import dagster as dg
@@ -207,8 +102,8 @@ def _execute(
         register_batches(instance, database)
     run_ids: list[str] = []
     losses: Counter[str] = Counter()
-    waiting = list(plan.names)
-    show = _progress(plan.total, is_quiet=is_quiet)
+    waiting = list(work.plan.names)
+    show = _progress(work.plan.total, is_quiet=is_quiet)
     with (
         show as advance,
         WorkerPool(
@@ -221,7 +116,7 @@ def _execute(
                 time.sleep(_LEASE_POLL_SECONDS)
                 continue
             waiting = [key for key in waiting if key not in ready]
-            tasks = [BatchTask(key, selection_run_config(plan.selection(key)), {}) for key in ready]
+            tasks = [BatchTask(key, selection_run_config(work.selection(key)), {}) for key in ready]
             for ended in pool.execute(tasks):
                 if ended is not None:
                     if isinstance(ended, LostWorker):

@@ -1,4 +1,4 @@
-"""`innomaint up`: database, code server, Dagster's webserver and daemon, until Ctrl-C (spec 04)."""
+"""`innomaint up`: database, Dagster's code server, webserver and daemon, admin service, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,14 +8,23 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from pydantic import SecretStr
 
 from innomaint_pipeline.cli.environment import export_for_dagster, open_database
 from innomaint_pipeline.cli.interrupts import interruptible
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.cli.processes import KeptProcess, ProcessKeeper
+from innomaint_pipeline.cli.serving import (
+    TOKEN_VARIABLE,
+    announce,
+    make_token,
+    page_address,
+    refuse_taken_port,
+)
 from innomaint_pipeline.embedded import embedded_postgres, find_running
 from innomaint_pipeline.errors import ConfigurationError, InnomaintPipelineError
 from innomaint_pipeline.settings import Settings
@@ -30,7 +39,7 @@ class NotReadyError(InnomaintPipelineError):
     """A part did not become ready in time."""
 
 
-def run_up(settings: Settings, *, is_demo: bool, port: int) -> None:
+def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | None) -> None:
     """Start everything, say where it is, and keep it running.
 
     Raise `ChildEndedError` when a part cannot be kept.
@@ -43,15 +52,22 @@ def run_up(settings: Settings, *, is_demo: bool, port: int) -> None:
             settings = stack.enter_context(demo_environment(settings, has_outage=False))
         settings.require_token()
         _claim_home(stack, settings.home)
-        _refuse_taken_port(port)
+        admin = _AdminPlace(settings.innomaint_admin_host, admin_port or settings.innomaint_admin_port)
+        if port == admin.port:
+            raise ConfigurationError(f"--port and --admin-port are both {port}: give another to one of them")
+        refuse_taken_port(_HOST, port, "--port")
+        refuse_taken_port(admin.host, admin.port, "--admin-port")
         database, addresses = stack.enter_context(open_database(settings))
         for line in upgrade_database(database, batch_size=settings.innomaint_batch_size):
             say(line)
         export_for_dagster(settings, addresses)
         address = f"http://{_HOST}:{port}"
         keeper = stack.enter_context(ProcessKeeper(settings.home))
+        made_token = _start_admin(keeper, settings, admin, address)
         _start(keeper, settings.home, port)
-        _wait_for_ui(keeper, f"{address}/server_info")
+        _wait_for(keeper, f"{address}/server_info", "webserver")
+        _wait_for(keeper, f"{admin.loopback_url}/healthz", "admin service")
+        announce(admin.host, admin.port, made_token)
         say(
             f"Ready: Dagster's UI is at {address} (logs in {settings.home / 'logs'}). Ctrl-C stops "
             "everything."
@@ -62,6 +78,35 @@ def run_up(settings: Settings, *, is_demo: bool, port: int) -> None:
                 say("The embedded database has ended and is started again.")
                 stack.enter_context(embedded_postgres(settings.home))
             time.sleep(1)
+
+
+@dataclass(frozen=True)
+class _AdminPlace:
+    """Where the admin service listens."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback_url(self) -> str:
+        """The address at which this machine reaches it."""
+        return page_address(self.host, self.port).removesuffix("/sync")
+
+
+def _start_admin(
+    keeper: ProcessKeeper, settings: Settings, place: _AdminPlace, dagster_url: str
+) -> SecretStr | None:
+    """Start the admin service; return its token where none was set.
+
+    The token travels in the child's environment: a command line can be read by every user of the machine.
+    """
+    given = settings.innomaint_admin_token
+    token = given or make_token()
+    command = [sys.executable, "-m", f"{_LOCATION}.cli", "serve", "--quiet", "--host", place.host]
+    command += ["--port", str(place.port), "--dagster-url", dagster_url]
+    variables = {TOKEN_VARIABLE: token.get_secret_value()}
+    keeper.start(KeptProcess("admin-service", command, "The admin service", variables))
+    return None if given else token
 
 
 def _start(keeper: ProcessKeeper, home: Path, port: int) -> None:
@@ -76,7 +121,9 @@ def _start(keeper: ProcessKeeper, home: Path, port: int) -> None:
     python = [sys.executable, "-m"]
     keeper.start(
         KeptProcess(
-            "code-server", [*python, "dagster", "api", "grpc", "-h", _HOST, "-p", str(code_port), *module]
+            "code-server",
+            [*python, "dagster", "api", "grpc", "-h", _HOST, "-p", str(code_port), *module],
+            "Dagster's code-server",
         )
     )
     deadline = time.monotonic() + _READY_SECONDS
@@ -85,10 +132,13 @@ def _start(keeper: ProcessKeeper, home: Path, port: int) -> None:
         _refuse_delay(deadline, "code server")
     keeper.start(
         KeptProcess(
-            "webserver", [*python, "dagster_webserver", "-w", str(workspace), "-h", _HOST, "-p", str(port)]
+            "webserver",
+            [*python, "dagster_webserver", "-w", str(workspace), "-h", _HOST, "-p", str(port)],
+            "Dagster's webserver",
         )
     )
-    keeper.start(KeptProcess("daemon", [*python, "dagster._daemon", "run", "-w", str(workspace)]))
+    daemon = [*python, "dagster._daemon", "run", "-w", str(workspace)]
+    keeper.start(KeptProcess("daemon", daemon, "Dagster's daemon"))
 
 
 def _claim_home(stack: ExitStack, home: Path) -> None:
@@ -114,24 +164,17 @@ def _listens(port: int) -> bool:
         return probe.connect_ex((_HOST, port)) == 0
 
 
-def _refuse_taken_port(port: int) -> None:
-    if _listens(port):
-        raise ConfigurationError(
-            f"port {port} on {_HOST} is taken: stop what uses it, or give another with --port"
-        )
-
-
 def _refuse_delay(deadline: float, name: str) -> None:
     if time.monotonic() > deadline:
         raise NotReadyError(f"the {name} was not ready after {_READY_SECONDS} s; its log tells why")
     time.sleep(0.2)
 
 
-def _wait_for_ui(keeper: ProcessKeeper, url: str) -> None:
+def _wait_for(keeper: ProcessKeeper, url: str, name: str) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while not _answers(url):
         keeper.look()
-        _refuse_delay(deadline, "webserver")
+        _refuse_delay(deadline, name)
 
 
 def _answers(url: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
 from innomaint_pipeline.domain.states import WHAT_TO_DO
 from innomaint_pipeline.errors import (
@@ -25,6 +26,15 @@ _RETRY_WAITS_SECONDS = (5, 10, 20)
 _SHOWN_ASSETS = 25
 # Metadata of the failure that CMMS assets alone have caused.
 REMAINING = "remaining"
+
+# What stopped a run as a whole, by the name of the error's class -> exit code.
+_STOPPING_ERRORS = {
+    "AuthError": 3,
+    "BreakerOpenError": 3,
+    "DatabaseError": 4,
+    "ConfigurationError": 2,
+    "WorkbookError": 2,
+}
 
 Report = TypeVar("Report")
 
@@ -98,3 +108,25 @@ def remaining_failure(batch_key: str, remaining: Sequence[FailedAsset], asked: S
         },
         allow_retries=False,
     )
+
+
+def find_stop(events: Sequence[dg.DagsterEvent]) -> tuple[int | None, str | None, bool]:
+    """Return exit code and message of what stopped a run, and whether that were CMMS assets that remain.
+
+    Without an exit code the cause was no trouble of everybody's.
+    """
+    for event in reversed(events):
+        if not event.is_step_failure:
+            continue
+        failure, error = event.step_failure_data.user_failure_data, event.step_failure_data.error
+        causes: list[SerializableErrorInfo] = []
+        while error is not None:
+            causes.append(error)
+            error = error.cause
+        # Dagster wraps what a step raised: the first cause is what happened.
+        text = failure.description if failure else (causes[-1].message.strip() if causes else None)
+        for cause in causes:
+            if cause.cls_name in _STOPPING_ERRORS:
+                return _STOPPING_ERRORS[cause.cls_name], text, False
+        return None, text, failure is not None and REMAINING in failure.metadata
+    return None, None, False

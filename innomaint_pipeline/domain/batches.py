@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 _PREFIX = "batch_"
 
@@ -63,3 +64,29 @@ class BatchDemand:
     def due(self) -> int:
         """All that are due."""
         return self.never + self.retryable + self.stale
+
+
+class BatchState(StrEnum):
+    """A batch at a glance; the first that applies."""
+
+    RUNNING = "running"
+    FAILED = "failed"
+    PARTIAL = "partial"
+    NEVER = "never"
+    COMPLETE = "complete"
+
+
+def batch_state(
+    *, is_leased: bool, retryable: int, failed: int, synced: int, never: int, last_status: str | None
+) -> BatchState:
+    """Return the state of a batch from its counts and the status of its last run."""
+    if is_leased:
+        return BatchState.RUNNING
+    if retryable or last_status == "failed":
+        return BatchState.FAILED
+    if failed:
+        return BatchState.PARTIAL
+    if synced == 0:
+        return BatchState.NEVER
+    # Some of it is still missing, like CMMS assets that an import has just added.
+    return BatchState.PARTIAL if never else BatchState.COMPLETE

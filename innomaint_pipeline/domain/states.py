@@ -39,6 +39,15 @@ WHAT_TO_DO = {
     ErrorClass.INTERNAL: "report it: this is a fault of the program; the asset is asked again by itself",
 }
 
+_TITLES = {
+    ErrorClass.TRANSIENT: "got no usable answer",
+    ErrorClass.RATE_LIMITED: "were refused by Innomaint's rate limit",
+    ErrorClass.NOT_FOUND: "not found in Innomaint",
+    ErrorClass.CONTRACT: "with an answer that is not theirs, or without data",
+    ErrorClass.DATA: "refused for a value",
+    ErrorClass.INTERNAL: "hit a fault of this program",
+}
+
 _FIRST_RETRY = timedelta(minutes=2)
 _LONGEST_RETRY = timedelta(hours=4)
 _FIXED_DELAYS = {
@@ -46,6 +55,11 @@ _FIXED_DELAYS = {
     ErrorClass.CONTRACT: timedelta(days=1),
     ErrorClass.DATA: timedelta(days=1),
 }
+
+
+def title_of_failures(error_class: ErrorClass, count: int) -> str:
+    """Return a group of failures as people say it: 38 not found in Innomaint."""
+    return f"{count} {_TITLES[error_class]}"
 
 
 def retry_delay(error_class: ErrorClass, consecutive_failures: int) -> timedelta:

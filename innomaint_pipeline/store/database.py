@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection as Connection  # noqa: PLC0414 # a type for other layers, which do not know SQL
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, SQLAlchemyError
 
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
@@ -53,6 +53,11 @@ def short_message(error: DBAPIError) -> str:
     """Return the server's own first line, without the statement and its values."""
     lines = str(error.orig).strip().splitlines()
     return lines[0][:300] if lines else type(error.orig).__name__
+
+
+def limit_statements(connection: Connection, seconds: int) -> None:
+    """Let each statement of this transaction fail that takes longer."""
+    connection.execute(text(f"SET LOCAL statement_timeout = {seconds * 1000:d}"))
 
 
 class Database:

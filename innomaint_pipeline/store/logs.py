@@ -14,7 +14,7 @@ from innomaint_pipeline.store.states import RunCounts
 from innomaint_pipeline.store.tables import batch_lease, batch_log, setting
 
 REFRESH = "refresh_minutes"
-_ORIGIN = "data_origin"
+ORIGIN = "data_origin"
 PAUSED = "paused"
 AUTH_REFUSED = "auth_refused_at"
 IMPORT_FAILED = "import_error"
@@ -70,6 +70,14 @@ def sum_batch_rows(connection: Connection, run_ids: Sequence[str]) -> BatchSums:
     return BatchSums(*row)
 
 
+def find_row_statuses(connection: Connection, run_ids: Sequence[str]) -> dict[str, str]:
+    """Return the status of the batch row of each run that wrote one."""
+    rows = connection.execute(
+        select(batch_log.c.run_id, batch_log.c.status).where(batch_log.c.run_id.in_(list(run_ids)))
+    )
+    return dict(rows.tuples().all())
+
+
 def load_setting(connection: Connection, name: str) -> Any:
     """Return a stored setting's JSON value, None when it was never set."""
     return connection.execute(select(setting.c.value).where(setting.c.name == name)).scalar_one_or_none()
@@ -90,6 +98,14 @@ def clear_setting(connection: Connection, name: str) -> None:
     connection.execute(delete(setting).where(setting.c.name == name))
 
 
+def set_paused(connection: Connection, *, is_paused: bool) -> None:
+    """Pause continuous sync, or let it go on; a pause keeps the time at which it began."""
+    if not is_paused:
+        clear_setting(connection, PAUSED)
+    elif not load_setting(connection, PAUSED):
+        save_setting(connection, PAUSED, value=True)
+
+
 def load_refresh_minutes(connection: Connection, start_value: int) -> int:
     """Return the refresh interval: the stored setting, else the environment's start value."""
     stored = load_setting(connection, REFRESH)
@@ -101,8 +117,8 @@ def claim_origin(connection: Connection, origin: str) -> None:
 
     `origin` is `live` or `simulated`; the first sync decides. Raises `ConfigurationError` for the other one.
     """
-    connection.execute(upsert(setting).values(name=_ORIGIN, value=origin).on_conflict_do_nothing())
-    stored = load_setting(connection, _ORIGIN)
+    connection.execute(upsert(setting).values(name=ORIGIN, value=origin).on_conflict_do_nothing())
+    stored = load_setting(connection, ORIGIN)
     if stored != origin:
         raise ConfigurationError(
             f"this database holds {stored} data, and INNOMAINT_API_URL leads to a {origin} source: "

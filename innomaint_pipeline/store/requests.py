@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, insert, select, update
+from sqlalchemy import Connection, Select, case, func, insert, or_, select, update
 
 from innomaint_pipeline.domain.batches import BatchDemand
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, SyncState
@@ -73,12 +73,27 @@ def find_by_name(connection: Connection, cmms_asset_ids: Sequence[str]) -> dict[
     )
 
 
-def find_retryable(connection: Connection) -> dict[str, list[str]]:
-    """Return the failed CMMS assets whose class is worth retrying, due or not, by batch."""
+def find_retryable(
+    connection: Connection, *, limit: int | None = None, offset: int = 0
+) -> dict[str, list[str]]:
+    """Return the failed CMMS assets whose class is worth retrying, due or not, by batch.
+
+    With `limit` so many of them from position `offset` (from 0) in report order.
+    """
     query = _members().where(
         sync_state.c.state == SyncState.FAILED, sync_state.c.error_class.in_(sorted(RETRYABLE_CLASSES))
     )
-    return _by_batch(connection.execute(query))
+    return _by_batch(connection.execute(query.limit(limit).offset(offset)))
+
+
+def count_needed(connection: Connection, batch_key: str) -> int:
+    """Return how many CMMS assets of a batch are due, or failed with a class worth retrying."""
+    is_retryable = sync_state.c.error_class.in_(sorted(RETRYABLE_CLASSES))
+    return connection.execute(
+        select(func.count()).where(
+            sync_state.c.batch_key == batch_key, or_(sync_state.c.next_due_at <= func.now(), is_retryable)
+        )
+    ).scalar_one()
 
 
 def count_members(connection: Connection) -> dict[str, int]:
@@ -101,6 +116,8 @@ def open_request(connection: Connection, selection: dict[str, Any], *, resume_mi
         select(sync_request.c.id, sync_request.c.requested_at)
         .where(
             sync_request.c.finished_at.is_(None),
+            # Those with an asker are Dagster's to carry out.
+            sync_request.c.asked_by.is_(None),
             sync_request.c.selection == selection,
             sync_request.c.requested_at > func.now() - func.make_interval(0, 0, 0, 0, 0, resume_minutes),
         )

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, text
 
 from innomaint_pipeline.domain.health import HealthFacts, assess_health
+from innomaint_pipeline.domain.pacing import RateState
 from innomaint_pipeline.domain.states import SyncState
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import find_leases
@@ -34,25 +35,13 @@ def load_status(
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
         counts = _count_states(connection)
         leases = find_leases(connection)
-        due = _count_due(connection, is_exact=bool(leases))
+        due = count_due(connection, is_exact=bool(leases))
         newest = [dict(row) for row in connection.execute(_newest_batches(5)).mappings()]
         totals = connection.execute(
             select(func.count(), func.avg(batch_log.c.duration_ms)).where(batch_log.c.sync_type == _API_SYNC)
         ).one()
-        consecutive_failures = count_consecutive_failures(connection)
         rate_state = load_rate_state(connection, account)
-        refresh_minutes = load_refresh_minutes(connection, refresh_start_minutes)
-        facts = HealthFacts(
-            total=counts["total"],
-            synced=counts[SyncState.SYNCED],
-            failed=counts[SyncState.FAILED],
-            oldest_success_seconds=_oldest_success_seconds(connection),
-            refresh_minutes=refresh_minutes,
-            consecutive_failures=consecutive_failures,
-            is_breaker_open=rate_state is not None and rate_state[0].breaker_opened_at is not None,
-            is_paused=bool(load_setting(connection, PAUSED)),
-            is_token_refused=load_setting(connection, AUTH_REFUSED) is not None,
-        )
+        facts = _health_facts(connection, counts, rate_state, refresh_start_minutes)
         measured = rate_state[0].measured_rate(rate_state[1]) if rate_state else 0.0
         rate = measured or configured_rate_per_second
         return {
@@ -60,7 +49,7 @@ def load_status(
             "synced_assets": counts[SyncState.SYNCED],
             "failed_assets": counts[SyncState.FAILED],
             "never_synced": counts[SyncState.NEVER],
-            "failed_by_class": _count_failed_by_class(connection),
+            "failed_by_class": count_failed_by_class(connection),
             "last_sync_at": _iso(newest[0]["synced_at"]) if newest else None,
             "last_batch": [{**row, "synced_at": _iso(row["synced_at"])} for row in newest],
             "in_progress": [
@@ -77,11 +66,36 @@ def load_status(
             "eta_seconds": _estimate_seconds(due, rate, is_running=bool(leases)),
             "health": assess_health(facts),
             "total_syncs": totals[0],
-            "consecutive_failures": consecutive_failures,
+            "consecutive_failures": facts.consecutive_failures,
             "average_duration_ms": None if totals[1] is None else round(totals[1]),
-            "refresh_minutes": refresh_minutes,
+            "refresh_minutes": facts.refresh_minutes,
             "next_due_at": _iso(_next_due_at(connection)),
         }
+
+
+def load_health_facts(connection: Connection, *, account: str, refresh_start_minutes: int) -> HealthFacts:
+    """Return what health is judged by."""
+    rate_state = load_rate_state(connection, account)
+    return _health_facts(connection, _count_states(connection), rate_state, refresh_start_minutes)
+
+
+def _health_facts(
+    connection: Connection,
+    counts: dict[str, int],
+    rate_state: tuple[RateState, float] | None,
+    refresh_start_minutes: int,
+) -> HealthFacts:
+    return HealthFacts(
+        total=counts["total"],
+        synced=counts[SyncState.SYNCED],
+        failed=counts[SyncState.FAILED],
+        oldest_success_seconds=_oldest_success_seconds(connection),
+        refresh_minutes=load_refresh_minutes(connection, refresh_start_minutes),
+        consecutive_failures=count_consecutive_failures(connection),
+        is_breaker_open=rate_state is not None and rate_state[0].breaker_opened_at is not None,
+        is_paused=bool(load_setting(connection, PAUSED)),
+        is_token_refused=load_setting(connection, AUTH_REFUSED) is not None,
+    )
 
 
 def _estimate_seconds(due: int, rate: float, *, is_running: bool) -> int | None:
@@ -110,7 +124,7 @@ def _count_states(connection: Connection) -> dict[str, int]:
     return dict(zip([SyncState.NEVER, SyncState.FAILED, SyncState.SYNCED, "total"], row, strict=True))
 
 
-def _count_due(connection: Connection, *, is_exact: bool) -> int:
+def count_due(connection: Connection, *, is_exact: bool) -> int:
     """Count what is due; where only whether anything is due matters, up to the first."""
     due = select(sync_state.c.next_due_at).where(
         sync_state.c.next_due_at <= func.now(), sync_state.c.batch_key.is_not(None)
@@ -132,7 +146,8 @@ def _oldest_success_seconds(connection: Connection) -> float | None:
     return None if seconds is None else float(seconds)
 
 
-def _count_failed_by_class(connection: Connection) -> dict[str, int]:
+def count_failed_by_class(connection: Connection) -> dict[str, int]:
+    """Count failed CMMS assets by error class."""
     rows = connection.execute(
         select(sync_state.c.error_class, func.count().label("assets"))
         .where(sync_state.c.state == SyncState.FAILED)

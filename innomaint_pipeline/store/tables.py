@@ -211,6 +211,7 @@ batch_log = Table(
     *_many(Integer, "total", "failed", "unchanged", "skipped"),
     Index("ix_cmms_sync_log_synced_at", "synced_at"),
     Index("ix_cmms_sync_log_run_id", "run_id"),
+    Index("ix_cmms_sync_log_batch_key", "batch_key", "synced_at"),
 )
 
 
@@ -367,9 +368,33 @@ sync_request = Table(
     Column("selection", JSONB, nullable=False, comment="what was asked to be synced"),
     Column("requested_at", _TIME, nullable=False, server_default=func.now()),
     Column("finished_at", _TIME),
+    Column("asked_by", Text, comment="whose request Dagster carries out; null: a command does it itself"),
+    Column("what", Text, comment="the selection in words"),
+    Column("state", Text, comment="waiting, running, done or failed"),
+    Column("message", Text, comment="what it waits for, or why it failed"),
+    Column("stop_code", Integer, comment="exit code of what stopped it for everybody"),
+    Column("total", Integer, comment="CMMS assets selected"),
+    Column("result", JSONB, comment="the JSON of sync"),
 )
 Index(
     "ix_innomaint_sync_request_open", sync_request.c.id, postgresql_where=sync_request.c.finished_at.is_(None)
+)
+
+sync_request_batch = Table(
+    "innomaint_sync_request_batch",
+    metadata,
+    Column(
+        "request_id",
+        BigInteger,
+        ForeignKey("innomaint_sync_request.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("batch_key", Text, primary_key=True),
+    Column("cmms_asset_ids", JSONB, nullable=False, comment="those selected; empty: the whole batch"),
+    Column("state", Text, nullable=False, comment="waiting, running, done or failed"),
+    Column("run_ids", ARRAY(Text), nullable=False, server_default=text("'{}'"), comment="oldest first"),
+    Column("message", Text, comment="what it waits for, or why it failed"),
 )
 
 setting = Table(

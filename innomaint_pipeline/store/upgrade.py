@@ -10,16 +10,46 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import text
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
 from innomaint_pipeline.store.adoption import reconcile
 from innomaint_pipeline.store.database import Database, is_server_trouble, short_message, sqlstate
 from innomaint_pipeline.store.master import assign_new_batches
+from innomaint_pipeline.store.tables import metadata
 
 _UPGRADE_LOCK = 7_241_300_601
 _OLDEST_SERVER = 150000
+
+
+def find_missing(connection: Connection) -> str | None:
+    """Return in words what a database lacks that `upgrade_database` would add, None when it is up to date."""
+    rows = connection.execute(
+        text(
+            "SELECT table_name::text, column_name::text FROM information_schema.columns "
+            "WHERE table_schema = current_schema()"
+        )
+    )
+    present = set(rows.tuples().all())
+    for table in metadata.sorted_tables:
+        missing = [column.name for column in table.columns if (table.name, column.name) not in present]
+        if missing:
+            return f"table or column {table.name}.{missing[0]}"
+    if ("alembic_version", "version_num") not in present:
+        return "its revisions"
+    applied = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    return None if newest in applied else f"revision {newest}"
+
+
+def _config() -> Config:
+    config = Config()
+    # Alembic's options know "%(name)s": a percent sign in the path is written twice.
+    folder = str(Path(__file__).parent / "migrations").replace("%", "%%")
+    config.set_main_option("script_location", folder)
+    return config
 
 
 def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
@@ -36,10 +66,7 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
                 )
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
             done = reconcile(connection)
-            config = Config()
-            # Alembic's options know "%(name)s": a percent sign in the path is written twice.
-            folder = str(Path(__file__).parent / "migrations").replace("%", "%%")
-            config.set_main_option("script_location", folder)
+            config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             assigned = assign_new_batches(connection, batch_size)

@@ -33,13 +33,13 @@ from pathlib import Path
 from innomaint_pipeline.cli.processes import KeptProcess, ProcessKeeper
 keeper = ProcessKeeper(Path(sys.argv[1])).__enter__()
 for name in ("first", "second"):
-    keeper.start(KeptProcess(name, [sys.executable, "-c", "import time; time.sleep(600)"]))
+    keeper.start(KeptProcess(name, [sys.executable, "-c", "import time; time.sleep(600)"], name))
 os._exit(9)
 """
 
 
 def kept(name: str, code: str) -> KeptProcess:
-    return KeptProcess(name, [sys.executable, "-c", code])
+    return KeptProcess(name, [sys.executable, "-c", code], f"Dagster's {name}")
 
 
 def pid_of(process: KeptProcess) -> int:

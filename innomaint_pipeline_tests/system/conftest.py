@@ -189,7 +189,9 @@ def build_environment(home: Path, variables: dict[str, str]) -> dict[str, str]:
     """Return the environment of a command: no variable of the project but those given."""
     project = {field.upper() for field in Settings.model_fields} | {"DAGSTER_HOME"}
     kept = {name: value for name, value in os.environ.items() if name not in project}
-    return kept | {"INNOMAINT_HOME": str(home)} | variables
+    # Several run at once: none may take the port that all of them have by default.
+    own = {"INNOMAINT_HOME": str(home), "INNOMAINT_ADMIN_PORT": str(find_free_port())}
+    return kept | own | variables
 
 
 @contextmanager

@@ -1,0 +1,218 @@
+"""What every request passes first: host, size, who asks; and what every answer carries.
+
+Outside of the routes, so that a new one cannot forget it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from innomaint_pipeline.api.access import Access
+from innomaint_pipeline.api.answers import AdminError
+
+logger = logging.getLogger(__name__)
+access_log = logging.getLogger("innomaint_pipeline.api.access")
+
+SESSION_COOKIE = "innomaint_session"
+LARGEST_BODY_BYTES = 16 * 1024
+WITHOUT_TOKEN = {"/healthz", "/readyz", "/sync"}
+SESSION_PATH = "/sync/session"
+STATIC_PREFIX = "/sync/static/"
+_LOOPBACK_NAMES = {"localhost", "127.0.0.1", "::1"}
+_WILDCARDS = {"0.0.0.0", "::"}  # noqa: S104 # compared, not bound
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class Guard:
+    """Stands before the application."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Access,
+        *,
+        host: str,
+        count: Callable[[Scope, int, float], None],
+    ) -> None:
+        self._app = app
+        self._access = access
+        self._count = count
+        self._names = {*_LOOPBACK_NAMES, host.lower()}
+        # Nobody knows by which names a machine is reached; an address in figures cannot be rebound.
+        self._takes_addresses = host in _WILDCARDS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check a request and pass it on."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        answer = _Answer(send)
+        began = time.monotonic()
+        try:
+            try:
+                self._check(scope)
+                await self._app(scope, _bounded(receive), answer.send)
+            except AdminError as error:
+                await answer.fail(error, scope, receive)
+            except Exception:  # whatever it is, the client gets JSON and the log gets the traceback
+                logger.exception("%s failed", scope["path"])
+                words = "this is a fault of the program; report it with the log of the admin service"
+                await answer.fail(AdminError(500, words), scope, receive)
+        finally:
+            seconds = time.monotonic() - began
+            self._count(scope, answer.status, seconds)
+            # As it was sent: percent signs keep control characters out of the log; no query, which may tell.
+            path = (scope.get("raw_path") or scope["path"].encode()).split(b"?")[0].decode("ascii", "replace")
+            client = _client(scope)
+            access_log.info(
+                "%s %s %s %d %.0f ms", client, scope["method"], path[:300], answer.status, seconds * 1000
+            )
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        self._check_host(headers.get("host", ""))
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > LARGEST_BODY_BYTES:
+            raise _too_large()
+        path, method = scope["path"], scope["method"]
+        scope.setdefault("state", {})["client"] = _client(scope)
+        if path == SESSION_PATH and method == "POST":
+            if "origin" in headers:
+                self._check_origin(scope, headers)
+        elif not (path in WITHOUT_TOKEN or path.startswith(STATIC_PREFIX)):
+            self._check_access(scope, headers)
+
+    def _check_host(self, given: str) -> None:
+        try:
+            name = urlsplit(f"//{given}").hostname or ""
+        except ValueError:
+            name = ""
+        if name in self._names or (self._takes_addresses and _is_address(name)):
+            return
+        raise AdminError(
+            400, "this service does not go by that host name; use the address that innomaint up prints"
+        )
+
+    def _check_access(self, scope: Scope, headers: Headers) -> None:
+        client = _client(scope)
+        given = headers.get("authorization")
+        if given is not None:
+            kind, _, token = given.partition(" ")
+            check_token(self._access, token.strip() if kind.lower() == "bearer" else "", client)
+            scope["state"]["asked_by"] = f"admin service {client}"
+            return
+        session = Request(scope).cookies.get(SESSION_COOKIE)
+        if session is None or not self._access.is_session(session):
+            raise unauthorized(
+                "this needs the admin token: send Authorization: Bearer <INNOMAINT_ADMIN_TOKEN>, "
+                "or sign in at /sync"
+            )
+        if scope["method"] not in _SAFE_METHODS:
+            self._check_origin(scope, headers)
+        scope["state"]["asked_by"] = "page"
+
+    @staticmethod
+    def _check_origin(scope: Scope, headers: Headers) -> None:
+        """Refuse what another site makes a browser send; the cookie alone does not tell."""
+        site = headers.get("sec-fetch-site")
+        own = f"{scope['scheme']}://{headers.get('host', '')}"
+        is_own = site == "same-origin" if site is not None else headers.get("origin") == own
+        if "origin" in headers and headers["origin"] != own:
+            is_own = False
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if not is_own or kind != "application/json":
+            raise unauthorized(
+                "with the page's session a change must come from the page itself, as application/json; "
+                "programs send Authorization: Bearer <INNOMAINT_ADMIN_TOKEN>"
+            )
+
+
+def check_token(access: Access, token: str, client: str) -> None:
+    """Raise unless a token is right: 401, or 429 while too many were wrong."""
+    refused = access.limit.refused_seconds(client)
+    if refused > 0:
+        raise AdminError(
+            429,
+            f"too many wrong tokens: no token is looked at for {refused:.0f} s; then send the right one",
+            headers={"Retry-After": str(int(refused) + 1)},
+        )
+    if not access.is_right(token, client):
+        raise unauthorized("the admin token is wrong: use that of INNOMAINT_ADMIN_TOKEN, or the printed link")
+
+
+def unauthorized(message: str) -> AdminError:
+    """Return the answer to who may not ask."""
+    return AdminError(401, message, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _too_large() -> AdminError:
+    return AdminError(413, f"the body is too large: send at most {LARGEST_BODY_BYTES} bytes")
+
+
+def _client(scope: Scope) -> str:
+    return scope["client"][0] if scope.get("client") else "unknown"
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _bounded(receive: Receive) -> Receive:
+    received = 0
+
+    async def bounded() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > LARGEST_BODY_BYTES:
+            raise _too_large()
+        return message
+
+    return bounded
+
+
+class _Answer:
+    """The answer under way."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers[name] = value
+            headers.setdefault("Cache-Control", "no-store")
+        await self._send(message)
+
+    async def fail(self, error: AdminError, scope: Scope, receive: Receive) -> None:
+        """Answer with an error, unless an answer has begun."""
+        if self.status == 0:
+            await error.to_response()(scope, receive, self.send)

@@ -1,0 +1,71 @@
+"""What the routes share: where they read, what they know of the installation, and the bounds of ids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from innomaint_pipeline.api.answers import AdminError
+from innomaint_pipeline.store.database import Connection, Database, limit_statements
+
+LONGEST_ID_CHARACTERS = 500
+_STATEMENT_SECONDS = 20
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the service works with.
+
+    A caller is kept waiting for `patience_seconds` while no daemon looks for requests.
+    """
+
+    database: Database
+    account: str
+    refresh_start_minutes: int
+    configured_rate_per_second: float
+    dagster_url: str | None = None
+    patience_seconds: float = 15.0
+    poll_seconds: float = 0.5
+    is_stopping: Callable[[], bool] = lambda: False
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Open a transaction whose statements cannot take for ever."""
+        with self.database.begin() as connection:
+            limit_statements(connection, _STATEMENT_SECONDS)
+            yield connection
+
+
+def _parts(request: Request) -> Parts:
+    return request.app.state.parts
+
+
+PartsOf = Annotated[Parts, Depends(_parts)]
+
+
+def check_text(text: str, name: str, *, status: int) -> str:
+    """Return a text that the database can hold; raise for others, and for those that are too long."""
+    if len(text) > LONGEST_ID_CHARACTERS or _UNSTORABLE.search(text):
+        raise AdminError(
+            status, f"{name}: expected at most {LONGEST_ID_CHARACTERS} characters that text can hold"
+        )
+    return text
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """Refuse a query parameter that the address does not know, or knows once: a typing error must be told."""
+    route = request.scope.get("route")
+    known = {field.alias for field in route.dependant.query_params} if route is not None else set()
+    given = [name for name, _ in request.query_params.multi_items()]
+    unknown = sorted(set(given) - known)
+    if unknown:
+        expected = ", ".join(sorted(known)) or "none"
+        raise AdminError(400, f"unknown parameters ({len(unknown)}); known here: {expected}")
+    if len(given) != len(set(given)):
+        raise AdminError(400, "a parameter is given twice; give each once")

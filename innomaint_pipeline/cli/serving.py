@@ -1,0 +1,95 @@
+"""`innomaint serve`: the admin service alone; and how a person reaches it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+from innomaint_pipeline.api.parts import Parts
+from innomaint_pipeline.cli.environment import open_database
+from innomaint_pipeline.cli.output import say
+from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.settings import Settings, is_loopback
+from innomaint_pipeline.store.database import Database
+
+TOKEN_VARIABLE = "INNOMAINT_ADMIN_TOKEN"  # noqa: S105 # its name
+_TOKEN_BYTES = 24
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # what a person can open
+
+
+def make_token() -> SecretStr:
+    """Return a token for one start of the service."""
+    return SecretStr(secrets.token_urlsafe(_TOKEN_BYTES))
+
+
+def page_address(host: str, port: int) -> str:
+    """Return the address of the page."""
+    shown = _WILDCARDS.get(host, host)
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/sync"
+
+
+def announce(host: str, port: int, made_token: SecretStr | None) -> None:
+    """Tell people where the page is; a token that was made at start is shown here and nowhere else."""
+    if not is_loopback(host):
+        say(
+            f"Warning: the admin service listens on {host}, without TLS: its token travels in clear text. "
+            "Put a proxy with TLS before it, or use it on this machine only."
+        )
+    fragment = f"#token={quote(made_token.get_secret_value(), safe='')}" if made_token else ""
+    say(f"The page: {page_address(host, port)}{fragment}")
+
+
+def refuse_taken_port(host: str, port: int, option: str) -> None:
+    """Raise `ConfigurationError` when an address cannot be listened on."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As servers do: what a closed connection has left behind is no hindrance.
+            if os.name == "posix":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise ConfigurationError(
+            f"port {port} on {host} is taken or cannot be used ({error.strerror}): stop what uses it, "
+            f"or give another with {option}"
+        ) from None
+
+
+def run_serve(
+    settings: Settings, *, host: str | None, port: int | None, dagster_url: str | None, is_quiet: bool
+) -> None:
+    """Serve until Ctrl-C or SIGTERM; `is_quiet` leaves the address to the one who started this."""
+    from innomaint_pipeline.api.server import AdminServer, log_accesses
+
+    host = host or settings.innomaint_admin_host
+    port = port or settings.innomaint_admin_port
+    refuse_taken_port(host, port, "--port")
+    given = settings.innomaint_admin_token
+    token = given or make_token()
+    with open_database(settings) as (database, _):
+        log_accesses()
+        server = AdminServer(
+            build_parts(settings, database, dagster_url),
+            token,
+            host=host,
+            port=port,
+            on_ready=lambda: None if is_quiet else announce(host, port, None if given else token),
+        )
+        server.run()
+
+
+def build_parts(settings: Settings, database: Database, dagster_url: str | None) -> Parts:
+    """Return what the service works with."""
+    rate_ms = settings.innomaint_rate_ms
+    return Parts(
+        database,
+        account=settings.innomaint_api_url,
+        refresh_start_minutes=settings.innomaint_refresh_minutes,
+        configured_rate_per_second=1000 / rate_ms if rate_ms else 0.0,
+        dagster_url=dagster_url,
+    )

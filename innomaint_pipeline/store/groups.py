@@ -1,0 +1,114 @@
+"""Failures in groups that a person understands: one for each error class (spec 04, "HTTP")."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Column, Connection, func, select
+
+from innomaint_pipeline.domain.states import (
+    RETRYABLE_CLASSES,
+    WHAT_TO_DO,
+    ErrorClass,
+    SyncState,
+    title_of_failures,
+)
+from innomaint_pipeline.store.tables import asset_master, sync_log, sync_state
+
+_TOP = 5
+_EXAMPLES = 10
+_IS_FAILED = sync_state.c.state == SyncState.FAILED
+
+
+def load_failure_groups(connection: Connection) -> list[dict[str, Any]]:
+    """Return the groups, the largest first; `first_seen_at` as far back as the log reaches."""
+    rows = connection.execute(
+        select(
+            sync_state.c.error_class,
+            func.count().label("assets"),
+            func.count(func.distinct(func.coalesce(asset_master.c.location_name, ""))).label("places_total"),
+            func.max(sync_state.c.last_attempt_at).label("last_attempt_at"),
+            func.min(sync_state.c.next_due_at).label("next_due_at"),
+        )
+        .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
+        .where(_IS_FAILED)
+        .group_by(sync_state.c.error_class)
+        .order_by(func.count().desc(), sync_state.c.error_class)
+    ).all()
+    if not rows:
+        return []
+    places = _top(connection, asset_master.c.location_name, "location_name")
+    messages = _top(connection, sync_state.c.error_message, "message")
+    examples = _examples(connection)
+    first_seen = _first_seen(connection)
+    return [
+        {
+            "error_class": row.error_class,
+            "title": title_of_failures(ErrorClass(row.error_class), row.assets),
+            "count": row.assets,
+            "is_retryable": row.error_class in RETRYABLE_CLASSES,
+            "places": places[row.error_class],
+            "places_total": row.places_total,
+            "first_seen_at": first_seen.get(row.error_class) or row.last_attempt_at,
+            "last_attempt_at": row.last_attempt_at,
+            "next_due_at": row.next_due_at,
+            "what_to_do": WHAT_TO_DO[ErrorClass(row.error_class)],
+            "messages": messages[row.error_class],
+            "examples": examples[row.error_class],
+        }
+        for row in rows
+    ]
+
+
+def _top(connection: Connection, column: Column, name: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the most frequent values of a column among the failed, by class."""
+    counted = func.count()
+    rank = func.row_number().over(partition_by=sync_state.c.error_class, order_by=(counted.desc(), column))
+    ranked = (
+        select(sync_state.c.error_class, column.label("value"), counted.label("assets"), rank.label("rank"))
+        .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
+        .where(_IS_FAILED)
+        .group_by(sync_state.c.error_class, column)
+        .subquery()
+    )
+    found: dict[str, list[dict[str, Any]]] = {}
+    query = select(ranked).where(ranked.c.rank <= _TOP).order_by(ranked.c.error_class, ranked.c.rank)
+    for row in connection.execute(query):
+        found.setdefault(row.error_class, []).append({name: row.value, "count": row.assets})
+    return found
+
+
+def _examples(connection: Connection) -> dict[str, list[str]]:
+    order = (asset_master.c.report_seq_no.asc().nulls_last(), asset_master.c.asset_id)
+    rank = func.row_number().over(partition_by=sync_state.c.error_class, order_by=order)
+    ranked = (
+        select(sync_state.c.error_class, asset_master.c.cmms_asset_id, rank.label("rank"))
+        .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
+        .where(_IS_FAILED)
+        .subquery()
+    )
+    found: dict[str, list[str]] = {}
+    query = select(ranked).where(ranked.c.rank <= _EXAMPLES).order_by(ranked.c.error_class, ranked.c.rank)
+    for row in connection.execute(query):
+        found.setdefault(row.error_class, []).append(row.cmms_asset_id)
+    return found
+
+
+def _first_seen(connection: Connection) -> dict[str, Any]:
+    """Return when the first of those that are failed now got that class, after their last success."""
+    rows = connection.execute(
+        select(sync_state.c.error_class, func.min(sync_log.c.synced_at))
+        .select_from(
+            sync_state.join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id).join(
+                sync_log,
+                (sync_log.c.serialnumber == asset_master.c.cmms_asset_id)
+                & (sync_log.c.error_class == sync_state.c.error_class),
+            )
+        )
+        .where(
+            _IS_FAILED,
+            sync_state.c.last_success_at.is_(None) | (sync_log.c.synced_at > sync_state.c.last_success_at),
+        )
+        .group_by(sync_state.c.error_class)
+    )
+    return dict(rows.tuples().all())
