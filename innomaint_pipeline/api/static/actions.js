@@ -7,7 +7,7 @@ import { number } from "./times.js";
 const OPEN_STATES = new Set(["sending", "waiting", "running"]);
 const SYNC = "/api/admin/cmms/sync";
 
-export const SYNC_NOW = { key: "sync-now", label: "Sync now", path: SYNC };
+export const SYNC_NOW = { key: "sync-now", label: "Sync now", path: `${SYNC}?due=true` };
 export const RETRY_FAILED = { key: "retry-failed", label: "Retry failed", path: `${SYNC}/retry-failed` };
 
 export function syncBatch(key) {
@@ -45,8 +45,9 @@ export function flightsBeside(requests) {
   return [...flights.values()].filter(({ address, state }) => !known.has(address) && state !== "done");
 }
 
-export function labelOf(address) {
-  return [...flights.values()].find((flight) => flight.address === address)?.label ?? null;
+/** Return what this page knows of a request that it asked for itself: more than the list tells. */
+export function flightAt(address) {
+  return [...flights.values()].find((flight) => flight.address === address) ?? null;
 }
 
 /** Ask for work. */

@@ -4,7 +4,7 @@ import { flightOf, syncAsset } from "./actions.js";
 import { foreign, h, table } from "./dom.js";
 import { button } from "./overview.js";
 import { assetAddress, assetsAddress, batchAddress } from "./routes.js";
-import { counted, duration, number, when } from "./times.js";
+import { asMoment, counted, duration, number, when } from "./times.js";
 import { ASSET_STATES, ERROR_CLASSES, badge } from "./words.js";
 
 const BACK = () => h("p", { class: "back", key: "back" }, h("a", { href: "#/" }, "← Overview"));
@@ -50,7 +50,7 @@ export function buildAsset(id, found, error) {
   const title = h("h1", { id: "view-title", tabindex: -1, class: "asset-id" }, foreign(id, "id"));
   if (error || !found) return [BACK(), h("section", { class: "card", key: `asset:${id}` }, title, error ? h("p", { class: "wrong" }, error) : h("p", {}, "Loading…"))];
   return [BACK(), h("div", { class: "asset", key: `asset:${id}` },
-    buildSummary(found, title), buildValues(found), buildAttempts(found), buildIssues(found), buildRawAnswer(found))];
+    buildSummary(found, title), buildAttempts(found), buildIssues(found), buildValues(found), buildRawAnswer(found))];
 }
 
 function buildSummary(found, title) {
@@ -73,20 +73,31 @@ function buildSummary(found, title) {
     flight && h("p", { class: "outcome", id: "asset-outcome" }, badge(flight.state), " ", foreign(flight.text)));
 }
 
-function buildValues({ values, state }) {
-  const groups = Object.groupBy(values, ({ group }) => group);
+function buildValues({ values, state, last_success_at: successAt }) {
+  // What Innomaint never told is no value.
+  const groups = Object.groupBy(values.filter(({ source }) => successAt || source !== "innomaint"), ({ group }) => group);
   return h("section", { class: "card", "aria-labelledby": "values-title" },
     h("h2", { id: "values-title" }, "Values"),
-    state === "failed" && h("p", { class: "hint" }, "A failure erases nothing: these are the last good values, with their age."),
+    !successAt && h("p", { class: "hint" }, "Innomaint has not told anything about it yet: these are from the workbook."),
+    state === "failed" && successAt && h("p", { class: "hint" }, "A failure erases nothing: these are the last good values, with their age."),
     h("div", { class: "value-groups" }, Object.entries(groups).map(([group, rows]) => h("div", { key: group },
       h("h3", {}, group), table(group, VALUE_COLUMNS, rows)))));
 }
 
+const SOURCES = { excel: "Excel", innomaint: "Innomaint", both: "both" };
+
 const VALUE_COLUMNS = [
   { title: "Value", cell: ({ name }) => foreign(name.replaceAll("_", " ")) },
-  { title: "Is", cell: ({ value }) => (value === null || value === "" ? h("span", { class: "hint" }, "none") : foreign(typeof value === "object" ? JSON.stringify(value) : String(value), "value")) },
-  { title: "From", cell: ({ source, as_of: at }) => [source, at && h("span", { class: "hint block" }, when(at))] },
+  { title: "Is", cell: showValue },
+  { title: "From", cell: ({ source, as_of: at }) => h("span", { class: "hint" }, SOURCES[source] ?? source, at && [", ", when(at)]) },
 ];
+
+function showValue({ name, value }) {
+  if (value === null || value === "") return h("span", { class: "hint" }, "none");
+  if (typeof value === "number" && name.endsWith("_cost")) return value.toFixed(2);
+  if (typeof value === "object") return foreign(JSON.stringify(value), "value");
+  return asMoment(value) ?? foreign(String(value), "value");
+}
 
 function buildAttempts({ attempts }) {
   return h("section", { class: "card", "aria-labelledby": "attempts-title" },
@@ -98,7 +109,7 @@ const ATTEMPT_COLUMNS = [
   { title: "When", cell: (attempt) => when(attempt.synced_at) },
   { title: "What", cell: ({ sync_type: type }) => (type === "excel_import" ? "import" : "sync") },
   { title: "Outcome", cell: ({ status, error_class: name }) => [badge(status), name && h("span", { class: "hint block" }, ERROR_CLASSES[name] ?? name)] },
-  { title: "Reason", cell: ({ message, http_status: status }) => [message && foreign(message), status && h("span", { class: "hint block" }, `HTTP ${status}`), !message && !status && "–"] },
+  { title: "Reason", cell: ({ message, http_status: status }) => [message && foreign(message), status && !message?.includes(`HTTP ${status}`) && h("span", { class: "hint block" }, `HTTP ${status}`), !message && !status && "–"] },
   { title: "Requests", isNumber: true, cell: ({ attempts }) => (attempts === null ? "–" : number(attempts)) },
   { title: "Took", isNumber: true, cell: ({ duration_ms: ms }) => (ms === null ? "–" : duration(ms / 1000)) },
   { title: "Run", cell: ({ run_url: url, run_id: id }) => (url ? h("a", { href: url, target: "_blank", rel: "noopener", "aria-label": `Run ${id} in Dagster` }, "Dagster ↗") : h("span", { class: "hint" }, (id ?? "–").slice(0, 8))) },

@@ -47,7 +47,7 @@ function buildTile(batch) {
 /** The panel of a batch; `batch` is null until it is known, `error` says why it is not. */
 export function buildBatchPanel(key, batch, error) {
   return [
-    h("header", { class: "panel-head", key: "head" },
+    h("div", { class: "panel-head", key: "head" },
       h("h2", { id: "panel-title", tabindex: -1, autofocus: true }, foreign(key)),
       h("form", { method: "dialog" }, h("button", { type: "submit", class: "quiet", "aria-label": "Close this panel" }, "Close"))),
     error ? h("p", { class: "wrong", key: "error" }, error) : batch ? buildBatchBody(batch) : h("p", { key: "loading" }, "Loading…"),

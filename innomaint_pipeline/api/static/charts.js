@@ -1,16 +1,15 @@
 /** Three charts over time, each with the same as a table. What they show they also say in a sentence. */
 
 import { h, s, table } from "./dom.js";
-import { clock, counted, duration, now, number, when } from "./times.js";
+import { clock, counted, duration, number, when } from "./times.js";
 
 const HEIGHT = 170;
 const MARGIN = { top: 10, right: 12, bottom: 22, left: 44 };
 const COLUMNS = 40;
 const SPANS = [[1, "hour"], [6, "6 hours"], [24, "day"], [168, "week"], [720, "30 days"], [2160, "90 days"]];
 
-/** `hours` is how far back; `width` the room for one chart in pixels. */
-export function buildCharts(history, { hours, width, chooseHours }) {
-  const end = now();
+/** `hours` is how far back from `end`; `width` the room for one chart in pixels. */
+export function buildCharts(history, { hours, end, width, chooseHours }) {
   const frame = { start: end - hours * 3_600_000, end, width: Math.max(width, 240) };
   return h("section", { class: "card charts", key: "charts", "aria-labelledby": "charts-title" },
     h("div", { class: "title-line" },
@@ -49,7 +48,7 @@ function axes(frame, highest, { x, y }, write = number) {
       s("line", { class: "grid-line", x1: MARGIN.left, x2: frame.width - MARGIN.right, y1: y(value), y2: y(value) }),
       s("text", { x: MARGIN.left - 6, y: y(value) + 4, "text-anchor": "end" }, write(value)),
     ]),
-    [[frame.start, "start"], [middle, "middle"], [frame.end, "end"]].map(([at, anchor]) =>
+    [[frame.start, "start"], frame.width > 420 ? [middle, "middle"] : null, [frame.end, "end"]].filter(Boolean).map(([at, anchor]) =>
       s("text", { x: x(at), y: HEIGHT - 6, "text-anchor": anchor }, anchor === "end" ? "now" : clock(new Date(at).toISOString()))),
   ];
 }

@@ -105,7 +105,9 @@ export function table(caption, columns, rows, { isCaptionSeen = false } = {}) {
       columns.map(({ title, cell, isNumber }) => h("td", { role: "cell", "data-title": title, class: isNumber && "number" }, cell(row)))))));
 }
 
-/** Say something to a screen reader, once. */
+/** Say something to a screen reader, once; what was said a moment ago is not cut off. */
 export function announce(text) {
-  fill(document.getElementById("announcements"), text);
+  const place = document.getElementById("announcements");
+  place.append(h("p", {}, text));
+  while (place.children.length > 3) place.firstElementChild.remove();
 }

@@ -10,9 +10,9 @@ import { buildControls, buildHealth, buildPace, buildProgress, describeTrouble, 
 import { Poller } from "./polling.js";
 import { assetsAddress, parseRoute } from "./routes.js";
 import { get } from "./service.js";
-import { describeRefusal, showSignIn, signIn, signOut, takeTokenFromAddress } from "./session.js";
+import { describeRefusal, forgetSession, mayBeSignedIn, showSignIn, signIn, signOut, takeTokenFromAddress } from "./session.js";
 import { pause, saveInterval, settings } from "./settings.js";
-import { counted, number, refreshAges, setClock, when } from "./times.js";
+import { counted, now, number, refreshAges, setClock, when } from "./times.js";
 
 // Tests shorten the waits, with a script that runs before this one.
 const WAITS_MS = { running: 5000, idle: 30_000, ages: 5000, ...globalThis.innomaintPageWaitsMs };
@@ -21,7 +21,7 @@ const place = (id) => document.getElementById(id);
 
 const page = {
   isSignedIn: false, overview: null, trouble: null, lastSeen: null,
-  batches: null, failures: null, history: null, hours: 24, batchChoice: {},
+  batches: null, failures: null, history: null, historyAt: 0, hours: 24, batchChoice: {},
   /** The data of the view that the route names: `{address, data, error}`. */
   view: null, viewLimit: ASSETS_AT_ONCE,
 };
@@ -54,16 +54,23 @@ async function loadParts(overview) {
   const isChanged = seen !== page.lastSeen || overview.running !== null || hasOpenFlights();
   const loads = [];
   if (isChanged || !page.batches) {
-    const load = async (name, path) => {
-      const answer = await get(path);
-      page[name] = answer[name] ?? answer;
-    };
-    loads.push(load("batches", "/api/sync/batches"), load("history", `/api/sync/history?hours=${page.hours}`),
-      load("failures", "/api/sync/failures"));
+    loads.push(get("/api/sync/batches").then((answer) => { page.batches = answer.batches; }),
+      get("/api/sync/failures").then((answer) => { page.failures = answer.groups; }));
   }
+  if (isChanged || !page.history || isOutOfDate()) loads.push(loadHistory());
   if (viewAddress() && (isChanged || page.view?.address !== viewAddress() || page.view.error)) loads.push(loadView());
   await Promise.all(loads);
   page.lastSeen = seen;
+}
+
+async function loadHistory() {
+  page.history = await get(`/api/sync/history?hours=${page.hours}`);
+  page.historyAt = now();
+}
+
+/** Tell whether the charts' "now" is so long ago that one would see it. */
+function isOutOfDate() {
+  return now() - page.historyAt > (page.hours * 3_600_000) / 100;
 }
 
 function viewAddress() {
@@ -109,7 +116,8 @@ function render() {
 function showView(overview) {
   const { data = null, error = null } = page.view?.address === viewAddress() ? page.view : {};
   const main = place("content");
-  main.dataset.view = route.name === "batch" ? "overview" : route.name;
+  const layout = route.name === "batch" ? "overview" : route.name;
+  if (main.dataset.view !== layout) main.dataset.view = layout;
   if (route.name === "asset") fill(main, buildAsset(route.id, data, error));
   else if (route.name === "assets") fill(main, buildAssets(route.filters, data ?? keptList(), error, showMore));
   else fill(main, buildOverview(overview));
@@ -134,10 +142,10 @@ function buildOverview(overview) {
     h("div", { key: "side", class: "area-side" }, buildHealth(overview), buildControls(overview, {
       settings, pause: (isWanted) => pause(isWanted, again), saveInterval: (event) => saveInterval(event, again),
     })),
-    h("div", { key: "body", class: "area-body" }, buildFailures(page.failures.groups ?? page.failures),
+    h("div", { key: "body", class: "area-body" }, buildFailures(page.failures),
       buildBatches(page.batches, page.batchChoice, (choice) => { page.batchChoice = choice; render(); })),
     h("div", { key: "wide", class: "area-wide" },
-      buildCharts(page.history, { hours: page.hours, width: chartWidth(), chooseHours }), buildTables(overview.tables)),
+      buildCharts(page.history, { hours: page.hours, end: page.historyAt, width: chartWidth(), chooseHours }), buildTables(overview.tables)),
   ];
 }
 
@@ -162,17 +170,25 @@ async function chooseHours(hours) {
 function showPanel(data, error) {
   const panel = place("panel");
   if (route.name !== "batch") {
-    if (panel.open) panel.close();
+    if (!panel.open) return;
+    panel.close();
+    if (route.name === "overview") focusTile(panel.dataset.batchKey);
     return;
   }
+  panel.dataset.batchKey = route.id;
   fill(panel, buildBatchPanel(route.id, data, error));
   if (!panel.open) panel.showModal();
+}
+
+function focusTile(key) {
+  document.querySelector(`[data-batch="${CSS.escape(key)}"]`)?.focus();
 }
 
 // Coming, going, moving about
 
 function leave(message) {
   poller.stop();
+  forgetSession();
   Object.assign(page, { isSignedIn: false, overview: null, batches: null, view: null, lastSeen: null, trouble: null });
   for (const id of ["source", "links", "banner", "foot"]) fill(place(id));
   if (place("panel").open) place("panel").close();
@@ -228,9 +244,8 @@ addEventListener("hashchange", move);
 addEventListener("resize", () => { if (page.overview) render(); });
 place("panel").addEventListener("close", () => {
   if (parseRoute(location.hash).name !== "batch") return;
-  const opener = document.querySelector(`[data-batch="${CSS.escape(route.id)}"]`);
   location.hash = "#/";
-  opener?.focus();
+  focusTile(route.id);
 });
 place("panel").addEventListener("click", (event) => { if (event.target === place("panel")) place("panel").close(); });
 place("search").addEventListener("submit", (event) => {
@@ -246,4 +261,5 @@ watchActions(() => { render(); poller.soon(); });
 setInterval(() => { if (!document.hidden) refreshAges(); }, WAITS_MS.ages);
 
 if (location.hash.startsWith("#token=")) enterByLink();
-else poller.start();
+else if (mayBeSignedIn()) poller.start();
+else leave("");

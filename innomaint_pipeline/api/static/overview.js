@@ -1,9 +1,9 @@
 /** The top of the overview: how far, how well, how fast, and the buttons. */
 
-import { RETRY_FAILED, SYNC_NOW, describeRequest, flightsBeside, isBusy, labelOf, start } from "./actions.js";
+import { RETRY_FAILED, SYNC_NOW, describeRequest, flightAt, flightsBeside, isBusy, start } from "./actions.js";
 import { fill, foreign, h } from "./dom.js";
 import { assetsAddress } from "./routes.js";
-import { ago, counted, duration, number, percent, range, when } from "./times.js";
+import { ago, counted, duration, now, number, percent, range, when } from "./times.js";
 import { RETRYABLE_CLASSES, badge } from "./words.js";
 
 const PARTS = [
@@ -32,7 +32,7 @@ export function buildProgress({ status }) {
 }
 
 export function buildPace({ status, eta, rate_limit_per_second: limit, rate_now_limit_per_second: nowLimit, running }) {
-  const isSlowed = nowLimit < limit;
+  const isSlowed = isBelow(nowLimit, limit);
   return h("section", { class: "card pace", key: "pace", "aria-labelledby": "pace-title" },
     h("h2", { id: "pace-title", class: "unseen" }, "Pace"),
     h("dl", { class: "facts" },
@@ -40,7 +40,7 @@ export function buildPace({ status, eta, rate_limit_per_second: limit, rate_now_
         h("span", { class: "meter", "aria-hidden": "true" }, h("span", { vars: { "--share": String(limit ? Math.min(status.rate_per_second / limit, 1) : 0) } })),
         h("span", { class: isSlowed ? "warn" : "hint" }, describeLimit(limit, nowLimit))),
       fact("Time left", "time-left", h("strong", {}, describeTimeLeft(eta, running, status)),
-        h("span", { class: "hint" }, running ? "at the measured rate" : ["next due ", when(status.next_due_at, "ago", "nothing")])),
+        h("span", { class: "hint" }, running ? "at the measured rate" : describeNextDue(status.next_due_at))),
       fact("Last batch", "last-sync", h("strong", {}, when(status.last_sync_at)),
         h("span", { class: "hint" }, status.average_duration_ms === null ? "no batch has ended yet" : `${duration(status.average_duration_ms / 1000)} on average`)),
       fact("Batch runs", "runs", h("strong", {}, number(status.total_syncs)),
@@ -52,11 +52,21 @@ function fact(title, id, ...content) {
   return h("div", {}, h("dt", {}, title), h("dd", { id }, content));
 }
 
+/** Tell whether the allowed rate is really reduced: it comes rounded. */
+function isBelow(nowLimit, limit) {
+  return nowLimit < 0.99 * limit;
+}
+
 function describeLimit(limit, nowLimit) {
   if (!limit) return "no limit is set";
-  return nowLimit < limit
+  return isBelow(nowLimit, limit)
     ? `slowed to ${nowLimit.toFixed(1)} / s after a 429, limit ${limit.toFixed(1)} / s`
     : `limit ${limit.toFixed(1)} / s`;
+}
+
+function describeNextDue(iso) {
+  if (!iso) return "nothing is known to become due";
+  return Date.parse(iso) <= now() ? ["due since ", when(iso, "clock")] : ["next due ", when(iso)];
 }
 
 function describeTimeLeft(eta, running, status) {
@@ -71,7 +81,7 @@ export function buildHealth({ health, is_paused: isPaused }) {
     h("p", { class: "health-word", id: "health" }, badge(health.word),
       health.since && h("span", { class: "hint" }, " since ", when(health.since, "clock"), ", ", when(health.since))),
     h("p", {}, health.reason),
-    health.what_to_do && h("p", { class: "advice" }, h("strong", {}, "What to do: "), health.what_to_do),
+    health.what_to_do && health.what_to_do !== "nothing" && h("p", { class: "advice" }, h("strong", {}, "What to do: "), health.what_to_do),
     isPaused && health.word !== "paused" && h("p", { class: "warn" }, "Continuous sync is paused."));
 }
 
@@ -113,8 +123,9 @@ function buildRequests(requests) {
   if (requests.length + own.length === 0) return null;
   return [h("h3", { key: "requests-title" }, "Asked for"), h("ul", { class: "requests", id: "requests", key: "requests" },
     own.map(({ key, label, state, text }) => h("li", { key: `own:${key}` }, badge(state), " ", foreign(label, "what"), h("p", { class: "hint" }, text))),
-    requests.map((request) => h("li", { key: request.address }, badge(request.state), " ", foreign(labelOf(request.address) ?? request.what, "what"),
-      h("p", {}, describeRequest(request)),
+    requests.map((request) => [request, flightAt(request.address)]).map(([request, flight]) => h("li", { key: request.address },
+      badge(flight?.state ?? request.state), " ", foreign(flight?.label ?? request.what, "what"),
+      h("p", {}, flight?.text ?? describeRequest(request)),
       h("p", { class: "hint" }, request.asked_by && ["by ", foreign(request.asked_by), ", "], when(request.asked_at)))))];
 }
 

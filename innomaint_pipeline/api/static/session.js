@@ -4,6 +4,8 @@ import { announce, fill, h } from "./dom.js";
 import { post, remove } from "./service.js";
 
 const ADDRESS = "/sync/session";
+/** Remembers that there may be a session, so that a page without one does not ask in vain. It holds no secret. */
+const HINT = "innomaint-signed-in";
 
 /** Take the token out of the address, so that neither the history nor a screenshot keeps it. */
 export function takeTokenFromAddress() {
@@ -17,8 +19,17 @@ export function takeTokenFromAddress() {
   }
 }
 
-export function signIn(token) {
-  return post(ADDRESS, { token });
+export function mayBeSignedIn() {
+  return localStorage.getItem(HINT) !== null;
+}
+
+export function forgetSession() {
+  localStorage.removeItem(HINT);
+}
+
+export async function signIn(token) {
+  await post(ADDRESS, { token });
+  localStorage.setItem(HINT, "yes");
 }
 
 export function signOut() {
@@ -31,6 +42,8 @@ export function showSignIn(place, { message, onSignedIn }) {
   fill(place, h("section", { class: "card sign-in", key: "sign-in" },
     h("h1", {}, "Sign in"),
     h("form", { id: "sign-in", onsubmit: (event) => submit(event, place, onSignedIn) },
+      // Password managers look for a name; there is but one.
+      h("input", { class: "unseen", type: "text", autocomplete: "username", value: "admin", tabindex: -1, "aria-hidden": "true", readonly: true }),
       h("label", { for: "token" }, "Admin token"),
       h("input", { id: "token", name: "token", type: "password", required: true, autocomplete: "current-password", spellcheck: "false", "aria-describedby": "token-help" }),
       h("p", { id: "token-help", class: "hint" },

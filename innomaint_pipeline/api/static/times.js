@@ -42,6 +42,7 @@ export function percent(part, total) {
 /** A duration in at most two units. */
 export function duration(seconds) {
   const whole = Math.round(seconds);
+  if (seconds > 0 && seconds < 0.1) return "< 0.1 s";
   if (whole < 10 && seconds !== whole) return `${seconds.toFixed(1)} s`;
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return pair(whole, 60, "min", 1, "s");
@@ -88,7 +89,13 @@ export function clock(iso) {
 }
 
 export function day(iso) {
-  return DAY.format(Date.parse(iso));
+  const text = DAY.format(Date.parse(iso));
+  return text === DAY.format(now()) ? `today at ${CLOCK.format(Date.parse(iso))}` : text;
+}
+
+/** Show a text that is a moment, as the service writes it, in the viewer's zone; null for any other text. */
+export function asMoment(text) {
+  return /^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)$/.test(text) && !Number.isNaN(Date.parse(text)) ? when(text, "moment") : null;
 }
 
 const SHAPES = { ago, clock, day, moment };
