@@ -4,6 +4,7 @@ The layers, in the order in which the data flows; an arrow means "may import":
 
     errors <- settings
     errors <- domain <- sources, store <- sync <- defs <- definitions <- cli
+    settings, domain, store <- api <- cli
 
 `domain` is pure: what the data means. `sources` reads the outside world. `store` owns PostgreSQL. `sync` is
 one run without Dagster. `defs` is Dagster, thin. `embedded` starts the bundled PostgreSQL, `simulator` is an

@@ -1,6 +1,5 @@
 """The README against the code: what it names exists, and what exists is named."""
 
-import ast
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,9 +9,13 @@ from pathlib import Path
 import click
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 import innomaint_pipeline
 from innomaint_pipeline import errors, settings
+from innomaint_pipeline.api import access
+from innomaint_pipeline.api.app import build_app, describe_service
+from innomaint_pipeline.api.parts import Parts
 from innomaint_pipeline.cli.main import cli
 from innomaint_pipeline.cli.workers import WORKERS
 from innomaint_pipeline.domain import automation, health, pacing
@@ -22,6 +25,7 @@ from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, WHAT_TO_DO, Erro
 from innomaint_pipeline.embedded import SYSTEM_USER
 from innomaint_pipeline.embedded_watch import POSTGRES_MAJOR
 from innomaint_pipeline.sources.http import RATE_LIMIT_REPEATS
+from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.housekeeping import LOG_RETENTION
 from innomaint_pipeline.store.leases import LEASE_SECONDS, RENEWAL_SECONDS
 from innomaint_pipeline.store.status import load_status
@@ -33,8 +37,7 @@ ROOT = PACKAGE.parent
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROSE = " ".join(BLOCK.sub("", README).split())
-ONLY_CHECKED = "†"
-ALLOWED_HOSTS = {"127.0.0.1:3000", "app.innomaint.com"}
+ALLOWED_HOSTS = {"127.0.0.1:3000", "127.0.0.1:9090", "app.innomaint.com"}
 
 
 @cache
@@ -194,6 +197,27 @@ def test_the_json_keys_of_status_are_documented(database):
     assert json_keys("status") == list(status)
 
 
+# Admin service
+
+
+def test_every_address_is_in_the_table_and_none_besides():
+    documented = [entry.split() for row in table("Admin service", "address") for entry in code(row[0])]
+    paths = document_of_the_service()["paths"]
+    served = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    hidden = {("GET", "/openapi.json"), ("GET", "/sync"), ("GET", "/sync/static/{name}")}
+    assert {(method, path) for method, path in documented} == served | hidden
+
+
+def document_of_the_service():
+    parts = Parts(Database("postgresql://nobody@127.0.0.1/x"), "a", 5, 5.0)
+    return describe_service(build_app(parts, SecretStr("t"), host="localhost").app)
+
+
+def test_the_limit_on_wrong_tokens_is_that_of_the_code():
+    assert f"After {access.WRONG_PER_CLIENT} wrong tokens from one address" in PROSE
+    assert access.WINDOW_SECONDS == 60
+
+
 # Environment
 
 
@@ -221,33 +245,6 @@ def test_every_setting_is_in_the_example_file_with_its_default_and_none_besides(
     pairs = [line.split("=", 1) for line in lines if line and not line.startswith("#")]
     assert len(pairs) == len(dict(pairs))
     assert dict(pairs) == expected_defaults()
-
-
-def program_files() -> set[Path]:
-    """Return the modules that the command line and Dagster's definitions import, directly or not."""
-    found: set[Path] = set()
-    waiting = ["innomaint_pipeline.cli.main", "innomaint_pipeline.definitions"]
-    while waiting:
-        path = ROOT / Path(*waiting.pop().split(".")).with_suffix(".py")
-        if path.is_file() and path not in found:
-            found.add(path)
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.Import):
-                    waiting += [alias.name for alias in node.names]
-                elif isinstance(node, ast.ImportFrom) and node.module:
-                    waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return found
-
-
-def test_only_variables_that_the_program_does_not_use_are_marked_as_only_checked():
-    used = {
-        node.attr
-        for path in program_files()
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Attribute)
-    }
-    marked = {code(row[0])[0] for row in table("Environment", "variable") if ONLY_CHECKED in row[0]}
-    assert marked == {name.upper() for name in settings.Settings.model_fields if name not in used}
 
 
 def test_every_variable_in_the_text_is_one_of_the_settings_or_of_dagster():

@@ -43,6 +43,11 @@ class AdminError(Exception):
         return AdminJson({"error": str(self)}, self.status, headers=self.headers)
 
 
+def fault() -> AdminError:
+    """Return the answer to a fault of ours; the log tells the rest."""
+    return AdminError(500, "this is a fault of the program; report it with the log of the admin service")
+
+
 _WORDS = {
     404: "there is nothing at this address; the addresses stand in /openapi.json",
     405: "this address does not take this method; see /openapi.json",
@@ -64,6 +69,10 @@ def install_error_answers(app: FastAPI) -> None:
     def _http(_: Request, error: HTTPException) -> AdminJson:
         message = _WORDS.get(error.status_code, str(error.detail))
         return AdminJson({"error": message}, error.status_code, headers=dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    def _fault(_: Request, __: Exception) -> AdminJson:
+        return fault().to_response()
 
     @app.exception_handler(RequestValidationError)
     def _invalid(_: Request, error: RequestValidationError) -> AdminJson:

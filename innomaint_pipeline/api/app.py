@@ -12,7 +12,6 @@ from fastapi import APIRouter, Body, Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 import innomaint_pipeline
 from innomaint_pipeline.api import acting, examples, reading
@@ -45,7 +44,7 @@ Errors are `{"error": "<what and what to do>"}`. Unknown query parameters are re
 Work that is asked for is stored, carried out as Dagster runs, and reports under its own address."""
 
 
-def build_app(parts: Parts, token: SecretStr, *, host: str) -> ASGIApp:
+def build_app(parts: Parts, token: SecretStr, *, host: str) -> Guard:
     """Return the service as an ASGI application; `host` is a name of it beside those of loopback."""
     access, metrics = Access(token), Metrics()
     metrics.watch(parts)
@@ -161,7 +160,7 @@ def _service_routes(app: FastAPI, metrics: Metrics) -> APIRouter:
     @router.get("/openapi.json", include_in_schema=False)
     def get_document() -> AdminJson:
         """Return this service's description."""
-        return AdminJson(_document(app))
+        return AdminJson(describe_service(app))
 
     return router
 
@@ -175,7 +174,7 @@ def _as_text() -> dict[int | str, Any]:
     return answers
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def describe_service(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document with the security that stands before the routes."""
     document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes

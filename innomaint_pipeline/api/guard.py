@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innomaint_pipeline.api.access import Access
-from innomaint_pipeline.api.answers import AdminError
+from innomaint_pipeline.api.answers import AdminError, fault
 
 logger = logging.getLogger(__name__)
 access_log = logging.getLogger("innomaint_pipeline.api.access")
@@ -52,7 +52,7 @@ class Guard:
         host: str,
         count: Callable[[Scope, int, float], None],
     ) -> None:
-        self._app = app
+        self.app = app
         self._access = access
         self._count = count
         self._names = {*_LOOPBACK_NAMES, host.lower()}
@@ -62,7 +62,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check a request and pass it on."""
         if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
@@ -72,13 +72,12 @@ class Guard:
         try:
             try:
                 self._check(scope)
-                await self._app(scope, _bounded(receive), answer.send)
+                await self.app(scope, await _read_whole(receive), answer.send)
             except AdminError as error:
                 await answer.fail(error, scope, receive)
             except Exception:  # whatever it is, the client gets JSON and the log gets the traceback
                 logger.exception("%s failed", scope["path"])
-                words = "this is a fault of the program; report it with the log of the admin service"
-                await answer.fail(AdminError(500, words), scope, receive)
+                await answer.fail(fault(), scope, receive)
         finally:
             seconds = time.monotonic() - began
             self._count(scope, answer.status, seconds)
@@ -182,18 +181,25 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _bounded(receive: Receive) -> Receive:
-    received = 0
-
-    async def bounded() -> Message:
-        nonlocal received
+async def _read_whole(receive: Receive) -> Receive:
+    """Read a body, which is small here, and return what gives it once more, as one piece."""
+    body, has_more = b"", True
+    while has_more:
         message = await receive()
-        received += len(message.get("body", b""))
-        if received > LARGEST_BODY_BYTES:
+        body += message.get("body", b"")
+        has_more = message.get("more_body", False)
+        if len(body) > LARGEST_BODY_BYTES:
             raise _too_large()
-        return message
+    is_given = False
 
-    return bounded
+    async def give() -> Message:
+        nonlocal is_given
+        if is_given:
+            return await receive()
+        is_given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return give
 
 
 class _Answer:

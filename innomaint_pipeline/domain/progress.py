@@ -10,6 +10,7 @@ _PAUSE_BETWEEN_BATCHES = timedelta(seconds=90)
 # The last batch's slow answers and second pass, which no rate tells.
 _TAIL_SECONDS = 30
 _SLOWER = 1.25
+_SLOWEST_PER_SECOND = 0.001
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class TimeLeft:
 def estimate_time_left(due: int, *, allowed_per_second: float, measured_per_second: float) -> TimeLeft | None:
     """Return how long so many CMMS assets take: at best at the allowed rate, at worst slower than measured.
 
-    A rate of 0 is not known; None when neither is.
+    A rate near 0 is not known; None when neither is.
     """
     if due <= 0:
         return None
-    known = [rate for rate in (allowed_per_second, measured_per_second) if rate > 0]
+    known = [rate for rate in (allowed_per_second, measured_per_second) if rate > _SLOWEST_PER_SECOND]
     if not known:
         return None
     return TimeLeft(round(due / max(known)), round(due / min(known) * _SLOWER) + _TAIL_SECONDS)

@@ -20,6 +20,7 @@ from innomaint_pipeline.store.tables import setting, sync_request, sync_request_
 
 LOOKED_AT = "requests_looked_at"
 _SHOWN = ("id", "asked_by", "finished_at", "what", "state", "message", "total", "stop_code", "result")
+_SHOWN = ("id", "asked_by", "finished_at", "what", "state", "message", "total", "stop_code")
 _SUBMIT_LOCK = 7_241_300_602
 _RECENT = timedelta(minutes=5)
 _IS_OPEN = sync_request.c.finished_at.is_(None) & sync_request.c.asked_by.is_not(None)
@@ -221,13 +222,10 @@ def load_request(connection: Connection, request_id: int) -> dict[str, Any] | No
         .order_by(sync_request_batch.c.batch_key)
     ).all()
     return {
-        **{
-            name: getattr(row, name) for name in ("id", "asked_by", "finished_at", "what", "state", "message")
-        },
+        **{name: getattr(row, name) for name in _SHOWN},
         "asked_at": row.requested_at,
-        "total": row.total,
-        "stop_code": row.stop_code,
-        "result": row.result,
+        # jsonb does not keep the order of the names.
+        "result": row.result and {name: row.result[name] for name in SyncResult().to_json()},
         "batches": {batch.batch_key: batch.state for batch in batches},
         "waits": {batch.batch_key: batch.message for batch in batches if batch.message},
         "runs": [

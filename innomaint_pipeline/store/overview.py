@@ -66,7 +66,7 @@ def load_overview(
             "generated_at": datetime.now(UTC),
             "source": load_setting(connection, ORIGIN),
             "status": status,
-            "rate_limit_per_second": configured_rate_per_second or None,
+            "rate_limit_per_second": round(configured_rate_per_second, 2) or None,
             "rate_now_limit_per_second": allowed,
             "health": vars(health),
             "eta": None if left is None else vars(left),
@@ -110,7 +110,7 @@ def run_url(dagster_url: str | None, run_id: str | None) -> str | None:
 def _allowed_rate(connection: Connection, account: str, configured: float) -> float | None:
     state = load_rate_state(connection, account)
     if state is None:
-        return configured or None
+        return round(configured, 2) or None
     interval = state[0].interval_seconds(1 / configured if configured else 0.0)
     return round(1 / interval, 2) if interval else None
 

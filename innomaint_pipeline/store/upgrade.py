@@ -21,6 +21,7 @@ from innomaint_pipeline.store.master import assign_new_batches
 from innomaint_pipeline.store.tables import metadata
 
 _UPGRADE_LOCK = 7_241_300_601
+_VERSION_TABLE = "innomaint_schema_version"
 _OLDEST_SERVER = 150000
 
 
@@ -37,9 +38,9 @@ def find_missing(connection: Connection) -> str | None:
         missing = [column.name for column in table.columns if (table.name, column.name) not in present]
         if missing:
             return f"table or column {table.name}.{missing[0]}"
-    if ("alembic_version", "version_num") not in present:
-        return "its revisions"
-    applied = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    if (_VERSION_TABLE, "version_num") not in present:
+        return f"table {_VERSION_TABLE}"
+    applied = connection.execute(text(f"SELECT version_num FROM {_VERSION_TABLE}")).scalars().all()  # noqa: S608 # a constant
     newest = ScriptDirectory.from_config(_config()).get_current_head()
     return None if newest in applied else f"revision {newest}"
 
@@ -49,6 +50,7 @@ def _config() -> Config:
     # Alembic's options know "%(name)s": a percent sign in the path is written twice.
     folder = str(Path(__file__).parent / "migrations").replace("%", "%%")
     config.set_main_option("script_location", folder)
+    config.attributes["version_table"] = _VERSION_TABLE
     return config
 
 

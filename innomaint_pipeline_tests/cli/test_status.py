@@ -1,6 +1,7 @@
 """`innomaint status`: the numbers of the tables, at once and without Dagster (spec 03 "Status", spec 04)."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import datetime
@@ -136,3 +137,46 @@ def test_status_imports_neither_dagster_nor_pandas_nor_httpx(connected: Cli) -> 
     assert told["code"] == 0
     assert {"dagster", "dagster_shared", "pandas", "numpy", "httpx", "openpyxl"}.isdisjoint(told["modules"])
     assert "sqlalchemy" in told["modules"]
+
+
+class Watched(KeyboardInterrupt):
+    """The person who watches has seen enough."""
+
+
+@pytest.fixture
+def two_looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Let no time pass between two looks, and interrupt after the second."""
+    waited: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 2:
+            raise Watched
+
+    monkeypatch.setattr("innomaint_pipeline.cli.status.time.sleep", wait)
+    return waited
+
+
+def test_watching_without_a_terminal_prints_plain_blocks_with_groups_and_tables(
+    connected: Cli, pipeline: Pipeline, two_looks: list[float]
+) -> None:
+    pipeline.simulator.faults.always(pipeline.serials[1], Status(404))
+    pipeline.sync(pipeline.run("run-1"))
+
+    ended = connected("status", "--watch")
+
+    assert ended.code == 130
+    assert two_looks == [5, 5]
+    assert ended.out == ""
+    assert ended.err.count("health:") == 2
+    assert "1 not found in Innomaint" in ended.err
+    assert re.search(r"ic3_asset_master +12\n", ended.err)
+    assert not [sign for sign in ended.err if not sign.isprintable() and sign != "\n"]
+
+
+@pytest.mark.usefixtures("two_looks", "pipeline")
+def test_watching_as_json_prints_one_line_for_each_look(connected: Cli) -> None:
+    ended = connected("status", "--watch", "--json")
+
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert [list(line) for line in lines] == [KEYS, KEYS]

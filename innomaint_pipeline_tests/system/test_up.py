@@ -2,17 +2,20 @@
 
 import json
 import signal
+import urllib.request
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from innomaint_pipeline.simulator.faults import Status
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN
 from innomaint_pipeline_tests.system.conftest import (
+    LONG_SECONDS,
     Command,
     Ended,
     command_line,
@@ -111,6 +114,7 @@ class Day:
     healed: dict[str, Any]
     after: tuple[set[str], set[str]]
     requested: list[str | None]
+    answers: list[tuple[int, dict[str, Any]]]
     second_up: Ended
     stopped: Ended
     left: list[str]
@@ -126,7 +130,7 @@ def spend_a_day() -> Day:
         made.simulator.faults.clear()
         already = len(made.simulator.record)
         command = made.start("up", "--port", str(port))
-        wait_for_ready(command)
+        address, token = wait_for_ready(command)
         ui = Launchpad(port)
         before, tables_before = ui.green_and_red("cmms_sync_log"), ui.green_and_red("ic3_asset_performance")
         config = {"config": {"asked_before": datetime.now(UTC).isoformat()}}
@@ -134,6 +138,10 @@ def spend_a_day() -> Day:
         (failed,) = ui.runs("FAILURE")
         healing = ui.execute_again_from_failure(failed["runId"])
         seen = ui.end_of(launched), ui.end_of(healing), ui.green_and_red("cmms_sync_log")
+        requested = made.requested_since(already)
+        answers = ask_the_admin_service(
+            address, token, "/sync?batch=2&offset=1", f"/sync/{quote(made.serials[7], safe='')}"
+        )
         second_up = made.run("up", "--port", str(port))
         stopped = command.signal(signal.SIGTERM)
         return Day(
@@ -142,22 +150,38 @@ def spend_a_day() -> Day:
             tables_before,
             set(made.serials[6:]),
             *seen,
-            made.requested_since(already),
+            requested,
+            answers,
             second_up,
             stopped,
             [line for line in map(command_line, find_processes(made.home)) if "dagster" in line],
         )
 
 
-def wait_for_ready(command: Command) -> None:
-    """Read what `up` says until it is ready."""
+def ask_the_admin_service(address: str, token: str, *paths: str) -> list[tuple[int, dict[str, Any]]]:
+    """Ask for work at several addresses at once; return what they answer."""
+
+    def ask(path: str) -> tuple[int, dict[str, Any]]:
+        headers = {"Authorization": f"Bearer {token}"}
+        request = urllib.request.Request(f"{address}/api/admin/cmms{path}", headers=headers, method="POST")
+        with urllib.request.urlopen(request, timeout=LONG_SECONDS) as answer:
+            return answer.status, json.load(answer)
+
+    with ThreadPoolExecutor(len(paths)) as pool:
+        return list(pool.map(ask, paths))
+
+
+def wait_for_ready(command: Command) -> tuple[str, str]:
+    """Read what `up` says until it is ready; return the admin service's address and token."""
     stream = command.process.stderr
     assert stream is not None
     said: list[str] = []
     for line in stream:
         said.append(line)
         if line.startswith("Ready: "):
-            return
+            (page,) = [one for one in said if one.startswith("The page: ")]
+            address, token = page.removeprefix("The page: ").strip().split("/sync#token=")
+            return address, token
     raise AssertionError(f"up ended before it was ready:\n{''.join(said)}")
 
 
@@ -203,6 +227,14 @@ def test_a_failed_partition_executed_again_from_failure_turns_green_and_asks_onl
     assert {step["stepKey"] for step in day.healed["stepStats"]} == {"cmms_sync_log"}
     assert day.after == ({FIRST, SECOND}, set())
     assert sorted(filter(None, day.requested)) == sorted([*day.second_serials, day.failing])
+
+
+def test_a_slice_and_a_single_asset_asked_for_over_http_are_synced_by_dagster(day: Day) -> None:
+    (status, result), (status_of_one, one) = day.answers
+    assert (status, status_of_one) == (200, 200)
+    assert (result["total"], result["success"], result["failed"]) == (2, 2, 0)
+    assert one["status"] == "synced"
+    assert one["cmms_asset_id"] in day.second_serials
 
 
 def test_a_second_up_of_the_same_home_and_port_is_refused(day: Day) -> None:
