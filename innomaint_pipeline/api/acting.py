@@ -51,7 +51,7 @@ _WORK = {**describe(examples.RESULT, 404, 502), 202: _ACCEPTED[202]}
 
 
 @router.post("/api/admin/cmms/sync", responses=_WORK)
-async def sync_slice(
+async def sync_slice(  # noqa: PLR0917 # FastAPI passes them by name
     request: Request,
     parts: PartsOf,
     batch: Annotated[int, Query(ge=1, le=_LARGEST_BATCH, description="so many")] = 100,

@@ -138,7 +138,7 @@ def test_the_refresh_interval_is_changed_within_its_bounds(visitor: Visitor, pip
 def test_a_refusal_is_told_with_the_words_of_the_service(
     arrive: Callable[..., Visitor], pipeline: Pipeline
 ) -> None:
-    visitor = arrive({"running": 60, "idle": 600_000, "ages": 60})
+    visitor = arrive({"running": 120, "idle": 600_000, "ages": 60})
     visitor.tolerated = [r"status of 404"]
     visitor.sign_in(f"#/asset/{pipeline.serials[0].replace(' ', '%20')}")
     visitor.see("#asset-state", "never")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,11 @@ PAIRS = [
     ("focus", "paper", VISIBLE),
 ]
 NAMELESS = """
-[...document.querySelectorAll("a, button, input, select, summary, progress, svg[role=img], table, dialog[open]")]
+[...document.querySelectorAll(
+  "a, button, input, select, summary, progress, svg[role=img], table, dialog[open]")]
   .filter((element) => element.checkVisibility() && !element.closest("[aria-hidden=true]"))
-  .filter((element) => !(element.getAttribute("aria-label")
+  .filter((element) => !(
+    element.getAttribute("aria-label")
     || [...(element.labels ?? [])].map((label) => label.textContent.trim()).join("")
     || document.getElementById(element.getAttribute("aria-labelledby"))?.textContent.trim()
     || element.querySelector("caption")?.textContent.trim()
@@ -44,7 +47,8 @@ FOCUSED = """
 (() => {
   const element = document.activeElement;
   const style = getComputedStyle(element);
-  return [element.textContent.trim() || element.id, style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2];
+  const isSeen = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+  return [element.textContent.trim() || element.id, isSeen];
 })()
 """
 
@@ -81,7 +85,8 @@ def test_every_text_can_be_read_on_what_is_behind_it(arrive: Callable[..., Visit
     visitor.page.goto(visitor.base)
     names = sorted({name for one, other, _ in PAIRS for name in (one, other)})
     palette = visitor.page.evaluate(
-        "names => names.map((name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim())",
+        """(names) => names.map((name) =>
+            getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim())""",
         names,
     )
     colours = dict(zip(names, palette, strict=True))
@@ -128,7 +133,7 @@ def test_everything_has_a_name_and_headings_go_down_step_by_step(visitor: Visito
         levels = visitor.page.evaluate(HEADINGS)
         assert levels[0] == 1, route
         assert levels.count(1) == 1, route
-        assert all(later - earlier <= 1 for earlier, later in zip(levels, levels[1:], strict=False)), levels
+        assert all(later - earlier <= 1 for earlier, later in pairwise(levels)), levels
     for role in ("banner", "main", "search", "navigation", "contentinfo"):
         assert visitor.page.get_by_role(role, include_hidden=True).count() == 1, role
     assert visitor.page.locator("html").get_attribute("lang") == "en"
@@ -147,7 +152,8 @@ def test_a_phone_shows_everything_without_scrolling_sideways(
             "document.querySelectorAll('details').forEach((details) => { details.open = true; })"
         )
         wide = visitor.page.evaluate(
-            "[document.documentElement, document.querySelector('dialog')].map((one) => one.scrollWidth - one.clientWidth)"
+            """[document.documentElement, document.querySelector("dialog")]
+                .map((one) => one.scrollWidth - one.clientWidth)"""
         )
         assert wide == [0, 0], route
 

@@ -25,7 +25,8 @@ HOSTILE = (
 def synced(pipeline: Pipeline) -> Pipeline:
     """The first batch is synced but for three failures of two kinds, two of them in one place."""
     pipeline.execute(
-        "update ic3_asset_master set location_name = case when report_seq_no <= 3 then 'Khyala' else 'Najafgarh' end"
+        "update ic3_asset_master set location_name ="
+        " case when report_seq_no <= 3 then 'Khyala' else 'Najafgarh' end"
     )
     for serial, status in ((1, 404), (2, 404), (4, 404), (3, 503)):
         pipeline.simulator.faults.always(pipeline.serials[serial], Status(status))
@@ -76,7 +77,8 @@ def test_a_batch_that_does_not_exist_says_so(visitor: Visitor) -> None:
     visitor.see("#panel", "there is no such batch")
 
 
-def test_batches_are_shown_by_state(visitor: Visitor, synced: Pipeline) -> None:
+@pytest.mark.usefixtures("synced")
+def test_batches_are_shown_by_state(visitor: Visitor) -> None:
     visitor.sign_in()
     expect(visitor.page.locator("#grid [data-batch]")).to_have_count(2)
     chip = visitor.page.get_by_role("button", name="failed 1")
@@ -120,7 +122,8 @@ def test_an_assets_view_shows_all_that_is_known(visitor: Visitor, synced: Pipeli
 def test_a_value_that_could_not_be_read_is_shown(visitor: Visitor, synced: Pipeline) -> None:
     synced.execute(
         "insert into innomaint_data_issue (asset_id, field, raw_value, reason, first_seen_at, last_seen_at)"
-        " select asset_id, 'mttr', '\"soon\"', 'no duration', now(), now() from ic3_asset_master where report_seq_no = 1"
+        " select asset_id, 'mttr', '\"soon\"', 'no duration', now(), now() from ic3_asset_master"
+        " where report_seq_no = 1"
     )
     visitor.sign_in(f"#/asset/{quote(synced.serials[0], safe='')}")
     row = visitor.page.get_by_role("table", name="Data issues").locator("tbody tr")

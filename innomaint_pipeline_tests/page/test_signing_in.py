@@ -10,7 +10,8 @@ UNAUTHORIZED = r"status of 401"
 
 def stored_by_scripts(visitor: Visitor) -> str:
     return visitor.page.evaluate(
-        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, document.documentElement.outerHTML])"
+        """JSON.stringify(
+            [{...localStorage}, {...sessionStorage}, document.cookie, document.documentElement.outerHTML])"""
     )
 
 

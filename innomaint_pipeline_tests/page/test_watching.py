@@ -19,7 +19,8 @@ def count_changes(visitor: Visitor) -> None:
         """() => {
             globalThis.changes = [];
             new MutationObserver((found) => changes.push(...found.map((one) => one.target.nodeName)))
-              .observe(document.body, {subtree: true, childList: true, attributes: true, characterData: true});
+              .observe(document.body,
+                {subtree: true, childList: true, attributes: true, characterData: true});
         }"""
     )
 
@@ -101,7 +102,7 @@ def test_a_hidden_tab_asks_nothing_and_catches_up_when_shown(visitor: Visitor, p
 
 
 def test_it_looks_more_often_while_a_sync_runs(arrive: Callable[..., Visitor], pipeline: Pipeline) -> None:
-    visitor = arrive({"running": 60, "idle": 600_000, "ages": 60})
+    visitor = arrive({"running": 120, "idle": 600_000, "ages": 60})
     visitor.sign_in()
     pipeline.fetch(pipeline.run("run-1"))
     looks = visitor.asked(OVERVIEW)
