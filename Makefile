@@ -8,7 +8,7 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check bench screenshots lock clean
+.PHONY: help install demo up test check mutate bench screenshots lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ check: $(STAMP) ## Format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
+
+mutate: $(STAMP) ## Remove one defence at a time, in a copy, and see its test fail
+	$(BIN)/python tools/mutate.py
 
 bench: $(STAMP) $(BENCH_STAMP) ## Measure, and print ratios beside other programs (FULL=1: unscaled)
 	$(BIN)/python -m benchmarks $(if $(FULL),--full)

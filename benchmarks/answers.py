@@ -11,6 +11,7 @@ from innomaint_pipeline.store.master import find_batch_keys
 from innomaint_pipeline.store.responses import NewAnswer, save_answers
 from innomaint_pipeline.sync.batch import BatchRun
 from innomaint_pipeline.sync.innomaint import enrich_batch
+from innomaint_pipeline.sync.rebuilding import RebuildTask, rebuild_batches
 
 ZONE = ZoneInfo("Asia/Kolkata")
 _CHUNK = 1000
@@ -29,14 +30,19 @@ def store_answers(database: Database, world: World) -> None:
 
 
 def enrich_all(database: Database, run_id: str, *, is_rebuild: bool) -> int:
-    """Enrich every batch from its stored answers, as `innomaint enrich` does; return rows written."""
-    written = 0
+    """Enrich every batch from its stored answers; return rows written.
+
+    A rebuild is done as `innomaint enrich` does it, the first time one batch after the other, as runs do.
+    """
     with database.begin() as connection:
         keys = find_batch_keys(connection)
-    for key in keys:
-        run = BatchRun(database, key, run_id, 1440)
-        report = enrich_batch(run, ZONE, is_rebuild=is_rebuild, is_last_step=True)
-        if report.failed:
-            raise RuntimeError(f"{report.failed} answers of {key} could not be enriched")
-        written += sum(report.rows_written.values())
-    return written
+    if is_rebuild:
+        tasks = [RebuildTask(key, run_id, 1440) for key in keys]
+        reports = [report for _, report in rebuild_batches(database, tasks, ZONE)]
+    else:
+        runs = [BatchRun(database, key, run_id, 1440) for key in keys]
+        reports = [enrich_batch(run, ZONE, is_rebuild=False, is_last_step=True) for run in runs]
+    failed = sum(report.failed for report in reports)
+    if failed:
+        raise RuntimeError(f"{failed} answers could not be enriched")
+    return sum(sum(report.rows_written.values()) for report in reports)

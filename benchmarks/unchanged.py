@@ -32,7 +32,13 @@ _ALLOWED_UPDATES = {
 }
 _ALLOWED_INSERTS = {"ic3_sync_log": 1}
 # Rows of runs and batches, not of CMMS assets.
-_OF_BATCHES = {"innomaint_batch_lease", "cmms_sync_log", "innomaint_rate_limit", "innomaint_setting"}
+_OF_BATCHES = {
+    "innomaint_batch_lease",
+    "innomaint_batch_count",
+    "cmms_sync_log",
+    "innomaint_rate_limit",
+    "innomaint_setting",
+}
 _TARGET = 2.0
 
 

@@ -14,6 +14,7 @@ from innomaint_pipeline.defs.innomaint import BATCH_ASSETS, sync_batch
 from innomaint_pipeline.defs.requests import requested_syncs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.defs.workbook import ic3_asset_master, import_asset_master
+from innomaint_pipeline.redaction import install_redaction
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:
@@ -31,4 +32,5 @@ def build_defs(**overrides: Any) -> dg.Definitions:
     return dg.Definitions(**{**arguments, **overrides})
 
 
+install_redaction()
 defs = build_defs()

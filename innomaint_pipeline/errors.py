@@ -53,6 +53,10 @@ class DatabaseError(InnomaintPipelineError):
     exit_code = 4
 
 
+class ConflictError(DatabaseError):
+    """A deadlock or serialization failure: nothing was written, the same transaction may be repeated."""
+
+
 class AdoptionError(DatabaseError):
     """Existing IC3 tables cannot take a key; the message names the rows that stand in its way (spec 02)."""
 

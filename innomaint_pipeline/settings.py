@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import ssl
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.redaction import remember_secret
 
 WITHOUT_ENV_FILE = "INNOMAINT_WITHOUT_ENV_FILE"
 """Set by the demonstration for its processes: .env names real databases and real people."""
@@ -86,6 +88,30 @@ def _check_postgresql_url(value: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def _check_ca_file(value: Path) -> Path:
+    path = value.expanduser()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError:
+        raise ValueError("holds no certificate in PEM form") from None
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if context.cert_store_stats()["x509"] == 0:
+        raise ValueError("holds no certificate in PEM form")
+    return path
+
+
+def _check_proxy_url(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().strip()
+    parts = _split_url(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must start with http:// or https:// and name a host; SOCKS is not supported")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must end after its host and port; in a password, / ? # are %2F %3F %23")
+    return SecretStr(text)
+
+
 def _check_timezone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -130,6 +156,12 @@ class Settings(BaseSettings):
         DEFAULT_API_URL, description="an https:// address, or http:// on this machine"
     )
     innomaint_api_token: Token | None = Field(None, description="the API token, printable ASCII")
+    innomaint_ca_file: Annotated[Path, AfterValidator(_check_ca_file)] | None = Field(
+        None, description="the path of a file of certificates in PEM form"
+    )
+    innomaint_proxy_url: Annotated[SecretStr, AfterValidator(_check_proxy_url)] | None = Field(
+        None, description="an http:// or https:// address with a port, or with user:password@ before its host"
+    )
     innomaint_workbook: Path | None = Field(None, description="the path of the asset master workbook")
     innomaint_rate_ms: int = Field(
         200, ge=0, le=3_600_000, description="whole milliseconds from 0 to 3600000"
@@ -191,6 +223,7 @@ SECRET_VARIABLES = frozenset(
         "DAGSTER_PG_URL",
         "INNOMAINT_ALERT_URLS",
         "INNOMAINT_HEARTBEAT_URL",
+        "INNOMAINT_PROXY_URL",
     }
 )
 
@@ -211,6 +244,17 @@ def _complaint(error: ValidationError) -> str:
     return "Correct these settings (environment or .env), then start again:\n  " + "\n  ".join(lines)
 
 
+def _remember_secrets(settings: Settings) -> None:
+    for _, value in settings:
+        if isinstance(value, SecretStr):
+            secret = value.get_secret_value()
+            password = urlsplit(secret).password if "://" in secret else None
+            for text in (secret, password or "", unquote(password or "")):
+                remember_secret(text)
+    for address in (*settings.innomaint_alert_urls, settings.innomaint_heartbeat_url or ""):
+        remember_secret(address)
+
+
 def load_settings() -> Settings:
     """Read and validate every setting.
 
@@ -218,7 +262,7 @@ def load_settings() -> Settings:
     """
     try:
         env_file = None if os.environ.get(WITHOUT_ENV_FILE) else ".env"
-        return Settings(_env_file=env_file)  # pyright: ignore[reportCallIssue] # filled from the environment
+        settings = Settings(_env_file=env_file)  # pyright: ignore[reportCallIssue] # from the environment
     except UnicodeDecodeError:
         raise ConfigurationError(
             "the file .env in the working directory is not UTF-8 text: save it as UTF-8, then start again"
@@ -230,3 +274,5 @@ def load_settings() -> Settings:
         ) from None
     except ValidationError as error:
         raise ConfigurationError(_complaint(error)) from None
+    _remember_secrets(settings)
+    return settings

@@ -1,6 +1,6 @@
 """What tests stand on: a real PostgreSQL, a database for each test, a simulated Innomaint on a socket.
 
-Each database is checked when its test ends: the states must add up and the token must stand nowhere.
+Each database is checked when its test ends, and whatever the test printed or logged (`invariants`).
 """
 
 import shutil
@@ -28,7 +28,6 @@ from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.sources.http import RequestPolicy
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.invariants import count_assets_without_state, count_orphans, count_states
 from innomaint_pipeline.store.master import ImportCounts, import_rows
 from innomaint_pipeline.store.pacing import SharedPacing
 from innomaint_pipeline.store.upgrade import upgrade_database
@@ -41,6 +40,9 @@ from innomaint_pipeline.sync.innomaint import (
     fetch_batch,
     settle_batch,
 )
+from innomaint_pipeline_tests.invariants import check_invariants, names_left, pytest_runtest_makereport
+
+__all__ = ["pytest_runtest_makereport"]
 
 CANARY_TOKEN = "canary-token-3f9d1c7e"
 FIRST_BATCH = "batch_000001"
@@ -49,6 +51,14 @@ BATCH_SIZE = 100
 WORLD_SIZE = 12
 _TEMPLATE = "template_upgraded"
 _numbers = count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Hand the system tests to one worker, first: they share their scenarios, and mostly wait."""
+    for item in items:
+        if item.get_closest_marker("system") and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group("system"))
+    items.sort(key=lambda item: item.get_closest_marker("system") is None)
 
 
 @pytest.fixture(scope="session")
@@ -125,59 +135,35 @@ def _upgraded_databases(postgres: EmbeddedPostgres, upgraded_template: str) -> I
         yield databases
 
 
-def check_invariants(database: Database) -> None:
-    """Assert what must hold in every database at any time."""
-    with database.begin() as connection:
-        tables = (
-            connection.execute(
-                text("select tablename from pg_tables where schemaname = current_schema() order by tablename")
-            )
-            .scalars()
-            .all()
-        )
-        if tables:
-            queries = (
-                f"select '{table}' from \"{table}\" as leaking where leaking::text like '%canary-token-%'"
-                for table in tables
-            )
-            leaking = connection.exec_driver_sql(" union all ".join(queries).replace("%", "%%"))
-            assert not leaking.scalars().all(), "the token stands in these tables"
-        if "innomaint_sync_state" in tables:
-            counts = count_states(connection)
-            assert counts["synced"] + counts["failed"] + counts["never"] == counts["total"], counts
-            assert count_assets_without_state(connection) == 0
-            assert not any(count_orphans(connection).values())
-
-
 @contextmanager
-def _open(url: str) -> Iterator[Database]:
+def _checked(url: str, node: pytest.Item) -> Iterator[Database]:
     opened = Database(url)
+    began = datetime.now(UTC)
     try:
         yield opened
-        check_invariants(opened)
+        check_invariants(opened, began, names_left(node))
     finally:
         opened.close()
 
 
 @pytest.fixture
-def empty_database(_empty_databases: _Databases) -> Iterator[Database]:
+def empty_database(_empty_databases: _Databases, request: pytest.FixtureRequest) -> Iterator[Database]:
     """A database without any table."""
-    with _empty_databases.take() as url, _open(url) as opened:
+    with _empty_databases.take() as url, _checked(url, request.node) as opened:
         yield opened
 
 
 @pytest.fixture
-def database_url(_upgraded_databases: _Databases) -> Iterator[str]:
-    """The address of an upgraded database without a row."""
-    with _upgraded_databases.take() as url:
-        yield url
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(_upgraded_databases: _Databases, request: pytest.FixtureRequest) -> Iterator[Database]:
     """An upgraded database without a row."""
-    with _open(database_url) as opened:
+    with _upgraded_databases.take() as url, _checked(url, request.node) as opened:
         yield opened
+
+
+@pytest.fixture
+def database_url(database: Database) -> str:
+    """The address of `database`, for programs that open it themselves."""
+    return database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")

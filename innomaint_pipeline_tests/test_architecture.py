@@ -15,17 +15,19 @@ ROOT = Path(innomaint_pipeline.__file__).parent
 ARROWS: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
-    "settings": {"errors"},
+    "redaction": set(),
+    "settings": {"errors", "redaction"},
     "domain": {"errors"},
-    "sources": {"errors", "domain"},
+    "sources": {"errors", "redaction", "domain"},
     "store": {"errors", "domain"},
     "sync": {"errors", "domain", "sources", "store"},
-    "defs": {"errors", "settings", "domain", "sources", "store", "sync"},
-    "definitions": {"errors", "settings", "domain", "sources", "store", "sync", "defs"},
+    "defs": {"errors", "redaction", "settings", "domain", "sources", "store", "sync"},
+    "definitions": {"errors", "redaction", "settings", "domain", "sources", "store", "sync", "defs"},
     "embedded": {"errors", "settings"},
     "simulator": {"errors"},
-    "api": {"errors", "settings", "domain", "store"},
+    "api": {"errors", "redaction", "settings", "domain", "store"},
 }
+ARROWS |= {"crash_points": set()} | {name: ARROWS[name] | {"crash_points"} for name in ("store", "sync")}
 ARROWS["cli"] = {*ARROWS, "cli"} - {"__init__"}
 
 DAGSTER_LAYERS = {"defs", "definitions", "cli"}

@@ -33,7 +33,7 @@ ENRICH = {
 DEPENDENCIES = {
     "ic3_asset_master": set(),
     "innomaint_response": {"ic3_asset_master"},
-    **{name: {"innomaint_response"} for name in ENRICH},
+    **{name: {"innomaint_response"} for name in sorted(ENRICH)},
     "cmms_sync_log": ENRICH,
 }
 # The asset that is no table of its own writes the API's columns of the master.

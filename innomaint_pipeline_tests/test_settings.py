@@ -33,7 +33,7 @@ DEFAULTS = {
     "INNOMAINT_ADMIN_TOKEN": None,
     "INNOMAINT_ALERT_URLS": (),
 }
-OWN_DEFAULTS = {"INNOMAINT_HEARTBEAT_URL": None}
+OWN_DEFAULTS = {"INNOMAINT_HEARTBEAT_URL": None, "INNOMAINT_CA_FILE": None, "INNOMAINT_PROXY_URL": None}
 ALL_DEFAULTS = {**DEFAULTS, **OWN_DEFAULTS}
 # Invented, and spelled so that it is found wherever it appears.
 SECRET = "Sup3rSecr3tVa1ue"
@@ -44,6 +44,7 @@ SECRET_VALUES = {
     "DAGSTER_PG_URL": f"postgresql+psycopg2://ic3:{SECRET}@db.example/dagster",
     "INNOMAINT_ALERT_URLS": f"https://hooks.example/{SECRET} https://x:{SECRET}@hooks.example/",
     "INNOMAINT_HEARTBEAT_URL": f"https://heartbeat.example/{SECRET}",
+    "INNOMAINT_PROXY_URL": f"http://user:{SECRET}@proxy.example:3128",
 }
 
 
@@ -139,6 +140,8 @@ def test_settings_cannot_be_changed_after_loading():
         ("INNOMAINT_ADMIN_PORT", "65535", 65535),
         ("INNOMAINT_ADMIN_TOKEN", "t", "t"),
         ("INNOMAINT_HEARTBEAT_URL", " https://heartbeat.example/x ", "https://heartbeat.example/x"),
+        ("INNOMAINT_PROXY_URL", " http://proxy.example:3128 ", "http://proxy.example:3128"),
+        ("INNOMAINT_PROXY_URL", "https://u:p%40ss@proxy.example/", "https://u:p%40ss@proxy.example/"),
         ("INNOMAINT_ALERT_URLS", "https://a.example/x", ("https://a.example/x",)),
         (
             "INNOMAINT_ALERT_URLS",
@@ -198,6 +201,9 @@ def test_the_data_folder_is_an_absolute_path(monkeypatch, tmp_path):
         ("INNOMAINT_TIMEZONE", "Bombay", "a time zone name like Asia/Kolkata"),
         ("INNOMAINT_TIMEZONE", "Asia", "a time zone name like Asia/Kolkata"),
         ("INNOMAINT_TIMEZONE", "../etc/passwd", "a time zone name like Asia/Kolkata"),
+        ("INNOMAINT_CA_FILE", "missing.pem", "No such file"),
+        ("INNOMAINT_CA_FILE", ".", "Is a directory"),
+        ("INNOMAINT_CA_FILE", __file__, "holds no certificate in PEM form"),
         ("INNOMAINT_ADMIN_HOST", "two words", "a host name or address to listen on"),
         ("INNOMAINT_ADMIN_HOST", "http://localhost", "a host name or address to listen on"),
         ("INNOMAINT_ADMIN_HOST", "   ", "a host name or address to listen on"),
@@ -240,6 +246,12 @@ def test_a_bad_value_is_reported_with_its_variable_the_value_and_what_is_expecte
         ("INNOMAINT_ALERT_URLS", f"https://ok.example mailto:{SECRET}@x", "must start with its kind"),
         ("INNOMAINT_HEARTBEAT_URL", f"heartbeat.example/{SECRET}", "must start with https://"),
         ("INNOMAINT_HEARTBEAT_URL", f"https://u:x[{SECRET}]x@h/", "is no address"),
+        ("INNOMAINT_PROXY_URL", f"user:{SECRET}@proxy.example:3128", "must start with http://"),
+        ("INNOMAINT_PROXY_URL", f"socks5://user:{SECRET}@proxy.example", "SOCKS is not supported"),
+        ("INNOMAINT_PROXY_URL", f"http://user:{SECRET}@", "name a host"),
+        ("INNOMAINT_PROXY_URL", f"http://user:{SECRET}@proxy.example/x", "after its host and port"),
+        ("INNOMAINT_PROXY_URL", f"http://user:x/{SECRET}@proxy.example", "is no address"),
+        ("INNOMAINT_PROXY_URL", f"http://proxy.example?{SECRET}", "after its host and port"),
         ("INNOMAINT_ADMIN_HOST", f"user:{SECRET}@host", "is no host name"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Programs for who changes the project; the package does not need them."""
+"""Programs for those who change the code."""

@@ -12,8 +12,7 @@ from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.logs import load_refresh_minutes
 from innomaint_pipeline.store.master import find_batch_keys
-from innomaint_pipeline.sync.batch import BatchRun
-from innomaint_pipeline.sync.innomaint import enrich_batch
+from innomaint_pipeline.sync.rebuilding import RebuildTask, rebuild_batches
 
 
 def run_enrich(settings: Settings, partition_key: str | None) -> dict[str, int]:
@@ -30,14 +29,12 @@ def run_enrich(settings: Settings, partition_key: str | None) -> dict[str, int]:
                 f"there is no partition {partition_key!r}; innomaint status shows how far it is"
             )
         written: Counter[str] = Counter({"failed": 0, "skipped_batches": 0})
-        for key in [partition_key] if partition_key else keys:
-            run = BatchRun(database, key, f"enrich-{uuid.uuid4()}", refresh_minutes)
-            report = enrich_batch(
-                run, ZoneInfo(settings.innomaint_timezone), is_rebuild=True, is_last_step=True
-            )
+        chosen = [partition_key] if partition_key else keys
+        tasks = [RebuildTask(key, f"enrich-{uuid.uuid4()}", refresh_minutes) for key in chosen]
+        for task, report in rebuild_batches(database, tasks, ZoneInfo(settings.innomaint_timezone)):
             written.update(report.rows_written)
             written["failed"] += report.failed
             if report.is_leased_elsewhere:
                 written["skipped_batches"] += 1
-                say(f"{key} was skipped: a sync works on it now; repeat the command later.")
+                say(f"{task.batch_key} was skipped: a sync works on it now; repeat the command later.")
         return dict(written)

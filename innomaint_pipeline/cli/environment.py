@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -32,8 +32,8 @@ class Addresses:
     `is_embedded` tells whether the IC3 one is ours to upgrade at will.
     """
 
-    ic3_url: str
-    dagster_url: str
+    ic3_url: str = field(repr=False)
+    dagster_url: str = field(repr=False)
     is_embedded: bool
 
 

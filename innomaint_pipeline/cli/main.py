@@ -11,6 +11,7 @@ import click
 from innomaint_pipeline.cli.interrupts import interruptible
 from innomaint_pipeline.cli.output import configure_logging, print_counts, print_json, say
 from innomaint_pipeline.errors import InnomaintPipelineError
+from innomaint_pipeline.redaction import install_redaction, redact
 from innomaint_pipeline.settings import Settings, load_settings
 
 INTERRUPTED = 130
@@ -252,6 +253,7 @@ def simulate(**options: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code."""
+    install_redaction()
     configure_logging()
     try:
         with interruptible():
@@ -263,6 +265,6 @@ def main(arguments: list[str] | None = None) -> None:
         say("Interrupted; what was done is kept.")
         code = INTERRUPTED
     except InnomaintPipelineError as error:
-        say(f"innomaint: {error}")
+        say(redact(f"innomaint: {error}"))
         code = error.exit_code
     sys.exit(code or 0)

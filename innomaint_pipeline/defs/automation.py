@@ -10,7 +10,7 @@ from datetime import UTC
 import dagster as dg
 
 from innomaint_pipeline.defs.innomaint import sync_batch
-from innomaint_pipeline.defs.partitions import register_batches
+from innomaint_pipeline.defs.partitions import ensure_partitions, register_new_batches
 from innomaint_pipeline.defs.recovery import find_batches_in_runs, report_lost_runs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.defs.workbook import import_asset_master
@@ -55,7 +55,7 @@ def continuous_sync(
         lost = report_lost_runs(context.instance, database, now=now)
         with database.begin() as connection:
             assign_new_batches(connection, settings.innomaint_batch_size)
-        register_batches(context.instance, database)
+        register_new_batches(context.instance, database)
         with database.begin() as connection:
             facts = load_sync_facts(
                 connection,
@@ -66,6 +66,7 @@ def continuous_sync(
     reason = decision.reason + (f"; {len(lost)} lost runs were reported failed" if lost else "")
     if not decision.launch:
         return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=str(now))
+    ensure_partitions(context.instance, decision.launch)
     context.log.info(f"launching {', '.join(decision.launch)}: {reason}")
     requests = [
         dg.RunRequest(partition_key=key, tags={"innomaint/started_by": "continuous sync"})

@@ -10,7 +10,8 @@ import dagster as dg
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.domain.health import STALE_AFTER_REFRESHES
 from innomaint_pipeline.domain.states import SyncState
-from innomaint_pipeline.store.invariants import count_assets_without_state, count_orphans, count_states
+from innomaint_pipeline.store.counts import find_miscounted
+from innomaint_pipeline.store.invariants import count_orphans, count_states, count_violations
 from innomaint_pipeline.store.quality import (
     count_contradictions,
     count_data_issues,
@@ -27,16 +28,20 @@ _WARN = dg.AssetCheckSeverity.WARN
 
 @dg.asset_check(
     asset="ic3_asset_master",
-    description="Each row of ic3_asset_master has one state, and synced + failed + never = total.",
+    description="Each row of ic3_asset_master has one state that its class, answer and runs agree with, and "
+    "synced + failed + never = total.",
 )
 def every_asset_has_one_state(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
     """Check that the states add up, as they must at every moment (spec 02)."""
     with ic3.open() as database, database.begin() as connection:
         counts = count_states(connection)
-        without = count_assets_without_state(connection)
+        violations = {
+            **count_violations(connection),
+            "miscounted_batches": len(find_miscounted(connection)),
+        }
     added = sum(counts[state] for state in SyncState)
     return dg.AssetCheckResult(
-        passed=without == 0 and added == counts["total"], metadata={**counts, "without_state": without}
+        passed=not any(violations.values()) and added == counts["total"], metadata={**counts, **violations}
     )
 
 

@@ -18,6 +18,7 @@ from innomaint_pipeline.errors import (
     DatabaseError,
     InnomaintPipelineError,
 )
+from innomaint_pipeline.redaction import secrets_removed
 from innomaint_pipeline.store.states import FailedAsset
 from innomaint_pipeline.sync.batch import BatchRun
 from innomaint_pipeline.sync.innomaint import close_failed_batch
@@ -53,7 +54,8 @@ def run_step(context: dg.AssetExecutionContext, run: BatchRun, step: Callable[[]
     cancelled.
     """
     try:
-        return step()
+        with secrets_removed():
+            return step()
     except (BreakerOpenError, DatabaseError) as error:
         wait = retry_wait_seconds(context)
         if wait is not None:

@@ -1,7 +1,10 @@
 """The partitions: one for each batch, membership stored in the database (spec 03, "Importing")."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 
+from innomaint_pipeline.store.counts import find_last_batch_key
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.master import find_batch_keys
 
@@ -17,3 +20,21 @@ def register_batches(instance: dg.DagsterInstance, database: Database) -> list[s
     if missing:
         instance.add_dynamic_partitions(_NAME, sorted(missing))
     return keys
+
+
+def register_new_batches(instance: dg.DagsterInstance, database: Database) -> None:
+    """Do the same where a batch is new, at the price of one look: batches are numbered as they are opened.
+
+    Ten thousand keys are too many to compare every half minute.
+    """
+    with database.begin() as connection:
+        newest = find_last_batch_key(connection)
+    if newest is not None and not instance.has_dynamic_partition(_NAME, newest):
+        register_batches(instance, database)
+
+
+def ensure_partitions(instance: dg.DagsterInstance, keys: Sequence[str]) -> None:
+    """Make these batches partitions again where a person has deleted them: a run needs its partition."""
+    missing = [key for key in keys if not instance.has_dynamic_partition(_NAME, key)]
+    if missing:
+        instance.add_dynamic_partitions(_NAME, missing)

@@ -15,6 +15,7 @@ from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import Settings, is_loopback, load_settings
 from innomaint_pipeline.sources.http import RequestPolicy
 from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.sources.route import Route
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.logs import claim_origin, load_refresh_minutes
 from innomaint_pipeline.store.pacing import SharedPacing
@@ -74,10 +75,14 @@ class InnomaintResource(dg.ConfigurableResource):
             timeout_seconds=settings.innomaint_timeout_s,
         )
 
+        # Through a proxy, http would leave this machine, and this machine would be the proxy's.
+        proxy_url = None if is_simulated else settings.innomaint_proxy_url
+        route = Route(settings.innomaint_ca_file, proxy_url)
+
         def open_client(run_id: str) -> InnomaintClient:
             pacing = SharedPacing(
                 database, settings.innomaint_api_url, owner=run_id, rate_ms=settings.innomaint_rate_ms
             )
-            return InnomaintClient(settings.innomaint_api_url, token, pacing, policy)
+            return InnomaintClient(settings.innomaint_api_url, token, pacing, policy, route=route)
 
         return open_client

@@ -30,6 +30,8 @@ LONGEST_ISSUE_CHARACTERS = 500
 """Of a field's path, which is part of a key, and of a raw value that is shown."""
 
 _UNSTORABLE_CHARACTER = re.compile("[\0\ud800-\udfff]")
+_ESCAPED_ASCII = re.compile(r"\\(?:u00([2-7][0-9a-fA-F])|(.))", re.DOTALL)
+_ECHOED = "held the API token; it was replaced"
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
@@ -97,23 +99,34 @@ class _Unstorable:
     reason: str
 
 
-def _clean(value: Any, path: str, issues: list[DataIssue]) -> Any:
-    if isinstance(value, str) and _UNSTORABLE_CHARACTER.search(value):
-        issues.append(
-            _issue(path, ascii(value)[1:-1], "held characters that cannot be stored; they were removed")
-        )
-        return _UNSTORABLE_CHARACTER.sub("", value)
+def _clean_text(value: str, path: str, issues: list[DataIssue], redact: Callable[[str], str]) -> str:
+    text = _UNSTORABLE_CHARACTER.sub("", value)
+    harmless = redact(text)
+    if harmless != text:
+        issues.append(_issue(path, harmless, _ECHOED))
+    elif text != value:
+        reason = "held characters that cannot be stored; they were removed"
+        issues.append(_issue(path, ascii(value)[1:-1], reason))
+    return harmless
+
+
+def _clean(value: Any, path: str, issues: list[DataIssue], redact: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return _clean_text(value, path, issues, redact)
     if isinstance(value, list):
-        items = [_clean(item, f"{path}[{index}]", issues) for index, item in enumerate(value)]
+        items = [_clean(item, f"{path}[{index}]", issues, redact) for index, item in enumerate(value)]
         return [None if isinstance(item, _Unstorable) else item for item in items]
     if isinstance(value, dict):
         cleaned: dict[str, Any] = {}
         for key, item in value.items():
-            name = _UNSTORABLE_CHARACTER.sub("", key)
-            if name != key:
+            text = _UNSTORABLE_CHARACTER.sub("", key)
+            name = redact(text)
+            if name != text:
+                issues.append(_issue(f"{path}.{name}", name, _ECHOED))
+            elif name != key:
                 reason = "the field's name held characters that cannot be stored; they were removed"
                 issues.append(_issue(f"{path}.{name}", ascii(key)[1:-1], reason))
-            content = _clean(item, f"{path}.{name}", issues)
+            content = _clean(item, f"{path}.{name}", issues, redact)
             # Null would clear the stored value; an absent field keeps it.
             if not isinstance(content, _Unstorable):
                 cleaned[name] = content
@@ -207,12 +220,19 @@ def _canonical_number(value: object) -> int | str:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
-def check_answer(text: str, cmms_asset_id: str) -> CheckedAnswer:
+def _plain(text: str) -> str:
+    """Undo the escapes behind which printable ASCII can stand in JSON."""
+    if "\\" not in text:
+        return text
+    return _ESCAPED_ASCII.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], text)
+
+
+def check_answer(text: str, cmms_asset_id: str, redact: Callable[[str], str] = str) -> CheckedAnswer:
     """Check that a text is the detail of the asked CMMS asset.
 
     Raises `UnreadableAnswerError` (repeat) or `ContractViolationError` (do not). NUL characters, lone
     surrogates, NaN, infinities and numbers of more than a thousand digits are cleaned away, each with a data
-    issue. Never compares by anything but trim and NFC.
+    issue; so is what `redact` changes, a token sent back. Never compares by anything but trim and NFC.
     """
     unstorable: list[_Unstorable] = []
 
@@ -241,8 +261,10 @@ def check_answer(text: str, cmms_asset_id: str) -> CheckedAnswer:
     # A backslash-u of a NUL or of half a surrogate pair is the only other way to a character jsonb refuses.
     lowered = text.lower() if "\\u" in text else ""
     is_suspect = bool(unstorable) or "\\u0000" in lowered or "\\ud" in lowered
+    plain = _plain(text)
+    is_suspect = is_suspect or redact(plain) != plain
     if is_suspect:
-        answer = _clean(answer, "", issues)
+        answer = _clean(answer, "", issues, redact)
     _check_contract(answer, cmms_asset_id)
     # Written anew even if nothing was found: the first of two fields of one name still stands in the text.
     return CheckedAnswer(dump_json(answer) if is_suspect else text, hash_answer(answer), tuple(issues))

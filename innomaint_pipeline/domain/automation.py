@@ -21,14 +21,17 @@ _LONGEST_HOLD_SECONDS = 600.0
 class SyncFacts:
     """What the decision needs to know.
 
-    `demands` are batches with due CMMS assets, most urgent first. `in_flight` are batches with a run queued
-    or under way, or leased. `consecutive_failures` counts the newest batch runs that failed as a whole, the
-    last of them `seconds_since_failure` ago. `probe_in_seconds` is None while the circuit breaker is closed.
+    `demands` are batches with due CMMS assets, most urgent first: all of them, or as many as there could be
+    room for beside those in flight, and `due_elsewhere` the due CMMS assets of the others. `in_flight` are
+    batches with a run queued or under way, or leased. `consecutive_failures` counts the newest batch runs
+    that failed as a whole, the last of them `seconds_since_failure` ago. `probe_in_seconds` is None while the
+    circuit breaker is closed.
     """
 
     total: int
     demands: Sequence[BatchDemand]
     in_flight: frozenset[str]
+    due_elsewhere: int = 0
     is_paused: bool = False
     probe_in_seconds: float | None = None
     consecutive_failures: int = 0
@@ -77,7 +80,7 @@ def decide_launches(facts: SyncFacts) -> SyncDecision:
         return SyncDecision((), "paused by a person: innomaint resume continues")
     if facts.total == 0:
         return SyncDecision((), "no asset is imported yet")
-    due = sum(demand.due for demand in facts.demands)
+    due = sum(demand.due for demand in facts.demands) + facts.due_elsewhere
     if due == 0:
         return SyncDecision((), _nothing_due(facts))
     candidates = [demand for demand in facts.demands if demand.batch_key not in facts.in_flight]

@@ -7,8 +7,9 @@ cannot be read is absent as well, and named in `issues`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,7 +23,7 @@ OVERRIDING_FIELDS = ("criticality", "capacity_rating", "in_charge_person")
 
 _integer = values.parse_integer(values.INT32)
 
-# vendor field -> (column of ic3_asset_master, parser); traceability_updated_on needs the time zone, see below
+# vendor field -> (column of ic3_asset_master, parser); what needs the time zone stands in `_zoned_fields`
 MASTER_FIELDS: Mapping[str, tuple[str, values.Parser]] = {
     "traceid": ("traceability_id", values.parse_id),
     "barcode": ("barcode", values.parse_text),
@@ -107,19 +108,28 @@ PERFORMANCE_TEXTS = (
     "asset_created_date",
     "total_actual_hrs",
 )
+_seconds = values.remembering(values.parse_duration_seconds)
+
 PERFORMANCE_NUMBERS: Mapping[str, tuple[str, values.Parser]] = {
-    "mttr": ("mttr_seconds", values.parse_duration_seconds),
+    "mttr": ("mttr_seconds", _seconds),
     "mtbf": ("mtbf_seconds", values.parse_duration_seconds),
-    "availability": ("availability_pct", values.parse_percentage),
-    "total_ticket_breakdown_hrs": ("ticket_breakdown_seconds", values.parse_duration_seconds),
-    "total_schedule_breakdown_hrs": ("schedule_breakdown_seconds", values.parse_duration_seconds),
+    "availability": ("availability_pct", values.remembering(values.parse_percentage)),
+    "total_ticket_breakdown_hrs": ("ticket_breakdown_seconds", _seconds),
+    "total_schedule_breakdown_hrs": ("schedule_breakdown_seconds", _seconds),
     "total_actual_hrs": ("actual_seconds", values.parse_duration_seconds),
 }
 
-WORKORDER_FIELDS: Mapping[str, values.Parser] = {
-    **dict.fromkeys(("work_estimate_count", "schedule_count", "ticket_count"), _integer),
-    **dict.fromkeys(("work_estimate_cost", "schedule_cost", "ticket_cost"), values.parse_money),
+_money = values.remembering(values.parse_money)
+
+WORKORDER_FIELDS: Mapping[str, tuple[str, values.Parser]] = {
+    **{name: (name, _integer) for name in ("work_estimate_count", "schedule_count", "ticket_count")},
+    **{name: (name, _money) for name in ("work_estimate_cost", "schedule_cost", "ticket_cost")},
 }
+_KNOWN_MASTER_FIELDS = frozenset({*MASTER_FIELDS, "serialnumber", "traceability_updated_on"})
+_KNOWN_ATTRIBUTES = frozenset({*ATTRIBUTE_FIELDS, *_PLACE_NAMES})
+_KNOWN_PERFORMANCE = frozenset({*PERFORMANCE_TEXTS, "total_ticket"})
+_KNOWN_WORKORDERS = frozenset(WORKORDER_FIELDS)
+_PLACE_PARSERS = {name: (name, values.parse_text) for name in _PLACE_NAMES}
 
 
 @dataclass(frozen=True)
@@ -147,30 +157,42 @@ class _Reader:
     issues: list[DataIssue] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
-    def read(
-        self, section: Mapping[str, Any], name: str, path: str, parse: values.Parser, into: dict[str, Any]
-    ) -> bool:
-        return self.read_as(section, name, path, {name: parse}, into)
+    def read_each(
+        self,
+        section: Mapping[str, Any],
+        path: str,
+        fields: Mapping[str, tuple[str, values.Parser]],
+        into: dict[str, Any],
+    ) -> None:
+        """Read those of the fields that the section has, each into its column."""
+        for name, (column, parse) in fields.items():
+            if name not in section:
+                continue
+            raw = section[name]
+            try:
+                into[column] = None if raw is None else parse(raw)
+            except ValueError as error:
+                self.note(f"{path}.{name}", raw, f"the value {error}")
 
     def read_as(
         self,
         section: Mapping[str, Any],
         name: str,
         path: str,
-        parsers: Mapping[str, values.Parser],
+        parsers: tuple[tuple[str, values.Parser], ...],
         into: dict[str, Any],
-    ) -> bool:
+    ) -> None:
         """Read one field into one or more columns: all of them or, with an issue, none."""
         if name not in section:
-            return False
+            return
         raw = section[name]
         try:
-            row = {column: None if raw is None else parse(raw) for column, parse in parsers.items()}
+            row = [None if raw is None else parse(raw) for _, parse in parsers]
         except ValueError as error:
             self.note(f"{path}.{name}", raw, f"the value {error}")
-            return True
-        into.update(row)
-        return True
+            return
+        for (column, _), value in zip(parsers, row, strict=True):
+            into[column] = value
 
     def section(self, parent: Mapping[str, Any], name: str, path: str) -> Mapping[str, Any] | None:
         """Return a section; PHP writes an empty one as [], which counts as absent like null."""
@@ -191,25 +213,41 @@ class _Reader:
         self.unknown.append(path[:LONGEST_ISSUE_CHARACTERS])
 
 
-def _rest(section: Mapping[str, Any], known: frozenset[str] | set[str]) -> dict[str, Any]:
+def _rest(section: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in section.items() if name not in known}
 
 
-def _read_master(reader: _Reader, data: Mapping[str, Any], timezone: ZoneInfo) -> dict[str, Any]:
-    master: dict[str, Any] = {}
-    for name, (column, parse) in MASTER_FIELDS.items():
-        reader.read_as(data, name, "data", {column: parse}, master)
-    reader.read(data, "traceability_updated_on", "data", values.parse_utc_time(timezone), master)
-    return master
+@dataclass(frozen=True)
+class _ZonedFields:
+    """The fields whose parser needs the vendor's time zone."""
+
+    master: Mapping[str, tuple[str, values.Parser]]
+    performance: Mapping[str, tuple[tuple[str, values.Parser], ...]]
+
+
+@cache
+def _zoned_fields(timezone: ZoneInfo) -> _ZonedFields:
+    numbers = {
+        **PERFORMANCE_NUMBERS,
+        "asset_created_date": ("asset_created_at", values.parse_local_time(timezone)),
+    }
+    return _ZonedFields(
+        {
+            **MASTER_FIELDS,
+            "traceability_updated_on": ("traceability_updated_on", values.parse_utc_time(timezone)),
+        },
+        {
+            name: ((name, values.parse_text), *([numbers[name]] if name in numbers else []))
+            for name in PERFORMANCE_TEXTS
+        },
+    )
 
 
 def _read_places(
     reader: _Reader, data: Mapping[str, Any], master: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    names: dict[str, Any] = {}
-    for name in _PLACE_NAMES:
-        reader.read(data, name, "data", values.parse_text, names)
-    known = {**master, **names}
+    known = dict(master)
+    reader.read_each(data, "data", _PLACE_PARSERS, known)
     return {
         table: {key: known[key], **{column: known[name] for column, name in columns.items() if name in known}}
         for table, (key, columns) in PLACE_TABLES.items()
@@ -217,19 +255,13 @@ def _read_places(
     }
 
 
-def _read_performance(reader: _Reader, section: Mapping[str, Any], timezone: ZoneInfo) -> dict[str, Any]:
+def _read_performance(
+    reader: _Reader, section: Mapping[str, Any], fields: Mapping[str, tuple[tuple[str, values.Parser], ...]]
+) -> dict[str, Any]:
     row: dict[str, Any] = {}
-    numbers = {
-        **PERFORMANCE_NUMBERS,
-        "asset_created_date": ("asset_created_at", values.parse_local_time(timezone)),
-    }
-    for name in PERFORMANCE_TEXTS:
-        parsers: dict[str, values.Parser] = {name: values.parse_text}
-        if name in numbers:
-            column, parse = numbers[name]
-            parsers[column] = parse
+    for name, parsers in fields.items():
         reader.read_as(section, name, "performance", parsers, row)
-    reader.read(section, "total_ticket", "performance", _integer, row)
+    reader.read_each(section, "performance", {"total_ticket": ("total_ticket", _integer)}, row)
     return row
 
 
@@ -242,22 +274,25 @@ def parse_detail(answer: Mapping[str, Any], timezone: ZoneInfo) -> CmmsAssetDeta
     reader = _Reader()
     response: Mapping[str, Any] = answer["response"]
     data: Mapping[str, Any] = response["data"]
-    master = _read_master(reader, data, timezone)
+    fields = _zoned_fields(timezone)
+    master: dict[str, Any] = {}
+    reader.read_each(data, "data", fields.master, master)
     places = _read_places(reader, data, master)
 
-    known = set(MASTER_FIELDS) | {"serialnumber", "traceability_updated_on"}
-    # A place's name without the place's id has no row to stand in.
-    known |= {name for name, key in _PLACE_NAMES.items() if master.get(key) is not None}
-    attributes = _rest(data, known)
-    for name in _rest(data, known | ATTRIBUTE_FIELDS | set(_PLACE_NAMES)):
+    attributes = _rest(data, _KNOWN_MASTER_FIELDS)
+    for name in _rest(attributes, _KNOWN_ATTRIBUTES):
         reader.note_unknown(f"data.{name}")
+    for name, key in _PLACE_NAMES.items():
+        # A place's name without the place's id has no row to stand in.
+        if master.get(key) is not None:
+            attributes.pop(name, None)
     elsewhere: dict[str, Any] = {}
 
     performance: dict[str, Any] | None = None
     section = reader.section(response, "performance", "performance")
     if section is not None:
-        performance = _read_performance(reader, section, timezone)
-        _keep_rest(reader, section, {*PERFORMANCE_TEXTS, "total_ticket"}, ("performance",), elsewhere)
+        performance = _read_performance(reader, section, fields.performance)
+        _keep_rest(reader, section, _KNOWN_PERFORMANCE, ("performance",), elsewhere)
 
     workorders: dict[str, Mapping[str, Any]] = {}
     transactional = reader.section(response, "workorder_transactional", "workorder_transactional")
@@ -266,12 +301,11 @@ def parse_detail(answer: Mapping[str, Any], timezone: ZoneInfo) -> CmmsAssetDeta
         section = reader.section(transactional or {}, period, path)
         if section is not None:
             row: dict[str, Any] = {}
-            for name, parse in WORKORDER_FIELDS.items():
-                reader.read(section, name, path, parse, row)
+            reader.read_each(section, path, WORKORDER_FIELDS, row)
             workorders[period] = row
-            _keep_rest(reader, section, set(WORKORDER_FIELDS), ("workorder_transactional", period), elsewhere)
+            _keep_rest(reader, section, _KNOWN_WORKORDERS, ("workorder_transactional", period), elsewhere)
     if transactional is not None:
-        _keep_rest(reader, transactional, set(PERIODS), ("workorder_transactional",), elsewhere)
+        _keep_rest(reader, transactional, PERIODS, ("workorder_transactional",), elsewhere)
 
     _keep_rest(reader, response, {"data", "performance", "workorder_transactional"}, (), elsewhere)
     # Where a section has the name of a field of `data`, neither may hide the other.
@@ -298,7 +332,7 @@ def _free_name(name: str, prefix: str, taken: Mapping[str, Any]) -> str:
 def _keep_rest(
     reader: _Reader,
     section: Mapping[str, Any],
-    known: set[str],
+    known: Collection[str],
     path: tuple[str, ...],
     attributes: dict[str, Any],
 ) -> None:

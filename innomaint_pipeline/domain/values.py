@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,7 +24,23 @@ _GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{2,3})+(\.\d+)?")
 _DURATION = re.compile(r"(\d{1,9}):([0-5]\d):([0-5]\d)", re.ASCII)
 _LOCAL_TIME = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}) (\d{1,2}):(\d{2})(?::(\d{2}))?", re.ASCII)
 
+_REMEMBERED_TEXTS = 4096
+
 Parser = Callable[[object], Any]
+
+
+def remembering(parse: Parser) -> Parser:
+    """Return the same parser, which keeps what it made of the latest texts.
+
+    Millions of answers repeat few of them (`"0"`, `"0.00"`, `"100"`). Only texts: 1, 1.0 and true are equal
+    to Python, and not to a parser.
+    """
+    known = lru_cache(maxsize=_REMEMBERED_TEXTS)(parse)
+
+    def read(value: object) -> Any:
+        return known(value) if type(value) is str else parse(value)
+
+    return read
 
 
 def _decimal(value: object) -> Decimal | None:
@@ -57,6 +74,8 @@ def parse_integer(limit: int) -> Parser:
     """Return a parser of whole numbers up to `limit`; `5`, `"5"`, `"1,234"` and `5.0` are read, true is 1."""
 
     def parse(value: object) -> int | None:
+        if type(value) is int and -limit - 1 <= value <= limit:
+            return value
         number = Decimal(int(value)) if isinstance(value, bool) else _decimal(value)
         if number is None:
             return None
@@ -67,18 +86,23 @@ def parse_integer(limit: int) -> Parser:
             raise ValueError("is no whole number")
         return int(number)
 
-    return parse
+    return remembering(parse)
+
+
+_parse_int64 = parse_integer(INT64)
 
 
 def parse_id(value: object) -> int | None:
     """Read a vendor's id; 0 means none, and so does false."""
     if value is True:
         raise ValueError("is true, not an id")
-    return parse_integer(INT64)(value) or None
+    return _parse_int64(value) or None
 
 
 def parse_text(value: object) -> str | None:
     """Read a text; blank means none; a number is written out."""
+    if type(value) is str:
+        return value.strip() or None
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise ValueError(f"is {_kind(value)}, not a text")  # noqa: TRY004 # every refusal is a ValueError
     return (value.strip() if isinstance(value, str) else str(value)) or None

@@ -11,13 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
 from typing import Any, Self
 
 import anyio
@@ -29,6 +27,9 @@ from innomaint_pipeline.domain.answers import ContractViolationError, Unreadable
 from innomaint_pipeline.domain.pacing import LONGEST_STOP_SECONDS, Pacing, Permit
 from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import AuthError, BreakerOpenError, ConfigurationError
+from innomaint_pipeline.redaction import redact, remember_secret
+from innomaint_pipeline.sources.route import DIRECT, Route, open_connection
+from innomaint_pipeline.sources.unpacking import BrokenCompressionError, unpack
 
 logger = logging.getLogger(__name__)
 
@@ -97,25 +98,31 @@ class _AttemptError(Exception):
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
     """Return the seconds that a Retry-After header asks for, 0 to 900; None when it names no time.
 
-    A date in the past, or one that only looks past because the clocks differ, asks for no particular time.
+    `now` is the sender's clock. A date in the past asks for no particular time.
     """
     if value is None or not value.strip():
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), LONGEST_STOP_SECONDS)
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, OverflowError):
+    moment = _parse_date(text)
+    if moment is None:
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
     seconds = (moment - now).total_seconds()
     return min(seconds, LONGEST_STOP_SECONDS) if seconds > 0 else None
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+def _parse_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _senders_now(answer: httpx.Response) -> datetime:
+    # A date of Retry-After is meant by the clock that wrote it, which may be hours off from ours.
+    return _parse_date(answer.headers.get("Date", "")) or datetime.now(UTC)
 
 
 class HttpSession:
@@ -131,6 +138,7 @@ class HttpSession:
         token: SecretStr,
         pacing: Pacing,
         policy: RequestPolicy,
+        route: Route = DIRECT,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -146,6 +154,7 @@ class HttpSession:
             raise ConfigurationError(
                 "the API token must be printable ASCII without spaces inside; it is not shown here"
             )
+        remember_secret(secret)
         self._headers = httpx.Headers(
             {
                 "Authorization": f"Bearer {secret}",
@@ -157,17 +166,9 @@ class HttpSession:
         )
         phases = ("connect", "read", "write", "pool")
         self._extensions = {"timeout": dict.fromkeys(phases, policy.timeout_seconds)}
-        # A connection for each place in flight, without httpx's client and pool around them, which look at
-        # every connection for every request: measured, they cost three quarters as much as the request.
-        self._connections = [
-            transport
-            or httpx.AsyncHTTPTransport(
-                verify=_trusted_certificates(),
-                trust_env=False,
-                limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
-            )
-            for _ in range(policy.max_in_flight)
-        ]
+        # A connection for each place in flight, without httpx's client around them, which looks at every
+        # connection for every request.
+        self._connections = [transport or open_connection(route) for _ in range(policy.max_in_flight)]
         self._idle_connections = list(self._connections)
 
     async def __aenter__(self) -> Self:
@@ -314,27 +315,20 @@ class HttpSession:
                 answer = await connection.handle_async_request(request)
                 try:
                     _raise_for_status(answer)
-                    return _decode(await _read_bounded(answer.aiter_bytes()))
+                    content = await _read_bounded(answer.aiter_raw())
+                    return _decode(_unpack(content, answer.headers.get("Content-Encoding")))
                 finally:
                     await answer.aclose()
         except TimeoutError:
             raise _AttemptError(
                 ErrorClass.TRANSIENT, f"no complete answer within {self._policy.timeout_seconds:g} s"
             ) from None
-        except httpx.DecodingError:
-            raise _AttemptError(ErrorClass.TRANSIENT, "the answer's compression is broken", 200) from None
         except httpx.TransportError as error:
             # The message of a transport error names host and cause, never headers.
-            cause = str(error) or type(error).__name__
+            cause = redact(str(error)) or type(error).__name__
             raise _AttemptError(ErrorClass.TRANSIENT, f"no answer: {cause[:200]}") from None
         finally:
             self._idle_connections.append(connection)
-
-
-@cache
-def _trusted_certificates() -> ssl.SSLContext:
-    # Reading the certificates takes longer than twenty requests: once a process, not once a batch.
-    return httpx.create_ssl_context(trust_env=False)
 
 
 def _read(read: Callable[[str, str], Any], text: str, item: str) -> Any:
@@ -355,11 +349,26 @@ async def _read_bounded(chunks: AsyncIterator[bytes]) -> bytes:
     content = bytearray()
     async for chunk in chunks:
         content += chunk
-        if len(content) > ANSWER_LIMIT_BYTES:
-            raise _AttemptError(
-                ErrorClass.CONTRACT, f"the answer is larger than {ANSWER_LIMIT_BYTES // 1024 // 1024} MB", 200
-            )
+        _check_size(content)
     return bytes(content)
+
+
+def _unpack(content: bytes, encoding: str | None) -> bytes:
+    if encoding is None:
+        return content
+    try:
+        plain = unpack(content, encoding, ANSWER_LIMIT_BYTES)
+    except BrokenCompressionError as error:
+        raise _AttemptError(ErrorClass.TRANSIENT, str(error), 200) from None
+    _check_size(plain)
+    return plain
+
+
+def _check_size(content: bytes | bytearray) -> None:
+    if len(content) > ANSWER_LIMIT_BYTES:
+        raise _AttemptError(
+            ErrorClass.CONTRACT, f"the answer is larger than {ANSWER_LIMIT_BYTES // 1024 // 1024} MB", 200
+        )
 
 
 def _decode(content: bytes) -> str:
@@ -383,7 +392,7 @@ def _raise_for_status(answer: httpx.Response) -> None:
             "start again. No asset was marked as failed"
         )
     if status == 429:
-        wait = parse_retry_after(answer.headers.get("Retry-After"), now=_utc_now())
+        wait = parse_retry_after(answer.headers.get("Retry-After"), now=_senders_now(answer))
         raise _AttemptError(ErrorClass.RATE_LIMITED, "too many requests (HTTP 429)", status, wait)
     if status == 404:
         raise _AttemptError(ErrorClass.NOT_FOUND, "not found in Innomaint (HTTP 404)", status)

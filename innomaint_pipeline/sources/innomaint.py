@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Self
 
 import httpx
@@ -10,6 +12,7 @@ from pydantic import SecretStr
 
 from innomaint_pipeline.domain.answers import check_answer
 from innomaint_pipeline.domain.pacing import Pacing
+from innomaint_pipeline.redaction import redactor_of
 from innomaint_pipeline.sources.http import (
     HttpSession,
     Request,
@@ -17,6 +20,7 @@ from innomaint_pipeline.sources.http import (
     RequestPolicy,
     RequestSuccess,
 )
+from innomaint_pipeline.sources.route import DIRECT, Route
 
 DETAIL_PATH = "/assetmanagement/getAssetIDDetailByAssetID"
 
@@ -37,11 +41,19 @@ class InnomaintClient:
         pacing: Pacing,
         policy: RequestPolicy | None = None,
         *,
+        route: Route = DIRECT,
         transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._url = api_url.rstrip("/") + DETAIL_PATH
+        self._read = partial(check_answer, redact=redactor_of(token.get_secret_value()))
         self._session = HttpSession(
-            token=token, pacing=pacing, policy=policy or RequestPolicy(), transport=transport
+            token=token,
+            pacing=pacing,
+            policy=policy or RequestPolicy(),
+            route=route,
+            transport=transport,
+            sleep=sleep,
         )
 
     async def __aenter__(self) -> Self:
@@ -62,7 +74,7 @@ class InnomaintClient:
         await self._session.post_each(
             self._url,
             (Request(identifier, {"serialnumber": identifier}) for identifier in cmms_asset_ids),
-            read=check_answer,
+            read=self._read,
             on_result=on_detail,
             is_bulk=is_bulk,
         )

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
 from sqlalchemy.types import TypeEngine
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError
 from innomaint_pipeline.store.tables import metadata
 
@@ -73,6 +74,8 @@ def reconcile(connection: Connection) -> list[str]:
             done.append(f"created table {table.name}")
         else:
             done += _adopt(connection, inspector, table)
+        crash_points.reach("upgrade: table made or adopted")
+    crash_points.reach("upgrade: tables declared")
     return done
 
 

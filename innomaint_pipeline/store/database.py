@@ -12,12 +12,13 @@ from sqlalchemy import Connection as Connection  # noqa: PLC0414 # a type for ot
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, SQLAlchemyError
 
-from innomaint_pipeline.errors import ConfigurationError, DatabaseError
+from innomaint_pipeline.errors import ConfigurationError, ConflictError, DatabaseError
 
 # SQLSTATE classes after which repeating the same statement can succeed.
 _CONFLICT_STATES = {"40001", "40P01"}
-# Classes that tell of the server, not of a value: connection, resources, operator intervention, system error.
-_SERVER_CLASSES = {"08", "53", "57", "58", "XX", "25", "28", "3D", "55"}
+# Classes that tell of the server, not of a value: connection, resources, operator intervention, system error;
+# and of a prepared statement that a pooler or a changed column has made void.
+_SERVER_CLASSES = {"08", "53", "57", "58", "XX", "25", "28", "3D", "55", "26", "0A"}
 # Missing tables, columns, keys or rights: true of every row alike, so never a single value's fault.
 _SCHEMA_CLASS = "42"
 
@@ -68,6 +69,7 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
+        self.url = url
         parsed = make_url(with_driver(url, "psycopg"))
         self.place = (
             f"{parsed.host or parsed.query.get('host') or 'local socket'}, database {parsed.database}"
@@ -78,7 +80,9 @@ class Database:
             pool_size=4,
             max_overflow=8,
             connect_args={
-                "options": "-c timezone=UTC",
+                # Under a server's stricter default, two processes would break each other off at the shared
+                # clock's row.
+                "options": r"-c timezone=UTC -c default_transaction_isolation=read\ committed",
                 "connect_timeout": 10,
                 "application_name": "innomaint",
             },
@@ -88,8 +92,8 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """Open a transaction: committed at the end, rolled back on any error.
 
-        Server trouble, missing tables and missing rights become `DatabaseError`; a refused value stays what
-        it is, for the caller who knows whose value it was.
+        Server trouble, conflicts with others, missing tables and missing rights become `DatabaseError`; a
+        refused value stays what it is, for the caller who knows whose value it was.
         """
         try:
             with self.engine.begin() as connection:
@@ -98,6 +102,11 @@ class Database:
             if is_server_trouble(error):
                 raise DatabaseError(
                     f"the database ({self.place}) is unreachable or refuses: {short_message(error)}"
+                ) from error
+            if is_conflict(error):
+                raise ConflictError(
+                    f"the database ({self.place}) broke off a transaction that met another: "
+                    f"{short_message(error)}; nothing of it was written"
                 ) from error
             if sqlstate(error).startswith(_SCHEMA_CLASS):
                 raise DatabaseError(

@@ -9,9 +9,23 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Integer,
+    TextClause,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from innomaint_pipeline.domain.answers import VOLATILE_FIELDS, DataIssue
@@ -21,7 +35,7 @@ from innomaint_pipeline.domain.innomaint import (
     PLACE_TABLES,
     CmmsAssetDetail,
 )
-from innomaint_pipeline.store.rows import group_by_columns, recordset, rows_parameter, upsert_rows
+from innomaint_pipeline.store.rows import group_by_columns, prepared, recordset, rows_parameter, upsert_rows
 from innomaint_pipeline.store.tables import (
     asset_master,
     asset_performance,
@@ -100,44 +114,53 @@ def _write_master(connection: Connection, answers: Sequence[ParsedAnswer]) -> in
         {"asset_id": item.asset_id, "api_attributes": item.detail.api_attributes, **item.detail.master}
         for item in answers
     ]
+    _keep_api_values(connection, rows)
     written = 0
     for columns, group in group_by_columns(rows).items():
-        given = recordset(asset_master, columns)
-        parameters = {"rows": rows_parameter(group)}
-        new: dict[str, Any] = {name: given.c[name] for name in columns if name != "asset_id"}
-        overriding = [name for name in OVERRIDING_FIELDS if name in columns]
-        _keep_api_values(connection, given, overriding, parameters)
-        for name in overriding:
-            new[name] = func.coalesce(given.c[name], overridden_value.c[f"excel_{name}"])
-        result = connection.execute(
-            update(asset_master)
-            .values({**new, "updated_at": func.now()})
-            .where(
-                asset_master.c.asset_id == given.c.asset_id,
-                overridden_value.c.asset_id == given.c.asset_id,
-                or_(*(asset_master.c[name].is_distinct_from(value) for name, value in new.items())),
-            )
-            .returning(asset_master.c.asset_id),
-            parameters,
-        )
-        written += len(result.all())
+        written += len(connection.execute(_update_master(columns), {"rows": rows_parameter(group)}).all())
     return written
 
 
-def _keep_api_values(
-    connection: Connection, given: Any, overriding: Sequence[str], parameters: Mapping[str, str]
-) -> None:
-    if not overriding:
-        return
-    new = {f"api_{name}": given.c[name] for name in overriding}
-    connection.execute(
+@lru_cache(maxsize=256)
+def _update_master(columns: tuple[str, ...]) -> TextClause:
+    given = recordset(asset_master, columns)
+    new: dict[str, Any] = {name: given.c[name] for name in columns if name != "asset_id"}
+    for name in OVERRIDING_FIELDS:
+        if name in columns:
+            new[name] = func.coalesce(given.c[name], overridden_value.c[f"excel_{name}"])
+    return prepared(
+        update(asset_master)
+        .values({**new, "updated_at": func.now()})
+        .where(
+            asset_master.c.asset_id == given.c.asset_id,
+            overridden_value.c.asset_id == given.c.asset_id,
+            or_(*(asset_master.c[name].is_distinct_from(value) for name, value in new.items())),
+        )
+        .returning(literal_column("1"))
+    )
+
+
+def _keep_api_values(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    kept = (
+        {"asset_id": row["asset_id"], **{name: row[name] for name in OVERRIDING_FIELDS if name in row}}
+        for row in rows
+    )
+    for columns, group in group_by_columns(kept).items():
+        if columns != ("asset_id",):
+            connection.execute(_update_overridden(columns), {"rows": rows_parameter(group)})
+
+
+@lru_cache(maxsize=256)
+def _update_overridden(columns: tuple[str, ...]) -> TextClause:
+    given = recordset(asset_master, columns)
+    new = {f"api_{name}": given.c[name] for name in columns if name != "asset_id"}
+    return prepared(
         update(overridden_value)
         .values(new)
         .where(
             overridden_value.c.asset_id == given.c.asset_id,
             or_(*(overridden_value.c[name].is_distinct_from(value) for name, value in new.items())),
-        ),
-        parameters,
+        )
     )
 
 
@@ -160,22 +183,26 @@ def write_volatile(connection: Connection, answers: Sequence[ParsedAnswer]) -> i
     ]
     written = 0
     for columns, group in group_by_columns(rows).items():
-        names = [name for name in columns if name != "asset_id"]
-        if not names:
-            continue
-        given = recordset(asset_performance, columns)
-        result = connection.execute(
-            update(asset_performance)
-            .values({name: given.c[name] for name in names})
-            .where(
-                asset_performance.c.asset_id == given.c.asset_id,
-                or_(*(asset_performance.c[name].is_distinct_from(given.c[name]) for name in names)),
+        if columns != ("asset_id",):
+            written += len(
+                connection.execute(_update_volatile(columns), {"rows": rows_parameter(group)}).all()
             )
-            .returning(asset_performance.c.asset_id),
-            {"rows": rows_parameter(group)},
-        )
-        written += len(result.all())
     return written
+
+
+@lru_cache(maxsize=256)
+def _update_volatile(columns: tuple[str, ...]) -> TextClause:
+    given = recordset(asset_performance, columns)
+    new = {name: given.c[name] for name in columns if name != "asset_id"}
+    return prepared(
+        update(asset_performance)
+        .values(new)
+        .where(
+            asset_performance.c.asset_id == given.c.asset_id,
+            or_(*(asset_performance.c[name].is_distinct_from(value) for name, value in new.items())),
+        )
+        .returning(literal_column("1"))
+    )
 
 
 def stamp_synced(connection: Connection, answers: Sequence[ParsedAnswer]) -> None:
@@ -187,15 +214,16 @@ def stamp_synced(connection: Connection, answers: Sequence[ParsedAnswer]) -> Non
             if item.is_changed is is_changed
         ]
         if rows:
-            given = recordset(asset_master, ["asset_id", "last_synced_at"])
-            version = func.coalesce(asset_master.c.sync_version, 0)
-            changes: dict[str, Any] = {"last_synced_at": given.c.last_synced_at}
-            if is_changed:
-                changes |= {"sync_version": version + 1}
-            connection.execute(
-                update(asset_master).values(changes).where(asset_master.c.asset_id == given.c.asset_id),
-                {"rows": rows_parameter(rows)},
-            )
+            connection.execute(_stamp(is_changed=is_changed), {"rows": rows_parameter(rows)})
+
+
+@cache
+def _stamp(*, is_changed: bool) -> TextClause:
+    given = recordset(asset_master, ["asset_id", "last_synced_at"])
+    changes: dict[str, Any] = {"last_synced_at": given.c.last_synced_at}
+    if is_changed:
+        changes |= {"sync_version": func.coalesce(asset_master.c.sync_version, 0) + 1}
+    return prepared(update(asset_master).values(changes).where(asset_master.c.asset_id == given.c.asset_id))
 
 
 def save_issues(connection: Connection, answers: Sequence[ParsedAnswer], *, is_seen_again: bool) -> int:
@@ -210,47 +238,51 @@ def save_issues(connection: Connection, answers: Sequence[ParsedAnswer], *, is_s
         for item in answers
         for field, issue in {issue.field: issue for issue in item.issues}.items()
     ]
-    columns = ["asset_id", "field", "raw_value", "reason"]
-    given = recordset(data_issue, columns)
-    parameters = {"rows": rows_parameter(rows)}
+    parameters = {"rows": rows_parameter(rows), "asset_ids": [item.asset_id for item in answers]}
+    connection.execute(_resolve_issues(), parameters)
+    if rows:
+        connection.execute(_insert_issues(is_seen_again=is_seen_again), {"rows": parameters["rows"]})
+    return len(rows)
+
+
+_ISSUE_COLUMNS = ("asset_id", "field", "raw_value", "reason")
+
+
+@cache
+def _resolve_issues() -> TextClause:
+    given = recordset(data_issue, _ISSUE_COLUMNS)
     is_seen = (
         select(given.c.field)
         .where(given.c.asset_id == data_issue.c.asset_id, given.c.field == data_issue.c.field)
         .exists()
     )
-    connection.execute(
+    return prepared(
         update(data_issue)
         .values(resolved_at=func.now())
         .where(
-            data_issue.c.asset_id.in_([item.asset_id for item in answers]),
+            data_issue.c.asset_id == any_(cast(bindparam("asset_ids"), ARRAY(Integer))),
             data_issue.c.resolved_at.is_(None),
             ~is_seen,
-        ),
-        parameters,
-    )
-    if rows:
-        statement = upsert(data_issue).from_select(columns, select(*(given.c[name] for name in columns)))
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["asset_id", "field"],
-                index_where=data_issue.c.resolved_at.is_(None),
-                set_={
-                    "raw_value": statement.excluded.raw_value,
-                    "reason": statement.excluded.reason,
-                    "last_seen_at": func.now(),
-                },
-                where=None
-                if is_seen_again
-                else or_(
-                    *(
-                        data_issue.c[name].is_distinct_from(statement.excluded[name])
-                        for name in ("raw_value", "reason")
-                    )
-                ),
-            ),
-            parameters,
         )
-    return len(rows)
+    )
+
+
+@cache
+def _insert_issues(*, is_seen_again: bool) -> TextClause:
+    given = recordset(data_issue, _ISSUE_COLUMNS)
+    statement = upsert(data_issue).from_select(
+        list(_ISSUE_COLUMNS), select(*(given.c[name] for name in _ISSUE_COLUMNS))
+    )
+    new = statement.excluded
+    is_new = or_(*(data_issue.c[name].is_distinct_from(new[name]) for name in ("raw_value", "reason")))
+    return prepared(
+        statement.on_conflict_do_update(
+            index_elements=["asset_id", "field"],
+            index_where=data_issue.c.resolved_at.is_(None),
+            set_={"raw_value": new.raw_value, "reason": new.reason, "last_seen_at": func.now()},
+            where=None if is_seen_again else is_new,
+        )
+    )
 
 
 def save_unknown_fields(connection: Connection, answers: Sequence[ParsedAnswer]) -> list[str]:
@@ -273,7 +305,11 @@ def save_unknown_fields(connection: Connection, answers: Sequence[ParsedAnswer])
 def count_rows(connection: Connection, batch_key: str) -> dict[str, int]:
     """Return how many rows of each enriched table belong to the CMMS assets of a batch."""
     members = (
-        select(asset_master)
+        select(
+            asset_master.c.asset_id,
+            asset_master.c.last_synced_at,
+            *(asset_master.c[key] for key, _ in PLACE_TABLES.values()),
+        )
         .join(sync_state, sync_state.c.asset_id == asset_master.c.asset_id)
         .where(sync_state.c.batch_key == batch_key)
         .cte("members")

@@ -7,12 +7,15 @@ from collections.abc import Collection
 from sqlalchemy import Connection, func, select
 
 from innomaint_pipeline.domain.automation import SyncFacts
+from innomaint_pipeline.store.counts import count_by_kind
 from innomaint_pipeline.store.leases import find_leases
 from innomaint_pipeline.store.logs import PAUSED, load_setting
 from innomaint_pipeline.store.pacing import load_rate_state
-from innomaint_pipeline.store.requests import find_due_batches
+from innomaint_pipeline.store.requests import find_urgent_batches
 from innomaint_pipeline.store.status import count_consecutive_failures
-from innomaint_pipeline.store.tables import asset_master, batch_log, sync_state
+from innomaint_pipeline.store.tables import batch_log, sync_state
+
+_CANDIDATES = 50
 
 
 def load_sync_facts(connection: Connection, *, account: str, batches_in_runs: Collection[str]) -> SyncFacts:
@@ -24,10 +27,15 @@ def load_sync_facts(connection: Connection, *, account: str, batches_in_runs: Co
     since_last_batch = func.extract("epoch", func.clock_timestamp() - func.max(batch_log.c.synced_at))
     until_next_due = func.extract("epoch", func.min(sync_state.c.next_due_at) - func.clock_timestamp())
     leased = {lease.batch_key for lease in find_leases(connection)}
+    in_flight = frozenset(leased | set(batches_in_runs))
+    # Those in flight may be the most urgent ones, and no more are launched than have room beside them: a few
+    # do, where ten thousand rows would take longer to carry over than to find.
+    urgent = find_urgent_batches(connection, len(in_flight) + _CANDIDATES)
     return SyncFacts(
-        total=connection.execute(select(func.count()).select_from(asset_master)).scalar_one(),
-        demands=find_due_batches(connection),
-        in_flight=frozenset(leased | set(batches_in_runs)),
+        total=sum(count_by_kind(connection).values()),
+        demands=urgent.demands,
+        due_elsewhere=urgent.due_elsewhere,
+        in_flight=in_flight,
         is_paused=bool(load_setting(connection, PAUSED)),
         probe_in_seconds=probe_in_seconds,
         consecutive_failures=count_consecutive_failures(connection),

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Integer, cast, delete, func, insert, select
+from sqlalchemy import Connection, Integer, cast, delete, func, insert, literal, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.store.states import RunCounts
 from innomaint_pipeline.store.tables import batch_lease, batch_log, setting
@@ -24,7 +25,11 @@ SYNC_INTERVAL = "sync_interval_seconds"
 def save_batch_row(
     connection: Connection, *, batch_key: str, run_id: str, status: str, total: int, counts: RunCounts
 ) -> None:
-    """Append the row of a batch run; its duration runs from the moment the run took the batch's lease."""
+    """Append the row of a batch run; its duration runs from the moment the run took the batch's lease.
+
+    A row that says the same of the same run is not written twice: when the connection is lost at the commit,
+    the step is repeated without knowing whether its row is there.
+    """
     began = select(batch_lease.c.acquired_at).where(
         batch_lease.c.owner == run_id, batch_lease.c.batch_key == batch_key
     )
@@ -32,21 +37,28 @@ def save_batch_row(
         func.extract("epoch", func.clock_timestamp() - func.coalesce(began.scalar_subquery(), func.now()))
         * 1000
     )
+    outcome = {
+        "sync_type": "api_sync",
+        "status": status,
+        "assets_synced": counts.success,
+        "batch_key": batch_key,
+        "run_id": run_id,
+        "total": total,
+        "failed": counts.failed,
+        "unchanged": counts.unchanged,
+        "skipped": max(total - counts.success - counts.failed, 0),
+    }
+    is_written = select(batch_log.c.id).where(
+        *(batch_log.c[name] == value for name, value in outcome.items())
+    )
+    values = [literal(value, batch_log.c[name].type) for name, value in outcome.items()]
     connection.execute(
-        insert(batch_log).values(
-            sync_type="api_sync",
-            status=status,
-            assets_synced=counts.success,
-            duration_ms=cast(elapsed, Integer),
-            synced_at=func.clock_timestamp(),
-            batch_key=batch_key,
-            run_id=run_id,
-            total=total,
-            failed=counts.failed,
-            unchanged=counts.unchanged,
-            skipped=max(total - counts.success - counts.failed, 0),
+        insert(batch_log).from_select(
+            [*outcome, "duration_ms", "synced_at"],
+            select(*values, cast(elapsed, Integer), func.clock_timestamp()).where(~is_written.exists()),
         )
     )
+    crash_points.reach("settle: batch row written")
 
 
 @dataclass(frozen=True)
@@ -60,13 +72,17 @@ class BatchSums:
 
 
 def sum_batch_rows(connection: Connection, run_ids: Sequence[str]) -> BatchSums:
-    """Add up the batch rows of runs."""
-    columns = (batch_log.c.assets_synced, batch_log.c.failed, batch_log.c.unchanged)
-    row = connection.execute(
-        select(func.count(), *(func.coalesce(func.sum(column), 0) for column in columns)).where(
-            batch_log.c.run_id.in_(list(run_ids))
-        )
-    ).one()
+    """Add up the batch rows of runs, of each run and batch the newest."""
+    names = ("assets_synced", "failed", "unchanged")
+    newest = (
+        select(*(batch_log.c[name] for name in names))
+        .where(batch_log.c.run_id.in_(list(run_ids)))
+        .distinct(batch_log.c.run_id, batch_log.c.batch_key)
+        .order_by(batch_log.c.run_id, batch_log.c.batch_key, batch_log.c.id.desc())
+        .subquery()
+    )
+    sums = (func.coalesce(func.sum(newest.c[name]), 0) for name in names)
+    row = connection.execute(select(func.count(), *sums).select_from(newest)).one()
     return BatchSums(*row)
 
 

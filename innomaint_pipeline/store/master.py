@@ -30,9 +30,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.batches import LastBatch, assign_batches, batch_number
 from innomaint_pipeline.domain.innomaint import OVERRIDING_FIELDS
 from innomaint_pipeline.errors import DatabaseError
+from innomaint_pipeline.store.counts import find_batch_keys as find_batch_keys  # noqa: PLC0414 # beside count_batches
+from innomaint_pipeline.store.counts import find_last_batch_key
 from innomaint_pipeline.store.database import is_conflict, is_server_trouble, short_message
 from innomaint_pipeline.store.fitting import refuse_unfit
 from innomaint_pipeline.store.rows import recordset, rows_parameter
@@ -137,6 +140,7 @@ def _import_rows(
     run_id: str | None,
 ) -> ImportCounts:
     stage = _stage(connection, rows, columns)
+    crash_points.reach("import: rows staged")
     refused = refuse_unfit(connection, stage, columns)
     overriding = [name for name in OVERRIDING_FIELDS if name in columns]
     _keep_excel_values(connection, stage, overriding)
@@ -182,7 +186,9 @@ def _import_rows(
         .all()
     )
     _log_import(connection, [*inserted, *updated], run_id)
+    crash_points.reach("import: rows written")
     assign_new_batches(connection, batch_size)
+    crash_points.reach("import: batches given")
     missing = select(asset_master.c.cmms_asset_id).where(
         asset_master.c.cmms_asset_id.is_not(None),
         ~select(stage.c.cmms_asset_id).where(stage.c.cmms_asset_id == asset_master.c.cmms_asset_id).exists(),
@@ -244,7 +250,7 @@ def assign_new_batches(connection: Connection, batch_size: int) -> int:
     )
     if not without:
         return 0
-    last_key = connection.execute(select(func.max(sync_state.c.batch_key))).scalar_one()
+    last_key = find_last_batch_key(connection)
     size = connection.execute(
         select(func.count()).select_from(sync_state).where(sync_state.c.batch_key == last_key)
     ).scalar_one()
@@ -264,16 +270,4 @@ def assign_new_batches(connection: Connection, batch_size: int) -> int:
 
 def count_batches(connection: Connection) -> int:
     """Return how many batches there are."""
-    return connection.execute(select(func.count(sync_state.c.batch_key.distinct()))).scalar_one()
-
-
-def find_batch_keys(connection: Connection) -> list[str]:
-    """Return every batch key in order."""
-    return list(
-        connection.execute(
-            select(sync_state.c.batch_key)
-            .where(sync_state.c.batch_key.is_not(None))
-            .distinct()
-            .order_by(sync_state.c.batch_key)
-        ).scalars()
-    )
+    return len(find_batch_keys(connection))

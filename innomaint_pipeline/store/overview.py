@@ -13,11 +13,12 @@ from sqlalchemy import Connection, func, literal, select, text, union_all
 from innomaint_pipeline.domain.health import HealthMoments, explain_health
 from innomaint_pipeline.domain.progress import EndedRun, estimate_time_left, find_wave
 from innomaint_pipeline.store.asked import LOOKED_AT, count_open, find_askers, find_recent
+from innomaint_pipeline.store.counts import count_by_kind, count_due, select_failed
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import Lease, find_leases
 from innomaint_pipeline.store.logs import AUTH_REFUSED, ORIGIN, PAUSED, load_setting
 from innomaint_pipeline.store.pacing import load_rate_state
-from innomaint_pipeline.store.status import count_due, count_failed_by_class, load_health_facts, load_status
+from innomaint_pipeline.store.status import load_health_facts, load_status
 from innomaint_pipeline.store.tables import (
     IC3_TABLES,
     batch_log,
@@ -57,7 +58,7 @@ def load_overview(
         facts = load_health_facts(connection, account=account, refresh_start_minutes=refresh_start_minutes)
         health = explain_health(facts, _load_moments(connection, account, facts.refresh_minutes))
         leases = find_leases(connection)
-        due = count_due(connection, is_exact=True) if leases else 0
+        due = count_due(connection) if leases else 0
         allowed = _allowed_rate(connection, account, configured_rate_per_second)
         left = estimate_time_left(
             due, allowed_per_second=allowed or 0.0, measured_per_second=status["rate_per_second"]
@@ -91,11 +92,11 @@ def load_gauges(database: Database, *, account: str, refresh_start_minutes: int)
             "synced": facts.synced,
             "failed": facts.failed,
             "never": facts.total - facts.synced - facts.failed,
-            "failed_by_class": count_failed_by_class(connection),
+            "failed_by_class": select_failed(count_by_kind(connection)),
             "rate_per_second": rate[0].measured_rate(rate[1]) if rate else 0.0,
             "is_breaker_open": facts.is_breaker_open,
             "is_paused": facts.is_paused,
-            "due": count_due(connection, is_exact=True),
+            "due": count_due(connection),
             "in_flight": len(find_leases(connection)),
             "open_requests": count_open(connection),
             "last_success_at": connection.execute(newest).scalar_one(),

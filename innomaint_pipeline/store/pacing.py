@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, fields
 from typing import TypeVar
 
@@ -55,8 +55,17 @@ class SharedPacing:
     that could not start anyway.
     """
 
-    def __init__(self, database: Database, account: str, *, owner: str, rate_ms: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        account: str,
+        *,
+        owner: str,
+        rate_ms: int,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._database = database
+        self._sleep = sleep
         self._account = account
         self._owner = owner
         self._configured_seconds = rate_ms / 1000
@@ -114,12 +123,12 @@ class SharedPacing:
             if answer.is_breaker_open:
                 raise self._breaker_error(answer.wait_seconds)
             # It is another batch's turn; a retry of this run may start meanwhile.
-            await asyncio.sleep(answer.wait_seconds)
+            await self._sleep(answer.wait_seconds)
 
     async def _wait_and_look_again(self, wait_seconds: float, *, is_probe: bool) -> None:
         remaining: float | None = wait_seconds
         while remaining is not None:
-            await asyncio.sleep(min(remaining, _LONGEST_SLEEP_SECONDS))
+            await self._sleep(min(remaining, _LONGEST_SLEEP_SECONDS))
             remaining = await asyncio.to_thread(
                 self._change,
                 lambda state, now: pacing.confirm(

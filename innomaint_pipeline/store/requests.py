@@ -10,10 +10,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    case,
+    cast,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from innomaint_pipeline.domain.batches import BatchDemand
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, SyncState
+from innomaint_pipeline.store.counts import count_members as count_members  # noqa: PLC0414 # a selection, too
+from innomaint_pipeline.store.counts import due_by_kind
 from innomaint_pipeline.store.tables import asset_master, sync_request, sync_state
 
 
@@ -28,21 +42,51 @@ class Request:
 
 def find_due_batches(connection: Connection) -> list[BatchDemand]:
     """Return batches with due CMMS assets: never synced first, then retryable failures, then the stalest."""
-    is_never = sync_state.c.state == SyncState.NEVER
-    is_retryable = sync_state.c.error_class.in_(sorted(RETRYABLE_CLASSES))
-    never, retryable = func.count().filter(is_never), func.count().filter(is_retryable)
-    oldest = func.min(sync_state.c.next_due_at)
-    rows = connection.execute(
-        select(sync_state.c.batch_key, never, retryable, func.count() - never - retryable, oldest)
-        .where(sync_state.c.next_due_at <= func.now(), sync_state.c.batch_key.is_not(None))
-        .group_by(sync_state.c.batch_key)
+    return [BatchDemand(*row[:-1]) for row in connection.execute(_demands())]
+
+
+@dataclass(frozen=True)
+class UrgentDemands:
+    """The most urgent due batches, and how many CMMS assets are due in all the others."""
+
+    demands: list[BatchDemand]
+    due_elsewhere: int
+
+
+def find_urgent_batches(connection: Connection, limit: int) -> UrgentDemands:
+    """Return the first `limit` of `find_due_batches`, without carrying ten thousand of them over."""
+    rows = connection.execute(_demands().limit(limit)).all()
+    demands = [BatchDemand(*row[:-1]) for row in rows]
+    due = rows[0][-1] if rows else 0
+    return UrgentDemands(demands, due - sum(demand.due for demand in demands))
+
+
+def _demands() -> Select:
+    due = due_by_kind()
+
+    def assets(condition: ColumnElement[bool]) -> ColumnElement[int]:
+        return cast(func.coalesce(func.sum(due.c.assets).filter(condition), 0), BigInteger)
+
+    is_retryable = due.c.kind.in_(sorted(RETRYABLE_CLASSES))
+    never, retryable = assets(due.c.kind == SyncState.NEVER), assets(is_retryable)
+    everything = cast(func.sum(due.c.assets), BigInteger)
+    oldest = func.min(due.c.oldest_due_at)
+    return (
+        select(
+            due.c.batch_key,
+            never.label("never"),
+            retryable.label("retryable"),
+            (everything - never - retryable).label("stale"),
+            oldest.label("oldest_due_at"),
+            cast(func.sum(everything).over(), BigInteger).label("due_in_all"),
+        )
+        .group_by(due.c.batch_key)
         .order_by(
             case((never > 0, 0), (retryable > 0, 1), else_=2),
             case((never > 0, None), else_=oldest),
-            "batch_key",
+            due.c.batch_key,
         )
     )
-    return [BatchDemand(*row) for row in rows]
 
 
 def _members() -> Select:
@@ -94,17 +138,6 @@ def count_needed(connection: Connection, batch_key: str) -> int:
             sync_state.c.batch_key == batch_key, or_(sync_state.c.next_due_at <= func.now(), is_retryable)
         )
     ).scalar_one()
-
-
-def count_members(connection: Connection) -> dict[str, int]:
-    """Return the size of every batch, in the order of their keys."""
-    rows = connection.execute(
-        select(sync_state.c.batch_key, func.count().label("size"))
-        .where(sync_state.c.batch_key.is_not(None))
-        .group_by(sync_state.c.batch_key)
-        .order_by(sync_state.c.batch_key)
-    )
-    return {row.batch_key: row.size for row in rows}
 
 
 def open_request(connection: Connection, selection: dict[str, Any], *, resume_minutes: int) -> Request:

@@ -8,12 +8,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 import simplejson
-from sqlalchemy import Connection, Text, cast, func, select, true, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    Connection,
+    Integer,
+    Text,
+    TextClause,
+    any_,
+    bindparam,
+    cast,
+    func,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from innomaint_pipeline.store.rows import recordset
+from innomaint_pipeline.store.rows import prepared, recordset
 from innomaint_pipeline.store.tables import asset_master, response, sync_state
 
 
@@ -69,19 +82,24 @@ def _rows_with_bodies(answers: Sequence[NewAnswer]) -> str:
 
 def save_answers(connection: Connection, answers: Sequence[NewAnswer], *, run_id: str | None) -> None:
     """Store answers in place of the earlier ones of the same CMMS assets, to be enriched (`is_pending`)."""
+    connection.execute(_save(), {"rows": _rows_with_bodies(answers), "run": run_id})
+
+
+@cache
+def _save() -> TextClause:
     given = recordset(response, _COLUMNS)
+    run_id = cast(bindparam("run", type_=Text), Text)
     statement = insert(response).from_select(
         [*_COLUMNS, "fetched_at", "run_id", "is_pending"],
-        select(
-            *(given.c[name] for name in _COLUMNS), func.clock_timestamp(), cast(run_id, Text), true()
-        ).order_by(given.c.asset_id),
+        select(*(given.c[name] for name in _COLUMNS), func.clock_timestamp(), run_id, true()).order_by(
+            given.c.asset_id
+        ),
     )
     names = [*_COLUMNS[1:], "fetched_at", "run_id", "is_pending"]
-    connection.execute(
+    return prepared(
         statement.on_conflict_do_update(
             index_elements=["asset_id"], set_={name: statement.excluded[name] for name in names}
-        ),
-        {"rows": _rows_with_bodies(answers)},
+        )
     )
 
 
@@ -94,7 +112,19 @@ def load_answers(
     limit: int = 500,
 ) -> list[StoredAnswer]:
     """Return stored answers of a batch by asset_id, a page at a time."""
-    query = (
+    rows = connection.execute(
+        _load(is_pending_only=is_pending_only),
+        {"batch": batch_key, "after": after_asset_id, "most": limit},
+    )
+    return [
+        StoredAnswer(*row[:9], cleaning_issues=tuple(row[9] or ()), consecutive_failures=row[10])
+        for row in rows.tuples()
+    ]
+
+
+@cache
+def _load(*, is_pending_only: bool) -> TextClause:
+    return prepared(
         select(
             response.c.asset_id,
             asset_master.c.cmms_asset_id,
@@ -111,23 +141,26 @@ def load_answers(
         .join(sync_state, sync_state.c.asset_id == response.c.asset_id)
         .join(asset_master, asset_master.c.asset_id == response.c.asset_id)
         .where(
-            sync_state.c.batch_key == batch_key,
-            response.c.asset_id > after_asset_id,
+            sync_state.c.batch_key == bindparam("batch"),
+            response.c.asset_id > bindparam("after"),
             response.c.is_pending if is_pending_only else true(),
         )
         .order_by(response.c.asset_id)
-        .limit(limit)
+        .limit(bindparam("most"))
     )
-    return [
-        StoredAnswer(**{**row._mapping, "cleaning_issues": tuple(row.cleaning_issues or ())})  # noqa: SLF001 # SQLAlchemy's public name
-        for row in connection.execute(query)
-    ]
 
 
 def mark_enriched(connection: Connection, asset_ids: Sequence[int]) -> None:
     """Take answers off the list of those to be enriched."""
-    connection.execute(
+    connection.execute(_mark_enriched(), {"asset_ids": list(asset_ids)})
+
+
+@cache
+def _mark_enriched() -> TextClause:
+    return prepared(
         update(response)
-        .where(response.c.asset_id.in_(list(asset_ids)), response.c.is_pending)
+        .where(
+            response.c.asset_id == any_(cast(bindparam("asset_ids"), ARRAY(Integer))), response.c.is_pending
+        )
         .values(is_pending=False)
     )

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
-from innomaint_pipeline.errors import DatabaseError
-from innomaint_pipeline.store.database import Connection, Database, is_conflict, short_message
+from innomaint_pipeline.errors import ConflictError, DatabaseError
+from innomaint_pipeline.store.database import Connection, Database, short_message
 
 _CONFLICT_REPEATS = 5
 
@@ -33,13 +33,10 @@ def write_splitting(
         try:
             with database.begin() as connection:
                 write(connection, items)
+        except ConflictError as error:
+            if repeat == _CONFLICT_REPEATS:
+                raise DatabaseError(f"writing met the same conflict {repeat + 1} times: {error}") from error
         except DBAPIError as error:
-            if is_conflict(error):
-                if repeat < _CONFLICT_REPEATS:
-                    continue
-                raise DatabaseError(
-                    f"writing met the same conflict {repeat + 1} times: {short_message(error)}"
-                ) from error
             if len(items) == 1:
                 refuse(items[0], short_message(error))
                 return 0

@@ -9,24 +9,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Double,
+    Integer,
     Select,
+    Text,
+    TextClause,
     and_,
+    bindparam,
     case,
+    cast,
     column,
     func,
     insert,
     literal,
+    literal_column,
+    null,
     select,
     update,
 )
 
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, ErrorClass, SyncState, retry_delay
-from innomaint_pipeline.store.rows import recordset, rows_parameter
+from innomaint_pipeline.store.rows import prepared, recordset, rows_parameter
 from innomaint_pipeline.store.tables import asset_master, response, sync_log, sync_state
 
 _RETRYABLE = sorted(RETRYABLE_CLASSES)
@@ -222,16 +230,24 @@ def mark_synced(
     Each outcome holds `asset_id`, `last_success_at` (when its answer came), `response_hash`, `is_unchanged`,
     `attempts` and `duration_ms`; requests of the same run's failed first pass are added to them.
     """
+    parameters = {"rows": rows_parameter(outcomes), "run": run_id, "refresh_minutes": refresh_minutes}
+    connection.execute(_mark_synced(), parameters)
+
+
+@cache
+def _mark_synced() -> TextClause:
     columns = ["asset_id", "last_success_at", "response_hash", "is_unchanged", "attempts", "duration_ms"]
     given = recordset(sync_state, columns)
+    run_id = cast(bindparam("run", type_=Text), Text)
+    refresh_minutes = cast(bindparam("refresh_minutes", type_=Integer), Integer)
     is_same_run = and_(sync_state.c.run_id == run_id, ~sync_state.c.is_logged)
     synced = (
         update(sync_state)
         .where(sync_state.c.asset_id == given.c.asset_id, sync_state.c.asset_id == asset_master.c.asset_id)
         .values(
             state=SyncState.SYNCED,
-            error_class=None,
-            error_message=None,
+            error_class=null(),
+            error_message=null(),
             consecutive_failures=0,
             last_attempt_at=given.c.last_success_at,
             last_success_at=given.c.last_success_at,
@@ -239,7 +255,7 @@ def mark_synced(
             response_hash=given.c.response_hash,
             is_unchanged=given.c.is_unchanged,
             run_id=run_id,
-            http_status=None,
+            http_status=null(),
             attempts=given.c.attempts + case((is_same_run, func.coalesce(sync_state.c.attempts, 0)), else_=0),
             duration_ms=given.c.duration_ms
             + case((is_same_run, func.coalesce(sync_state.c.duration_ms, 0)), else_=0),
@@ -254,12 +270,11 @@ def mark_synced(
         )
         .cte("synced")
     )
-    connection.execute(
+    return prepared(
         insert(sync_log).from_select(
             ["sync_type", "status", *(column.name for column in synced.c)],
-            select(literal("api_sync"), literal("success"), *synced.c),
-        ),
-        {"rows": rows_parameter(outcomes)},
+            select(literal_column("'api_sync'"), literal_column("'success'"), *synced.c),
+        )
     )
 
 

@@ -10,11 +10,12 @@ from sqlalchemy import Connection, func, select, text
 from innomaint_pipeline.domain.health import HealthFacts, assess_health
 from innomaint_pipeline.domain.pacing import RateState
 from innomaint_pipeline.domain.states import SyncState
+from innomaint_pipeline.store.counts import count_by_kind, count_by_state, count_due, select_failed
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import find_leases
 from innomaint_pipeline.store.logs import AUTH_REFUSED, PAUSED, load_refresh_minutes, load_setting
 from innomaint_pipeline.store.pacing import load_rate_state
-from innomaint_pipeline.store.tables import asset_master, batch_log, sync_state
+from innomaint_pipeline.store.tables import batch_log, sync_state
 
 _API_SYNC = "api_sync"
 
@@ -33,23 +34,24 @@ def load_status(
     """
     with database.begin() as connection:
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
-        counts = _count_states(connection)
+        by_kind = count_by_kind(connection)
+        counts = count_by_state(by_kind)
         leases = find_leases(connection)
-        due = count_due(connection, is_exact=bool(leases))
+        due = count_due(connection)
         newest = [dict(row) for row in connection.execute(_newest_batches(5)).mappings()]
         totals = connection.execute(
             select(func.count(), func.avg(batch_log.c.duration_ms)).where(batch_log.c.sync_type == _API_SYNC)
         ).one()
         rate_state = load_rate_state(connection, account)
-        facts = _health_facts(connection, counts, rate_state, refresh_start_minutes)
+        facts = _health_facts(connection, by_kind, rate_state, refresh_start_minutes)
         measured = rate_state[0].measured_rate(rate_state[1]) if rate_state else 0.0
         rate = measured or configured_rate_per_second
         return {
-            "total_assets": counts["total"],
+            "total_assets": sum(by_kind.values()),
             "synced_assets": counts[SyncState.SYNCED],
             "failed_assets": counts[SyncState.FAILED],
             "never_synced": counts[SyncState.NEVER],
-            "failed_by_class": count_failed_by_class(connection),
+            "failed_by_class": select_failed(by_kind),
             "last_sync_at": _iso(newest[0]["synced_at"]) if newest else None,
             "last_batch": [{**row, "synced_at": _iso(row["synced_at"])} for row in newest],
             "in_progress": [
@@ -76,17 +78,18 @@ def load_status(
 def load_health_facts(connection: Connection, *, account: str, refresh_start_minutes: int) -> HealthFacts:
     """Return what health is judged by."""
     rate_state = load_rate_state(connection, account)
-    return _health_facts(connection, _count_states(connection), rate_state, refresh_start_minutes)
+    return _health_facts(connection, count_by_kind(connection), rate_state, refresh_start_minutes)
 
 
 def _health_facts(
     connection: Connection,
-    counts: dict[str, int],
+    by_kind: dict[str, int],
     rate_state: tuple[RateState, float] | None,
     refresh_start_minutes: int,
 ) -> HealthFacts:
+    counts = count_by_state(by_kind)
     return HealthFacts(
-        total=counts["total"],
+        total=sum(by_kind.values()),
         synced=counts[SyncState.SYNCED],
         failed=counts[SyncState.FAILED],
         oldest_success_seconds=_oldest_success_seconds(connection),
@@ -108,31 +111,6 @@ def _newest_batches(limit: int) -> Any:
     return select(batch_log).order_by(batch_log.c.synced_at.desc(), batch_log.c.id.desc()).limit(limit)
 
 
-def _count_states(connection: Connection) -> dict[str, int]:
-    """Return what `invariants.count_states` returns, without visiting a row.
-
-    The synced ones are the rest of the states, which a constraint limits to three: of a million they are the
-    many that no index could find faster than the primary key counts all.
-    """
-    never, failed = (
-        select(func.count()).select_from(sync_state).where(sync_state.c.state == state).scalar_subquery()
-        for state in (SyncState.NEVER, SyncState.FAILED)
-    )
-    states = select(func.count()).select_from(sync_state).scalar_subquery()
-    total = select(func.count()).select_from(asset_master).scalar_subquery()
-    row = connection.execute(select(never, failed, states - never - failed, total)).one()
-    return dict(zip([SyncState.NEVER, SyncState.FAILED, SyncState.SYNCED, "total"], row, strict=True))
-
-
-def count_due(connection: Connection, *, is_exact: bool) -> int:
-    """Count what is due; where only whether anything is due matters, up to the first."""
-    due = select(sync_state.c.next_due_at).where(
-        sync_state.c.next_due_at <= func.now(), sync_state.c.batch_key.is_not(None)
-    )
-    found = (due if is_exact else due.limit(1)).subquery()
-    return connection.execute(select(func.count()).select_from(found)).scalar_one()
-
-
 def _next_due_at(connection: Connection) -> datetime | None:
     return connection.execute(
         select(func.min(sync_state.c.next_due_at)).where(sync_state.c.batch_key.is_not(None))
@@ -144,17 +122,6 @@ def _oldest_success_seconds(connection: Connection) -> float | None:
         select(func.extract("epoch", func.now() - func.min(sync_state.c.last_success_at)))
     ).scalar_one()
     return None if seconds is None else float(seconds)
-
-
-def count_failed_by_class(connection: Connection) -> dict[str, int]:
-    """Count failed CMMS assets by error class."""
-    rows = connection.execute(
-        select(sync_state.c.error_class, func.count().label("assets"))
-        .where(sync_state.c.state == SyncState.FAILED)
-        .group_by(sync_state.c.error_class)
-        .order_by(sync_state.c.error_class)
-    )
-    return {row.error_class: row.assets for row in rows}
 
 
 def count_consecutive_failures(connection: Connection) -> int:

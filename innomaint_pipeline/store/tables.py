@@ -271,6 +271,16 @@ Index(
 )
 Index("ix_innomaint_sync_state_never", sync_state.c.batch_key, postgresql_where=sync_state.c.state == "never")
 
+batch_count = Table(
+    "innomaint_batch_count",
+    metadata,
+    Column("batch_key", Text, primary_key=True),
+    Column("kind", Text, primary_key=True, comment="never, synced, or the error class of failed ones"),
+    Column("assets", Integer, nullable=False, server_default="0", comment="CMMS assets of this kind"),
+    Column("first_due_at", _TIME, comment="when the first of them is due"),
+    Column("last_due_at", _TIME, comment="when the last of them is due"),
+)
+
 overridden_value = Table(
     "innomaint_overridden_value",
     metadata,

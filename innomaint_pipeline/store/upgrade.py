@@ -14,8 +14,10 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
 from innomaint_pipeline.store.adoption import reconcile
+from innomaint_pipeline.store.counts import correct_counts
 from innomaint_pipeline.store.database import Database, is_server_trouble, short_message, sqlstate
 from innomaint_pipeline.store.master import assign_new_batches
 from innomaint_pipeline.store.tables import metadata
@@ -71,10 +73,13 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            corrected = correct_counts(connection)
+            if corrected:
+                done.append(f"counted the states of {corrected} batches")
             assigned = assign_new_batches(connection, batch_size)
             if assigned:
                 done.append(f"gave {assigned} assets their batch")
-            return done
+            crash_points.reach("upgrade: batches given")
     except (DBAPIError, DatabaseError) as error:
         cause = error if isinstance(error, DBAPIError) else error.__cause__
         if not isinstance(cause, DBAPIError) or is_server_trouble(cause):
@@ -86,3 +91,5 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
         raise AdoptionError(
             f"{database.place} cannot be upgraded: {short_message(cause)}; nothing was changed"
         ) from cause
+    crash_points.reach("upgrade: committed")
+    return done

@@ -18,13 +18,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.states import ErrorClass
-from innomaint_pipeline.errors import AuthError
+from innomaint_pipeline.errors import AuthError, DatabaseError
 from innomaint_pipeline.sources.http import RequestFailure, RequestSuccess
 from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.leases import report_progress
 from innomaint_pipeline.store.logs import AUTH_REFUSED, clear_setting, save_setting
-from innomaint_pipeline.store.responses import NewAnswer, save_answers
+from innomaint_pipeline.store.responses import NewAnswer, mark_enriched, save_answers
 from innomaint_pipeline.store.splitting import write_splitting
 from innomaint_pipeline.store.states import Failure, Target, mark_failed
 from innomaint_pipeline.sync.batch import BatchRun, LeaseWatch
@@ -97,9 +99,15 @@ class _Recorder:
             answers, self.answers = self.answers, []
             failures, self.failures = self.failures, []
             if answers or failures:
-                await asyncio.to_thread(self._write, answers, failures)
+                try:
+                    await asyncio.to_thread(self._write, answers, failures.copy())
+                except DatabaseError:
+                    # The last flush tries once more: a lost connection need not cost what has arrived.
+                    self.answers, self.failures = answers + self.answers, failures + self.failures
+                    raise
 
     def _write(self, answers: Sequence[NewAnswer], failures: list[Failure]) -> None:
+        crash_points.reach("store: answers at hand")
         by_asset = {target.asset_id: target for target in self.targets.values()}
 
         def refuse(answer: NewAnswer, reason: str) -> None:
@@ -115,15 +123,17 @@ class _Recorder:
                 )
             )
 
-        stored = write_splitting(
-            self.run.database,
-            answers,
-            lambda connection, chunk: save_answers(connection, chunk, run_id=self.run.run_id),
-            refuse,
-        )
+        def save(connection: Connection, chunk: Sequence[NewAnswer]) -> None:
+            save_answers(connection, chunk, run_id=self.run.run_id)
+            crash_points.reach("store: answers written")
+
+        stored = write_splitting(self.run.database, answers, save, refuse)
+        crash_points.reach("store: answers committed")
         with self.run.database.begin() as connection:
             if failures:
                 mark_failed(connection, failures, run_id=self.run.run_id)
+                # An older answer, left by a killed run, would make a success of the newer failure.
+                mark_enriched(connection, [failure.target.asset_id for failure in failures])
             report_progress(
                 connection,
                 self.run.batch_key,
@@ -131,6 +141,8 @@ class _Recorder:
                 total=len(self.targets),
                 done=self.report.asked,
             )
+            crash_points.reach("store: failures written")
+        crash_points.reach("store: failures committed")
         self.report.stored += stored
         self.report.failed += len(failures)
         for failure in failures:

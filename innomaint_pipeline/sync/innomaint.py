@@ -11,6 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.answers import DataIssue, load_json
 from innomaint_pipeline.domain.innomaint import parse_detail
 from innomaint_pipeline.domain.states import ErrorClass
@@ -114,6 +115,7 @@ def fetch_batch(run: BatchRun, open_client: OpenClient, *, is_last_step: bool) -
     with batch_lease(run, is_last_step=is_last_step) as watch:
         if watch is None:
             return FetchReport(0, PassReport(), is_leased_elsewhere=True)
+        crash_points.reach("fetch: lease taken")
         with run.database.begin() as connection:
             log_failures(connection, run.batch_key, run_id=run.run_id)
             selected = count_batch(connection, run.batch_key, run.selection.cmms_asset_ids)
@@ -124,9 +126,11 @@ def fetch_batch(run: BatchRun, open_client: OpenClient, *, is_last_step: bool) -
                 cmms_asset_ids=run.selection.cmms_asset_ids,
                 asked_before=run.selection.asked_before,
             )
+        crash_points.reach("fetch: targets found")
         passed = fetch_targets(run, targets, open_client, watch, is_bulk=True)
         with run.database.begin() as connection:
             log_failures(connection, run.batch_key, is_final_only=not is_last_step)
+        crash_points.reach("fetch: failures logged")
         return FetchReport(selected, passed)
 
 
@@ -205,11 +209,15 @@ def _enrich_pending(run: BatchRun, timezone: ZoneInfo, report: EnrichReport) -> 
         report.success += write_splitting(
             run.database, parsed, lambda connection, chunk: _apply(connection, chunk, run, report), refuse
         )
+        crash_points.reach("enrich: committed")
         if failures:
             with run.database.begin() as connection:
                 mark_failed(connection, failures, run_id=run.run_id)
                 mark_enriched(connection, [item.target.asset_id for item in failures])
+            crash_points.reach("enrich: refusals committed")
             report.failed += len(failures)
+        if len(page) < _PAGE_ROWS:
+            return
 
 
 def _failure(answer: StoredAnswer | ParsedAnswer, error_class: ErrorClass, message: str) -> Failure:
@@ -227,6 +235,7 @@ def _apply(
     if unchanged:
         count = write_volatile(connection, unchanged)
         written["ic3_asset_performance"] = written.get("ic3_asset_performance", 0) + count
+    crash_points.reach("enrich: details written")
     stamp_synced(connection, list(answers))
     mark_synced(
         connection,
@@ -248,6 +257,7 @@ def _apply(
     issues = save_issues(connection, changed, is_seen_again=True) if changed else 0
     issues += save_issues(connection, unchanged, is_seen_again=False) if unchanged else 0
     unknown = save_unknown_fields(connection, changed)
+    crash_points.reach("enrich: states written")
     # Counted last: a transaction that fails raises before this.
     report.unchanged += len(unchanged)
     report.data_issues += issues
@@ -287,6 +297,8 @@ def _rebuild(run: BatchRun, timezone: ZoneInfo, tables: Collection[str], report:
             report.failed += 1
 
         write_splitting(run.database, parsed, write, refuse)
+        if len(page) < _PAGE_ROWS:
+            return
 
 
 def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> SettleReport:
@@ -301,6 +313,7 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
         names = run.selection.cmms_asset_ids
         with run.database.begin() as connection:
             left_over = find_left_over(connection, run.batch_key, run_id=run.run_id, cmms_asset_ids=names)
+        crash_points.reach("settle: targets found")
         second_pass = PassReport()
         is_source_down = False
         try:
@@ -308,19 +321,20 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
         except BreakerOpenError as error:
             is_source_down = True
             logger.warning("%s: %s", run.batch_key, error)
+        crash_points.reach("settle: second pass stored")
         _enrich_pending(run, timezone, EnrichReport())
+        crash_points.reach("settle: second pass enriched")
         with run.database.begin() as connection:
             remaining = tuple(find_failed(connection, batch_key=run.batch_key, is_retryable_only=True))
         total, counts, status = _close(run, has_remaining=bool(remaining), is_source_down=is_source_down)
+        crash_points.reach("settle: batch row committed")
         return SettleReport(total, counts, status, second_pass, remaining)
 
 
 def close_failed_batch(run: BatchRun, error: BaseException) -> None:
-    """Write the row of a batch run that ends before it is settled: `failed`, or `cancelled`."""
+    """Write the row of a batch run that ends unsettled, `failed` or `cancelled`, and end its lease."""
     is_cancelled = not isinstance(error, Exception) or isinstance(error, RunCancelledError)
     _close(run, has_remaining=True, forced_status="cancelled" if is_cancelled else "failed")
-    with run.database.begin() as connection:
-        release_lease(connection, run.batch_key, run.run_id)
 
 
 def _close(
@@ -340,4 +354,6 @@ def _close(
         save_batch_row(
             connection, batch_key=run.batch_key, run_id=run.run_id, status=status, total=total, counts=counts
         )
+        # With the row, so that at no moment a finished run holds its batch: a kill between would.
+        release_lease(connection, run.batch_key, run.run_id)
     return total, counts, status

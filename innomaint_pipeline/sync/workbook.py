@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.headers import ID_COLUMN
 from innomaint_pipeline.domain.workbook import (
     ColumnValue,
@@ -84,10 +85,12 @@ def import_master(
         with database.begin() as connection:
             reports.append(_write(connection, parsed, batch_size=batch_size, run_id=run_id))
             clear_setting(connection, IMPORT_FAILED)
+            crash_points.reach("import: rejects written")
             if is_dry_run:
                 raise _DryRunError
     except _DryRunError:
         logger.info("dry run: nothing was changed")
+    crash_points.reach("import: committed")
     return reports[0]
 
 

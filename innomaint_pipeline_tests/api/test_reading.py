@@ -7,7 +7,7 @@ import pytest
 from innomaint_pipeline.api import examples
 from innomaint_pipeline.simulator.faults import Status
 from innomaint_pipeline.store.leases import acquire_lease, report_progress
-from innomaint_pipeline_tests.api.conftest import Client, asset_path
+from innomaint_pipeline_tests.api.conftest import Client, asset_path, serving
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 
 SECOND = "batch_000002"
@@ -55,8 +55,6 @@ def test_every_address_answers_with_the_fields_of_its_example(client: Client) ->
 
 
 def test_the_addresses_of_an_empty_database_answer_too(empty_pipeline: Pipeline) -> None:
-    from innomaint_pipeline_tests.api.conftest import serving  # noqa: PLC0415
-
     with serving(empty_pipeline.database) as client:
         for path in ADDRESSES:
             assert client.get(path).status == (404 if path.endswith(FIRST_BATCH) else 200), path
@@ -159,6 +157,16 @@ def test_an_asset_is_shown_with_its_values_attempts_and_raw_answer(client: Clien
         ("api_sync", "error"),
         ("excel_import", "success"),
     ]
+
+
+def test_numbers_of_an_answer_keep_every_digit(client: Client, synced: Pipeline) -> None:
+    exact = '{"cost": 1234567890123456789.10, "id": 12345678901234567890}'
+    synced.execute("update innomaint_response set body = cast(:body as jsonb)", body=exact)
+
+    answer = client.get(f"/api/sync/assets/{asset_path(synced.serials[0])}")
+
+    assert b"1234567890123456789.10" in answer.body
+    assert b"12345678901234567890" in answer.body
 
 
 def test_ids_may_hold_spaces_slashes_and_commas(client: Client, pipeline: Pipeline) -> None:

@@ -21,6 +21,7 @@ from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.store.database import Database, with_driver
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline, fix_world
+from innomaint_pipeline_tests.invariants import SECRET, find_tables_with
 
 PROJECT = Path(__file__).resolve().parents[2]
 INNOMAINT = Path(sys.executable).with_name("innomaint")
@@ -54,21 +55,9 @@ def dagster_url(postgres: EmbeddedPostgres, dagster_template: str) -> Iterator[s
         connection.execute(create.format(sql.Identifier(name), sql.Identifier(dagster_template)))
         try:
             yield postgres.url(name)
-            assert not find_leaks(postgres.url(name), CANARY_TOKEN)
+            assert not find_tables_with(postgres.url(name), SECRET)
         finally:
             connection.execute(drop.format(sql.Identifier(name)))
-
-
-def find_leaks(url: str, token: str) -> list[str]:
-    """Return the tables of a database in which a text stands."""
-    with psycopg.connect(url) as connection:
-        tables = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
-        query = sql.SQL("select exists (select from {} as leaking where leaking::text like %s)")
-        return [
-            name
-            for (name,) in tables
-            if connection.execute(query.format(sql.Identifier(name)), [f"%{token}%"]).fetchone() == (True,)
-        ]
 
 
 @pytest.fixture

@@ -94,6 +94,7 @@ def test_the_names_that_can_be_set_are_told(online: Cli) -> None:
     assert "'refresh-minutes', 'sync-interval-seconds'" in online("set", "rate-ms", "5").err
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_changed_refresh_minutes_count_at_once_and_show_in_status(
     online: Cli, database: Database, pipeline: Pipeline
 ) -> None:

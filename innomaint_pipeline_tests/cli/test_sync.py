@@ -211,6 +211,7 @@ def test_a_refused_token_exits_with_3_and_marks_no_asset(connected: Cli, pipelin
     assert {row["status"] for row in pipeline.rows("select status from cmms_sync_log")} == {"failed"}
 
 
+@pytest.mark.leaves("expired_leases")
 def test_a_run_that_fails_for_another_reason_exits_with_1_and_says_why(
     connected: Cli, pipeline: Pipeline
 ) -> None:

@@ -237,7 +237,7 @@ def test_a_heartbeat_is_sent_at_most_once_a_minute(
     assert len(listener.beats) == 2
 
 
-@pytest.mark.parametrize("cursor", ["garbage", "nan", str(time.time() + 1e6)])
+@pytest.mark.parametrize("cursor", ["garbage", "nan", "4102444800.0"])
 def test_a_broken_cursor_or_a_clock_set_back_does_not_silence_the_heartbeat(
     dagster: Dagster, listener: Listener, environment: pytest.MonkeyPatch, cursor: str
 ) -> None:

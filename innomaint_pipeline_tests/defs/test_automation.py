@@ -123,6 +123,7 @@ def test_a_batch_that_a_command_line_works_on_is_in_flight_too(dagster: Dagster)
     assert launched(look(dagster.instance)) == BATCHES[1:3]
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_a_failed_batch_is_launched_again_when_its_assets_are_due_again(dagster: Dagster) -> None:
     all_are_synced(dagster.pipeline)
     dagster.pipeline.simulator.faults.always(dagster.pipeline.serials[0], Status(500))
@@ -142,6 +143,7 @@ def test_a_failed_batch_is_launched_again_when_its_assets_are_due_again(dagster:
         assert launched(look(dagster.instance)) == [FIRST_BATCH]
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_a_good_run_leaves_nothing_due(dagster: Dagster) -> None:
     all_are_synced(dagster.pipeline)
     dagster.pipeline.execute("update innomaint_sync_state set next_due_at = now() where asset_id < 3")
@@ -203,6 +205,7 @@ def test_the_interval_of_the_environment_counts_and_a_changed_one_at_once(
     assert launched(look(dagster.instance, minute_ago)) == BATCHES[:3]
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_changed_refresh_minutes_make_older_data_due_at_the_next_look(dagster: Dagster) -> None:
     all_are_synced(dagster.pipeline)
     dagster.pipeline.execute(
@@ -227,6 +230,7 @@ def test_a_pause_holds_and_a_resume_goes_on(dagster: Dagster) -> None:
     assert launched(look(dagster.instance)) == BATCHES[:3]
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_assets_that_another_program_inserts_get_a_batch_a_partition_and_a_run(dagster: Dagster) -> None:
     all_are_synced(dagster.pipeline)
     dagster.pipeline.execute(
@@ -246,7 +250,7 @@ def test_an_empty_database_is_told_as_such(dagster: Dagster) -> None:
     assert look(dagster.instance).skip_message == "no asset is imported yet"
 
 
-@pytest.mark.parametrize("cursor", ["garbage", "nan", "inf", "-inf", "{}", " ", str(time.time() + 1e6)])
+@pytest.mark.parametrize("cursor", ["garbage", "nan", "inf", "-inf", "{}", " ", "4102444800.0"])
 def test_a_broken_cursor_or_a_clock_set_back_does_not_silence_it(dagster: Dagster, cursor: str) -> None:
     found = look(dagster.instance, cursor)
 

@@ -55,13 +55,13 @@ def test_checks_pass_on_sound_tables(dagster: Dagster) -> None:
     )
     numbers = found["every_asset_has_one_state"].metadata
     assert {
-        name: numbers[name].value for name in ("total", "synced", "failed", "never", "without_state")
+        name: numbers[name].value for name in ("total", "synced", "failed", "never", "assets_without_state")
     } == {
         "total": 30,
         "synced": 30,
         "failed": 0,
         "never": 0,
-        "without_state": 0,
+        "assets_without_state": 0,
     }
 
 
@@ -72,7 +72,7 @@ def test_an_asset_without_a_state_fails_its_check(dagster: Dagster, without_a_st
     assert without_a_state == 1
     check = found["every_asset_has_one_state"]
     assert not check.passed
-    assert check.metadata["without_state"].value == 1
+    assert check.metadata["assets_without_state"].value == 1
     assert found["no_orphan_rows"].passed
 
 

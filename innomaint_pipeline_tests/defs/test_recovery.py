@@ -48,6 +48,7 @@ def test_a_run_with_a_live_lease_is_left_alone_however_old(
     assert status_of(instance, run_id) is STARTED
 
 
+@pytest.mark.leaves("expired_leases")
 def test_a_run_whose_lease_has_expired_is_reported_although_it_spoke_a_moment_ago(
     instance: dg.DagsterInstance, database: Database
 ) -> None:

@@ -176,6 +176,7 @@ def test_only_the_newest_five_hundred_runs_count(pipeline: Pipeline) -> None:
     assert (found.runs, found.success_rate) == (500, 1.0)
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_the_oldest_good_data_tells_its_age(pipeline: Pipeline) -> None:
     pipeline.execute(
         "update innomaint_sync_state set state = 'synced',"

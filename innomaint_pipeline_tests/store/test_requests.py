@@ -43,6 +43,7 @@ def due(pipeline: Pipeline) -> list[tuple[str, int, int, int]]:
         ]
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_nothing_is_due_while_everything_is_fresh(batches: Pipeline) -> None:
     assert due(batches) == []
 
@@ -52,6 +53,7 @@ def test_new_assets_are_due_at_once(empty_pipeline: Pipeline) -> None:
     assert due(empty_pipeline) == [("1", 5, 0, 0), ("2", 5, 0, 0), ("3", 2, 0, 0)]
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_never_synced_come_first_then_retryable_failures_then_the_stalest(batches: Pipeline) -> None:
     set_state(batches, NAMES[0], "synced", None, "-1 day")
     set_state(batches, NAMES[2], "synced", None, "-2 days")
@@ -70,11 +72,13 @@ def test_never_synced_come_first_then_retryable_failures_then_the_stalest(batche
     ]
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_failures_whose_time_has_not_come_are_not_due(batches: Pipeline) -> None:
     set_state(batches, NAMES[4], "failed", "transient", "1 minute")
     assert due(batches) == []
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_a_demand_sums_up_and_names_the_oldest(batches: Pipeline) -> None:
     set_state(batches, NAMES[0], "synced", None, "-1 day")
     set_state(batches, NAMES[1], "failed", "transient", "-3 days")
@@ -85,6 +89,7 @@ def test_a_demand_sums_up_and_names_the_oldest(batches: Pipeline) -> None:
     assert demand.oldest_due_at == oldest
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_a_slice_goes_by_report_order_across_batches(batches: Pipeline) -> None:
     with batches.database.begin() as connection:
         assert find_slice(connection, limit=3, offset=3) == {
@@ -95,12 +100,14 @@ def test_a_slice_goes_by_report_order_across_batches(batches: Pipeline) -> None:
         assert find_slice(connection, limit=5, offset=12) == {}
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_named_assets_are_found_by_batch_and_unknown_names_left_out(batches: Pipeline) -> None:
     with batches.database.begin() as connection:
         found = find_by_name(connection, [NAMES[7], "Pump of nobody", NAMES[0], NAMES[6]])
     assert found == {"batch_000001": [NAMES[0]], "batch_000004": [NAMES[6], NAMES[7]]}
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_retryable_failures_are_found_due_or_not(batches: Pipeline) -> None:
     set_state(batches, NAMES[1], "failed", "transient", "1 hour")
     set_state(batches, NAMES[2], "failed", "contract", "-1 hour")
@@ -109,6 +116,7 @@ def test_retryable_failures_are_found_due_or_not(batches: Pipeline) -> None:
         assert find_retryable(connection) == {"batch_000001": [NAMES[1]], "batch_000002": [NAMES[3]]}
 
 
+@pytest.mark.leaves("synced_without_answer")
 def test_members_are_counted_by_batch(batches: Pipeline) -> None:
     with batches.database.begin() as connection:
         assert list(count_members(connection).items()) == [

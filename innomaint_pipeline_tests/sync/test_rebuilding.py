@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.store.enriched import ENRICHED_TABLES
+from innomaint_pipeline.store.leases import acquire_lease
 from innomaint_pipeline.sync.innomaint import enrich_batch
+from innomaint_pipeline.sync.rebuilding import RebuildTask, rebuild_batches
 from innomaint_pipeline_tests.conftest import KOLKATA, WORLD_SIZE, Pipeline
 
 STAMPS = {"created_at", "updated_at", "recorded_at"}
@@ -126,3 +129,42 @@ def test_enriching_twice_changes_nothing(synced: Pipeline) -> None:
     assert (report.success, report.failed) == (0, 0)
     assert values(synced) == good
     assert synced.rows("select * from innomaint_sync_state order by asset_id") == states
+
+
+def test_processes_of_their_own_rebuild_the_same_and_report_in_order(empty_pipeline: Pipeline) -> None:
+    empty_pipeline.import_serials(batch_size=1)
+    keys = [f"batch_{number:06d}" for number in range(1, WORLD_SIZE + 1)]
+    for key in keys:
+        empty_pipeline.sync(empty_pipeline.run(f"run-{key}", batch_key=key))
+    before = empty_pipeline.rows("select * from ic3_workorder_summary order by 1, 2")
+    performance = (
+        "select asset_id, mttr, mttr_seconds, total_actual_hrs from ic3_asset_performance order by 1"
+    )
+    numbers = empty_pipeline.rows(performance)
+    empty_pipeline.execute("delete from ic3_workorder_summary where asset_id % 2 = 0")
+    empty_pipeline.execute("update ic3_asset_performance set mttr = 'spoiled', mttr_seconds = -1")
+    with empty_pipeline.database.begin() as connection:
+        acquire_lease(connection, keys[3], "a sync")
+    tasks = [RebuildTask(key, f"rebuild-{key}", 1440) for key in keys]
+
+    reports = list(rebuild_batches(empty_pipeline.database, tasks, KOLKATA, processes=2))
+
+    assert [task for task, _ in reports] == tasks
+    assert [task.batch_key for task, report in reports if report.is_leased_elsewhere] == [keys[3]]
+    empty_pipeline.execute("delete from innomaint_batch_lease")
+    again = list(rebuild_batches(empty_pipeline.database, tasks, KOLKATA))
+    assert [sum(report.rows_written.values()) > 0 for _, report in again] == [key == keys[3] for key in keys]
+    for row in empty_pipeline.rows("select * from ic3_workorder_summary order by 1, 2"):
+        row.pop("updated_at")
+        assert row in [{name: value for name, value in old.items() if name != "updated_at"} for old in before]
+    assert empty_pipeline.one("select count(*) from ic3_workorder_summary") == {"count": 2 * WORLD_SIZE}
+    assert empty_pipeline.rows(performance) == numbers
+
+
+def test_an_error_in_a_process_is_raised_as_it_is(empty_pipeline: Pipeline) -> None:
+    empty_pipeline.import_serials(batch_size=6)
+    empty_pipeline.execute("drop table ic3_workorder_summary")
+    tasks = [RebuildTask(f"batch_00000{number}", f"rebuild-{number}", 1440) for number in (1, 2)]
+    with pytest.raises(DatabaseError, match="lacks a table"):
+        list(rebuild_batches(empty_pipeline.database, tasks, KOLKATA, processes=2))
+    empty_pipeline.execute("create table ic3_workorder_summary (asset_id integer)")

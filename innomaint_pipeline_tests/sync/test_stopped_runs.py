@@ -89,7 +89,7 @@ def test_a_batch_that_ends_before_it_is_settled_has_its_row(pipeline: Pipeline) 
     close_failed_batch(run, RunCancelledError("ended by a person"))
     close_failed_batch(run, KeyboardInterrupt())
     statuses = [item["status"] for item in pipeline.rows("select status from cmms_sync_log order by id")]
-    assert statuses == ["failed", "cancelled", "cancelled"]
+    assert statuses == ["failed", "cancelled"], "the same word of the same run is written once"
 
 
 def test_a_refused_token_in_the_second_pass_stops_settling(pipeline: Pipeline) -> None:
@@ -271,6 +271,26 @@ def test_what_a_killed_run_marked_as_failed_is_logged_by_the_next_one(pipeline: 
     ]
 
 
+@pytest.mark.parametrize(("status", "error_class"), [(404, "not_found"), (500, "transient")])
+def test_a_failure_counts_more_than_the_older_answer_that_a_killed_run_left_to_be_enriched(
+    pipeline: Pipeline, status: int, error_class: str
+) -> None:
+    pipeline.fetch(pipeline.run("killed"))
+    pipeline.execute("update innomaint_batch_lease set expires_at = now() - interval '1 second'")
+    pipeline.simulator.faults.always(pipeline.serials[0], Status(status))
+    report = pipeline.resync("second")
+    assert pipeline.states()[pipeline.serials[0]] == ("failed", error_class)
+    assert (report.counts.success, report.counts.failed) == (WORLD_SIZE - 1, 1)
+    logged = pipeline.rows(
+        "select run_id, error_class from ic3_sync_log"
+        " where serialnumber = :serial and sync_type = 'api_sync'",
+        serial=pipeline.serials[0],
+    )
+    assert logged == [{"run_id": "second", "error_class": error_class}]
+    pipeline.simulator.faults.clear()
+    assert pipeline.resync("third").status == "complete"
+
+
 def test_an_interrupt_keeps_what_was_stored_and_frees_the_batch(pipeline: Pipeline) -> None:
     pipeline.policy = RequestPolicy(max_in_flight=2)
     pipeline.simulator.app.latency = build_fixed_latency(0.1)
@@ -291,6 +311,7 @@ def watched(run: BatchRun) -> BatchRun:
     return replace(run, renewal_seconds=0.05)
 
 
+@pytest.mark.leaves("expired_leases")
 def test_a_cancelled_run_stops_and_keeps_what_was_stored(pipeline: Pipeline) -> None:
     pipeline.policy = RequestPolicy(max_in_flight=2)
     pipeline.simulator.app.latency = build_fixed_latency(0.1)
@@ -332,6 +353,7 @@ def test_a_lease_is_renewed_while_its_run_works(pipeline: Pipeline) -> None:
     assert len(set(seen)) >= 3
 
 
+@pytest.mark.leaves("expired_leases")
 def test_a_database_that_is_gone_stops_the_run_before_a_request_is_sent(pipeline: Pipeline) -> None:
     pipeline.execute("alter table innomaint_rate_limit rename to hidden_rate_limit")
     with pytest.raises(DatabaseError, match="innomaint_rate_limit"):

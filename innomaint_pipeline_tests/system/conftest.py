@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.rows import dict_row
 
 from innomaint_pipeline.embedded import EmbeddedPostgres, embedded_postgres
@@ -30,7 +30,8 @@ from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.upgrade import upgrade_database
-from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline, check_invariants
+from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline
+from innomaint_pipeline_tests.invariants import check_invariants, find_tables_with
 
 PROJECT = Path(__file__).resolve().parents[2]
 INNOMAINT = Path(sys.executable).with_name("innomaint")
@@ -238,8 +239,9 @@ def installation(
         }
         if rate_ms is not None:
             settings["INNOMAINT_RATE_MS"] = str(rate_ms)
+        began = datetime.now(UTC)
         yield Installation(home, postgres, simulator, settings | variables)
-        check_invariants(database)
+        check_invariants(database, began)
         for name in ("ic3", "dagster"):
             assert find_tables_with(postgres.url(name), CANARY_TOKEN) == []
         # The searches would find it: what surely stands there is found.
@@ -275,15 +277,3 @@ def find_files_with(folder: Path, text: str) -> list[Path]:
             if path.is_file() and text.encode() in path.read_bytes():
                 found.append(path)
     return found
-
-
-def find_tables_with(url: str, text: str) -> list[str]:
-    """Return the tables of a database of which a row holds a text."""
-    with psycopg.connect(url) as connection:
-        tables = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
-        query = sql.SQL("select exists (select from {} as holding where holding::text like %s)")
-        return [
-            name
-            for (name,) in tables
-            if connection.execute(query.format(sql.Identifier(name)), [f"%{text}%"]).fetchone() == (True,)
-        ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.store.tables import metadata
 
 context.configure(
@@ -13,3 +14,4 @@ context.configure(
     transactional_ddl=True,
 )
 context.run_migrations()
+crash_points.reach("upgrade: revisions run")
