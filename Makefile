@@ -8,7 +8,7 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check mutate bench lock clean
+.PHONY: help install demo up test check mutate bench screenshots lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ mutate: $(STAMP) ## Remove one defence at a time, in a copy, and see its test fa
 
 bench: $(STAMP) $(BENCH_STAMP) ## Measure, and print ratios beside other programs (FULL=1: unscaled)
 	$(BIN)/python -m benchmarks $(if $(FULL),--full)
+
+screenshots: $(STAMP) ## Take the README's pictures of the page anew (needs Chromium)
+	$(BIN)/python -m tools.screenshots
 
 # The programs that ours is compared with live in an environment of their own.
 $(BENCH_STAMP): benchmarks/requirements.txt

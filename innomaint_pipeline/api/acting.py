@@ -51,15 +51,20 @@ _WORK = {**describe(examples.RESULT, 404, 502), 202: _ACCEPTED[202]}
 
 
 @router.post("/api/admin/cmms/sync", responses=_WORK)
-async def sync_slice(
+async def sync_slice(  # noqa: PLR0917 # FastAPI passes them by name
     request: Request,
     parts: PartsOf,
     batch: Annotated[int, Query(ge=1, le=_LARGEST_BATCH, description="so many")] = 100,
     offset: Annotated[int, Query(ge=0, le=_LARGEST_OFFSET, description="from this position, from 0")] = 0,
     retry_failed: Annotated[bool, Query(description="count and ask only failures worth retrying")] = False,  # noqa: FBT002 # a query parameter
+    due: Annotated[bool, Query(description="ask for everything that is due instead of a slice")] = False,  # noqa: FBT002 # a query parameter
 ) -> AdminJson:
-    """Sync CMMS assets in report order, due or not."""
-    options = SyncOptions(limit=batch, offset=offset, is_retry_failed=retry_failed)
+    """Sync CMMS assets in report order, due or not; or everything that is due."""
+    options = (
+        SyncOptions(is_due_only=True)
+        if due
+        else SyncOptions(limit=batch, offset=offset, is_retry_failed=retry_failed)
+    )
     return await _work(request, parts, options)
 
 

@@ -22,7 +22,8 @@ class SyncOptions:
     """A selection of CMMS assets; as it is, everything that is due.
 
     `limit` and `offset` count in report order, among the retryable failures where `is_retry_failed`;
-    `is_due_only` narrows a partition to what is due or worth retrying.
+    `is_due_only` narrows a partition to what is due or worth retrying; alone it is everything that is due,
+    and its runs ask for nothing else.
     """
 
     everything: bool = False

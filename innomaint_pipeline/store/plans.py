@@ -45,7 +45,7 @@ class EarlierRun:
 
 def plan_sync(connection: Connection, options: SyncOptions) -> Plan:
     """Find the CMMS assets of a selection; raise `ConfigurationError` for unknown ones."""
-    if options == SyncOptions():
+    if options in {SyncOptions(), SyncOptions(is_due_only=True)}:
         demands = find_due_batches(connection)
         due = {item.batch_key: [] for item in demands}
         return Plan(sum(item.due for item in demands), due, is_due_only=True)

@@ -91,10 +91,11 @@ def asset_path(cmms_asset_id: str) -> str:
 
 
 @contextmanager
-def serving(database: Database, **options: Any) -> Iterator[Client]:
-    """Serve in a thread, on a free port."""
+def serving(database: Database, *, port: int = 0, **options: Any) -> Iterator[Client]:
+    """Serve in a thread, on a free port or on one that was served before."""
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
         port = listening.getsockname()[1]
         settings = {
             "account": "http://127.0.0.1:1",

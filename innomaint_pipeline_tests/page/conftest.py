@@ -1,0 +1,180 @@
+"""The page in a real browser, in front of the real service; every test also proves what no page may do."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    expect,
+    sync_playwright,
+)
+
+from innomaint_pipeline.domain.requests import RequestState
+from innomaint_pipeline.store.asked import close_request, find_open, save_progress
+from innomaint_pipeline.sync.batch import Selection
+from innomaint_pipeline_tests.api.conftest import ADMIN_TOKEN, Client, serving
+from innomaint_pipeline_tests.api.conftest import pipeline as pipeline  # noqa: PLC0414 # a fixture
+from innomaint_pipeline_tests.conftest import Pipeline
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_OPTIONS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+# A bound that only a hanging page reaches.
+_LONG_MS = 30_000
+WAITS_MS = {"running": 120, "idle": 120, "ages": 60}
+
+
+def find_chromium() -> str:
+    """Return where a Chromium is; fail with what to install where there is none."""
+    given = os.environ.get("INNOMAINT_TEST_CHROMIUM")
+    found = shutil.which(given) if given else next(filter(None, map(shutil.which, _NAMES)), None)
+    if found is None:
+        pytest.fail(
+            f"the tests of the page need a browser, and there is none of {', '.join(_NAMES)} (or what "
+            "INNOMAINT_TEST_CHROMIUM names): install the package chromium, or set that variable to the "
+            "program of an installed Chromium or Chrome"
+        )
+    return found
+
+
+# Not of the session: while Playwright is there, its event loop keeps other tests of the process from theirs.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=find_chromium(), args=_OPTIONS)
+        yield launched
+        launched.close()
+
+
+@dataclass
+class Visitor:
+    """Somebody who looks at the page; `tolerated` are the console errors that a test provokes on purpose."""
+
+    context: BrowserContext
+    page: Page
+    base: str
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    tolerated: list[str] = field(default_factory=list)
+
+    def sign_in(self, route: str = "#/") -> None:
+        """Come by the printed link, then go to a route."""
+        self.page.goto(f"{self.base}#token={quote(ADMIN_TOKEN, safe='')}")
+        expect(self.page.locator("#total")).to_be_visible()
+        if route != "#/":
+            self.go(route)
+
+    def go(self, route: str) -> None:
+        self.page.evaluate("route => { location.hash = route; }", route)
+
+    def see(self, selector: str, text: str | re.Pattern[str] | None = None) -> Locator:
+        """Wait until an element is there, with a text."""
+        found = self.page.locator(selector)
+        if text is None:
+            expect(found.first).to_be_visible()
+        else:
+            expect(found).to_contain_text(text)
+        return found
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def asked(self, path: str) -> int:
+        """Count the requests for a path so far."""
+        return sum(urlsplit(url).path == path for url in self.requests)
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait, while the page goes on, until something holds."""
+        for _ in range(_LONG_MS // 20):
+            if condition():
+                return
+            self.page.wait_for_timeout(20)
+        pytest.fail("waited in vain")
+
+    def note(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.complaints.append(f"{message.text} ({message.location.get('url')})")
+
+    def check(self) -> None:
+        """Assert that the page asked nobody but its service, and that the browser did not complain."""
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(self.base))
+        assert {url for url in self.requests if not url.startswith((f"{origin}/", "data:"))} == set()
+        assert not [url for url in self.requests if ADMIN_TOKEN in url]
+        assert [
+            text for text in self.complaints if not any(re.search(known, text) for known in self.tolerated)
+        ] == []
+
+
+@pytest.fixture
+def service(pipeline: Pipeline) -> Iterator[Client]:
+    """The admin service over twelve CMMS assets in two batches."""
+    with serving(pipeline.database, account=pipeline.simulator.url) as client:
+        yield client
+
+
+@pytest.fixture
+def arrive(browser: Browser, service: Client) -> Iterator[Callable[..., Visitor]]:
+    """Open the page, in a context of its own; options are those of the context."""
+    visitors: list[Visitor] = []
+
+    def arriving(waits_ms: dict[str, int] = WAITS_MS, **options: Any) -> Visitor:
+        context = browser.new_context(
+            **{"reduced_motion": "reduce", "timezone_id": "Asia/Kolkata", **options}
+        )
+        context.set_default_timeout(_LONG_MS)
+        context.add_init_script(f"globalThis.innomaintPageWaitsMs = {json.dumps(waits_ms)};")
+        page = context.new_page()
+        visitor = Visitor(context, page, f"http://127.0.0.1:{service.port}/sync")
+        page.on("request", lambda request: visitor.requests.append(request.url))
+        page.on("console", visitor.note)
+        page.on("pageerror", lambda error: visitor.complaints.append(f"uncaught: {error}"))
+        visitors.append(visitor)
+        return visitor
+
+    expect.set_options(timeout=_LONG_MS)
+    yield arriving
+    for visitor in visitors:
+        visitor.context.close()
+        visitor.check()
+
+
+@pytest.fixture
+def visitor(arrive: Callable[..., Visitor]) -> Visitor:
+    return arrive()
+
+
+def carry_out(pipeline: Pipeline, run_id: str) -> None:
+    """Carry out the open requests as Dagster's sensor does, without Dagster."""
+    with pipeline.database.begin() as connection:
+        requests = find_open(connection)
+    assert requests
+    for request in requests:
+        for batch in request.batches:
+            run = f"{run_id}-{batch.batch_key}"
+            selection = Selection(batch.cmms_asset_ids, request.asked_before)
+            pipeline.sync(pipeline.run(run, batch_key=batch.batch_key, selection=selection))
+            batch.run_ids, batch.state = (run,), RequestState.DONE
+        with pipeline.database.begin() as connection:
+            save_progress(
+                connection,
+                request.id,
+                request.batches,
+                state=RequestState.RUNNING,
+                message=None,
+                stop_code=None,
+            )
+            close_request(connection, request, message=None)
