@@ -137,7 +137,7 @@ def run_tests(folder: Path, tests: list[str]) -> int:
     # The copy first, so that the installed package is not what is tested.
     environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    return subprocess.run(  # noqa: S603 # this interpreter, our tests
+    return subprocess.run(  # this interpreter, our tests
         [*command, *(f"{_PACKAGES[1]}/{test}" for test in tests)],
         cwd=folder,
         env=environment,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -37,6 +37,7 @@ def remembering(parse: Parser) -> Parser:
     """
     known = lru_cache(maxsize=_REMEMBERED_TEXTS)(parse)
 
+    @wraps(parse)
     def read(value: object) -> Any:
         return known(value) if type(value) is str else parse(value)
 

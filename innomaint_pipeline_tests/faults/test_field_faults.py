@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from inspect import unwrap
 from itertools import count
 from typing import Any, Final
 
@@ -124,12 +125,12 @@ KINDS: Mapping[str, Mapping[str, tuple[Any, Any]]] = {
 
 _values = declared.values
 _KIND_OF_PARSER = {
-    _values.parse_id: "id",
+    unwrap(_values.parse_id): "id",
     _values.parse_text: "text",
     _values.parse_money: "money",
     _values.parse_duration_seconds: "duration",
     _values.parse_percentage: "percentage",
-    declared.MASTER_FIELDS["ticketcount"][1]: "integer",
+    unwrap(declared.MASTER_FIELDS["ticketcount"][1]): "integer",
 }
 PLACES = {name: key for key, name in declared._PLACE_NAMES.items()}
 
@@ -162,12 +163,12 @@ def columns_of_places(field: str) -> Iterator[str]:
 def declared_fields() -> Iterator[Field]:
     for name, (column, parser) in declared.MASTER_FIELDS.items():
         columns = (f"ic3_asset_master.{column}", *columns_of_places(name))
-        yield Field(("data",), name, _KIND_OF_PARSER[parser], columns)
+        yield Field(("data",), name, _KIND_OF_PARSER[unwrap(parser)], columns)
     yield Field(("data",), "traceability_updated_on", "time", ("ic3_asset_master.traceability_updated_on",))
     for name in declared._PLACE_NAMES:
         yield Field(("data",), name, "text", tuple(columns_of_places(name)))
     numbers = {
-        name: (column, _KIND_OF_PARSER[parser])
+        name: (column, _KIND_OF_PARSER[unwrap(parser)])
         for name, (column, parser) in declared.PERFORMANCE_NUMBERS.items()
     }
     numbers["asset_created_date"] = ("asset_created_at", "local time")
@@ -177,9 +178,9 @@ def declared_fields() -> Iterator[Field]:
         yield Field(("performance",), name, kind, columns)
     yield Field(("performance",), "total_ticket", "integer", ("ic3_asset_performance.total_ticket",))
     for period in declared.PERIODS:
-        for name, parser in declared.WORKORDER_FIELDS.items():
+        for name, (_, parser) in declared.WORKORDER_FIELDS.items():
             section = ("workorder_transactional", period)
-            yield Field(section, name, _KIND_OF_PARSER[parser], (f"{period}.{name}",))
+            yield Field(section, name, _KIND_OF_PARSER[unwrap(parser)], (f"{period}.{name}",))
 
 
 @dataclass(frozen=True)
@@ -234,14 +235,14 @@ GOOD: dict[str, Any] = {
         **{
             name: 1
             for name, (_, parser) in declared.MASTER_FIELDS.items()
-            if _KIND_OF_PARSER[parser] == "integer"
+            if _KIND_OF_PARSER[unwrap(parser)] == "integer"
         },
         **{
             name: 7000 + number
             for number, name in enumerate(
                 name
                 for name, (_, parser) in declared.MASTER_FIELDS.items()
-                if _KIND_OF_PARSER[parser] == "id"
+                if _KIND_OF_PARSER[unwrap(parser)] == "id"
             )
         },
         **dict.fromkeys(("barcode", "building_name", "floor_name", "department_name"), "good"),

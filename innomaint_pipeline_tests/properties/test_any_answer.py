@@ -119,7 +119,7 @@ def open_client(pipeline: Pipeline, answers: dict[str, str]) -> Callable[[str], 
     def answer(request: httpx.Request) -> httpx.Response:
         serial = json.loads(request.content)["serialnumber"]
         headers = {"content-type": "application/json"}
-        return httpx.Response(200, content=answers[serial].encode(), headers=headers)
+        return httpx.Response(200, headers=headers, stream=httpx.ByteStream(answers[serial].encode()))
 
     def opened(run_id: str) -> AbstractAsyncContextManager[InnomaintClient]:
         pacing = SharedPacing(pipeline.database, API, owner=run_id, rate_ms=0)

@@ -161,6 +161,7 @@ def test_processes_of_their_own_rebuild_the_same_and_report_in_order(empty_pipel
     assert empty_pipeline.rows(performance) == numbers
 
 
+@pytest.mark.leaves("expired_leases")
 def test_an_error_in_a_process_is_raised_as_it_is(empty_pipeline: Pipeline) -> None:
     empty_pipeline.import_serials(batch_size=6)
     empty_pipeline.execute("drop table ic3_workorder_summary")
