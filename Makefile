@@ -8,7 +8,7 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check mutate bench screenshots lock clean
+.PHONY: help install demo up test browser check mutate bench screenshots lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,13 +29,22 @@ demo: $(STAMP) ## Show the whole program on an invented utility, without a token
 up: $(STAMP) ## Run everything against the real API (.env); DEMO=1: against the simulator
 	$(BIN)/innomaint up $(if $(DEMO),--demo)
 
-test: $(STAMP) ## Run every test
-	$(BIN)/python -m pytest
+# Two workers for two cores, and two whose tests mostly wait.
+test: $(STAMP) browser ## Run every test
+	$(BIN)/python -m pytest -n 4
 
-check: $(STAMP) ## Format, lint and types
+# The tests of the page drive a real one; elsewhere than on Debian, or not as root, they say what is missing.
+browser: ## Install Chromium for the tests of the page, where it is missing (Debian, as root)
+	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
+		&& apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+		|| echo "No Chromium was found or installed: the tests of the page will fail." >&2
+
+check: $(STAMP) ## Format, lint, types and dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
+	$(BIN)/python -m tools.audit
 
 mutate: $(STAMP) ## Remove one defence at a time, in a copy, and see its test fail
 	$(BIN)/python tools/mutate.py

@@ -80,11 +80,22 @@ def check_zip(name: str, suffix: str, handle: BinaryIO, bounds: WorkbookBounds) 
         if entry.flag_bits & _ENCRYPTED_FLAG:
             raise WorkbookError(f"{name}: the workbook is encrypted; save a copy without a password")
         part, chunks = _part(entry), _unpack(handle, entry)
+        if part.lower().endswith((".xml", ".rels", ".rdf")):
+            chunks = _without_document_type(part, chunks)
         if _WORKSHEET_PART.fullmatch(part):
             _check_extent(name, part, chunks, bounds)
         elif suffix == ".ods" and part in (_ODS_MANIFEST, _ODS_CONTENT):
             _check_ods_part(name, part, chunks)
         deque(chunks, maxlen=0)
+
+
+def _without_document_type(part: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of an XML part; refuse a document type, with which entities would begin."""
+    for number, chunk in enumerate(chunks):
+        # It stands before the first element, in UTF-16 with a zero beside each letter.
+        if number == 0 and b"<!DOCTYPE" in chunk.replace(b"\0", b""):
+            raise zipfile.BadZipFile(f"part '{part}' declares a document type, which no workbook needs")
+        yield chunk
 
 
 def _check_ods_part(name: str, part: str, chunks: Iterator[bytes]) -> None:
@@ -96,11 +107,7 @@ def _check_ods_part(name: str, part: str, chunks: Iterator[bytes]) -> None:
         nonlocal is_encrypted
         is_encrypted = is_encrypted or (part == _ODS_MANIFEST and tag.endswith("encryption-data"))
 
-    def see_document_type(*_: object) -> None:
-        raise zipfile.BadZipFile(f"part '{part}' declares a document type, which no workbook needs")
-
     parser.StartElementHandler = see_start if part == _ODS_MANIFEST else None
-    parser.StartDoctypeDeclHandler = see_document_type
     try:
         for chunk in chunks:
             parser.Parse(chunk)

@@ -242,6 +242,31 @@ def test_an_ods_with_broken_xml_is_refused_instead_of_read_for_ever(tmp_path, fo
         read_sheet(path)
 
 
+LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+ENTITIES = {
+    "billion laughs": f'<!DOCTYPE x [<!ENTITY l0 "ha">{LAUGHS}]>',
+    "a file": '<!DOCTYPE x [<!ENTITY l9 SYSTEM "file:///etc/hostname">]>',
+    "another host": '<!DOCTYPE x [<!ENTITY l9 SYSTEM "http://127.0.0.1:9/never">]>',
+    "a definition elsewhere": '<!DOCTYPE x SYSTEM "http://127.0.0.1:9/never.dtd">',
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("part", ["xl/worksheets/sheet1.xml", "xl/workbook.xml", "[Content_Types].xml"])
+@pytest.mark.parametrize("entities", ENTITIES.values(), ids=ENTITIES)
+def test_an_xlsx_with_entities_is_refused(tmp_path, entities, part, encoding):
+    source = small_xlsx(tmp_path)
+    with zipfile.ZipFile(source) as archive:
+        content = archive.read(part).decode("utf-8-sig")
+    declaration, found, rest = content.partition("?>")
+    if not found:
+        declaration, rest = '<?xml version="1.0"', content
+    hostile = f"{declaration.replace('UTF-8', encoding)}?>{entities}{rest.replace('Asset ID', '&l9;')}"
+    path = repack(source, tmp_path / "a.xlsx", {part: hostile.encode(encoding)})
+    with pytest.raises(WorkbookError, match=r"^a\.xlsx: the file is damaged.*document type"):
+        read_sheet(path)
+
+
 @pytest.mark.parametrize("kind", ["xlsx", "ods", "xls", "csv"])
 def test_a_damaged_file_is_read_or_refused_and_never_crashes(tmp_path, kind):
     contents = {

@@ -14,7 +14,7 @@ import pytest
 from innomaint_pipeline.simulator.limit import build_exponential_latency
 from innomaint_pipeline_tests.system.conftest import LONG_SECONDS, Ended, installation, wait_until
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("rate")]
+pytestmark = pytest.mark.system
 
 SIZE = 150
 MEAN_LATENCY_SECONDS = 0.8

@@ -1,0 +1,84 @@
+"""No value is ever written into the text of a statement: only names that the program itself declares."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import innomaint_pipeline
+
+ROOT = Path(innomaint_pipeline.__file__).parent
+_REVISIONS = "store/migrations/versions"
+_TAKE_SQL = {"text", "exec_driver_sql", "execute", "literal_column", "DDL"}
+# What may stand in a statement's text, by module and expression, and why it is no value.
+BUILT = {
+    ("store/adoption.py", "_quoted(connection, table.name)"): "a name of tables.py, quoted",
+    ("store/adoption.py", "specification"): "a column of tables.py, compiled",
+    ("store/adoption.py", "name"): "a name of tables.py, quoted",
+    ("store/adoption.py", "key"): "a name of tables.py, quoted",
+    ("store/adoption.py", "default"): "a sequence's name, quoted by PostgreSQL",
+    ("store/adoption.py", "names"): "names of tables.py, quoted",
+    ("store/adoption.py", "present"): "names of tables.py, quoted",
+    ("store/adoption.py", "empty"): "names of tables.py, quoted",
+    ("store/adoption.py", "highest"): "a number that the database has counted",
+    ("store/database.py", "seconds * 1000"): "a whole number, written as one",
+    ("store/master.py", "_STAGE"): "a constant",
+    ("store/master.py", "described"): "columns of tables.py, compiled",
+    (f"{_REVISIONS}/r0001_states_follow_the_master.py", "schema"): "a name, quoted by PostgreSQL",
+    (f"{_REVISIONS}/r0002_count_by_batch.py", "schema"): "a name, quoted by PostgreSQL",
+    (f"{_REVISIONS}/r0002_count_by_batch.py", "change"): "a constant",
+    (f"{_REVISIONS}/r0002_count_by_batch.py", "tables"): "a constant",
+    ("store/rows.py", "str(compiled)"): "a statement that SQLAlchemy has compiled, its values bound",
+    ("store/server.py", "name"): "a name, quoted",
+    ("store/upgrade.py", "_VERSION_TABLE"): "a constant",
+}
+
+
+def built_parts(source: str) -> Iterator[str]:
+    """Yield the expressions that become part of a statement's text."""
+    for node in ast.walk(ast.parse(source)):
+        if not (isinstance(node, ast.Call) and node.args):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        if name not in _TAKE_SQL:
+            continue
+        first = node.args[0]
+        if isinstance(first, ast.JoinedStr):
+            yield from (
+                ast.unparse(part.value) for part in first.values if isinstance(part, ast.FormattedValue)
+            )
+        elif isinstance(first, ast.BinOp) or (
+            not isinstance(first, ast.Constant) and name in {"text", "exec_driver_sql"}
+        ):
+            yield ast.unparse(first)
+
+
+def modules_with_sql() -> Iterator[Path]:
+    yield from sorted((ROOT / "store").rglob("*.py"))
+    yield from sorted(ROOT.glob("embedded*.py"))
+
+
+def test_statements_are_built_from_declared_names_alone():
+    found = {
+        (path.relative_to(ROOT).as_posix(), part)
+        for path in modules_with_sql()
+        for part in built_parts(path.read_text("utf-8"))
+    }
+    assert found == set(BUILT)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "connection.execute(text(f'select {value}'))",
+        "connection.execute(text('select ' + value))",
+        "connection.execute(text('select %s' % value))",
+        "connection.execute(text('select {}'.format(value)))",
+        "connection.exec_driver_sql(statement)",
+        "cursor.execute(f'select {value}')",
+        "cursor.execute('select ' + value)",
+    ],
+)
+def test_a_value_in_a_statement_is_found(source):
+    assert list(built_parts(source))
