@@ -100,7 +100,7 @@ class _Recorder:
             failures, self.failures = self.failures, []
             if answers or failures:
                 try:
-                    await asyncio.to_thread(self._write, answers, failures.copy())
+                    await _to_its_end(asyncio.to_thread(self._write, answers, failures.copy()))
                 except DatabaseError:
                     # The last flush tries once more: a lost connection need not cost what has arrived.
                     self.answers, self.failures = answers + self.answers, failures + self.failures
@@ -148,6 +148,17 @@ class _Recorder:
         for failure in failures:
             count = self.report.failed_by_class.get(failure.error_class, 0)
             self.report.failed_by_class[failure.error_class] = count + 1
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await work to its end, even when cancelled: work that waits for a thread would be dropped unwritten."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        task.result()
+        raise
 
 
 def fetch_targets(
