@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import ssl
+import stat
+import sys
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -253,6 +255,17 @@ def _remember_secrets(settings: Settings) -> None:
                 remember_secret(text)
     for address in (*settings.innomaint_alert_urls, settings.innomaint_heartbeat_url or ""):
         remember_secret(address)
+
+
+def describe_open_env_file() -> str | None:
+    """Return what is wrong with .env and what to do, where others than its owner may read it; else None."""
+    path = Path(".env")
+    if sys.platform == "win32" or os.environ.get(WITHOUT_ENV_FILE) or not path.is_file():
+        return None
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & (stat.S_IRGRP | stat.S_IROTH):
+        return None
+    return f"The file .env may be read by others than its owner (mode {mode:04o}): run chmod 600 .env"
 
 
 def load_settings() -> Settings:

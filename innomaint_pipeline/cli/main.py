@@ -12,7 +12,7 @@ from innomaint_pipeline.cli.interrupts import interruptible
 from innomaint_pipeline.cli.output import configure_logging, print_counts, print_json, say
 from innomaint_pipeline.errors import InnomaintPipelineError
 from innomaint_pipeline.redaction import install_redaction, redact
-from innomaint_pipeline.settings import Settings, load_settings
+from innomaint_pipeline.settings import Settings, describe_open_env_file, load_settings
 
 INTERRUPTED = 130
 
@@ -33,9 +33,15 @@ def cli(*, is_demo: bool) -> None:  # read by _settings
     """Keep the IC3 asset tables in step with the Innomaint CMMS."""
 
 
+def _own_settings() -> Settings:
+    if warning := describe_open_env_file():
+        say(warning)
+    return load_settings()
+
+
 def _settings() -> Settings:
     """Return the settings of the command: the person's, or with --demo the demonstration's."""
-    settings = load_settings()
+    settings = _own_settings()
     root = click.get_current_context().find_root()
     if not root.params["is_demo"]:
         return settings
@@ -204,7 +210,7 @@ def up(*, is_demo: bool, port: int, admin_port: int | None) -> None:
     from innomaint_pipeline.cli.up import run_up
 
     is_demo = is_demo or click.get_current_context().find_root().params["is_demo"]
-    run_up(load_settings(), is_demo=is_demo, port=port, admin_port=admin_port)
+    run_up(_own_settings(), is_demo=is_demo, port=port, admin_port=admin_port)
 
 
 @cli.command()
@@ -225,7 +231,7 @@ def demo(*, is_json: bool) -> int:
     """Show the whole program on an invented utility of 2,957 assets; needs no token."""
     from innomaint_pipeline.cli.demo import run_demo
 
-    return run_demo(load_settings(), is_json=is_json)
+    return run_demo(_own_settings(), is_json=is_json)
 
 
 @cli.command()

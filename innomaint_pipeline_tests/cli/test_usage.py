@@ -114,6 +114,19 @@ def test_every_malformed_variable_is_named_at_once(cli: Cli) -> None:
     assert "INNOMAINT_TIMEOUT_S: 'never'" in ended.err
 
 
+@pytest.mark.parametrize(("mode", "is_warned"), [(0o644, True), (0o640, True), (0o600, False)])
+def test_a_dotenv_file_that_others_may_read_is_warned_of(cli: Cli, mode: int, is_warned: bool) -> None:
+    path = Path(".env")
+    path.write_text("INNOMAINT_API_TOKEN=invented\n")
+    path.chmod(mode)
+
+    ended = cli("status")
+
+    assert ended.code == 0
+    assert ("chmod 600 .env" in ended.err) is is_warned
+    assert "invented" not in ended.err
+
+
 def test_the_value_of_a_malformed_secret_is_not_shown(cli: Cli) -> None:
     os.environ["IC3_DATABASE_URL"] = "mysql://root:open-sesame@db/ic3"
     os.environ["INNOMAINT_API_TOKEN"] = "two words"
