@@ -4,14 +4,12 @@ Each database is checked when its test ends, and whatever the test printed or lo
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -41,6 +39,7 @@ from innomaint_pipeline.sync.innomaint import (
     fetch_batch,
     settle_batch,
 )
+from innomaint_pipeline_tests.homes import make_home
 from innomaint_pipeline_tests.invariants import check_invariants, names_left, pytest_runtest_makereport
 
 __all__ = ["pytest_runtest_makereport"]
@@ -54,8 +53,12 @@ _TEMPLATE = "template_upgraded"
 _numbers = count(1)
 
 
-class _SystemTestsTogether(LoadScopeScheduling):
-    """Hands tests to workers one by one, but all system tests to one: they share their scenarios, and wait.
+# What the tests of these modules share is costly to make, once for each worker that runs some of them.
+_SHARING = ("/faults/", "/store/test_roles.py", "/test_embedded.py")
+
+
+class _SharingTestsTogether(LoadScopeScheduling):
+    """Hands tests to workers one by one, but those that share their scenarios or servers to one.
 
     Not by xdist's own groups: pytest 9.2 takes no notice of the names by which they work.
     """
@@ -64,17 +67,19 @@ class _SystemTestsTogether(LoadScopeScheduling):
         path = nodeid.split("::", 1)[0]
         if path.endswith("system/test_rate.py"):
             return "rate"
-        return "system" if "/system/" in path else nodeid
+        if "/system/" in path:
+            return "system"
+        return path if any(part in path for part in _SHARING) else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return _SystemTestsTogether(config, log)
+    return _SharingTestsTogether(config, log)
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    home = Path(tempfile.mkdtemp(prefix="imp-", dir="/tmp" if Path("/tmp").is_dir() else None))
+    home = make_home("imp")
     try:
         with embedded_postgres(home, fast_and_unsafe=True) as running:
             yield running

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +12,13 @@ from innomaint_pipeline.embedded import embedded_postgres, find_running
 from innomaint_pipeline.embedded_watch import find_server_processes
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline_tests.cli.conftest import Cli
+from innomaint_pipeline_tests.homes import make_home
 
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """A home whose path is short enough for a socket; at the end none of its servers may run."""
-    made = Path(tempfile.mkdtemp(prefix="cli-", dir="/tmp" if Path("/tmp").is_dir() else None))
+    made = make_home("cli")
     try:
         yield made
         assert find_running(made) is None

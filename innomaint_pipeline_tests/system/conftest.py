@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +30,7 @@ from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline
+from innomaint_pipeline_tests.homes import make_home
 from innomaint_pipeline_tests.invariants import check_invariants, find_tables_with
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -41,19 +41,25 @@ _GONE_SECONDS = 30
 # More would only wait for the two cores.
 _AT_ONCE = 5
 _UPGRADING = threading.Lock()
+_LONGEST_PAUSE_SECONDS = 0.4
 
 # A suite that was started in the background ignores Ctrl-C, and every command it starts would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_until(condition: Callable[[], Any], what: str, seconds: float = LONG_SECONDS) -> Any:
-    """Return the first true value of a condition; fail when there is none in time."""
+    """Return the first true value of a condition; fail when there is none in time.
+
+    Looks ever more rarely: a question to Dagster's webserver costs it a tenth of a second of CPU.
+    """
     deadline = time.monotonic() + seconds
+    pause = 0.05
     while True:
         if found := condition():
             return found
         assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain: {what}"
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 @pytest.fixture(scope="session")
@@ -198,7 +204,7 @@ def build_environment(home: Path, variables: dict[str, str]) -> dict[str, str]:
 @contextmanager
 def new_home(prefix: str) -> Iterator[Path]:
     """Yield a folder with a short path; at the end no process of it is left, and no file holds the token."""
-    home = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir="/tmp" if Path("/tmp").is_dir() else None))
+    home = make_home(prefix)
     try:
         yield home
         wait_until(lambda: not find_processes(home), f"the processes of {home} end", _GONE_SECONDS)
