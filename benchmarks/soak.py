@@ -28,8 +28,8 @@ from innomaint_pipeline.simulator.faults import (
     StatusFalse,
 )
 from innomaint_pipeline.simulator.world import World
-from innomaint_pipeline.sources.http import RequestPolicy
 from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.housekeeping import delete_old_rows
 from innomaint_pipeline.store.invariants import count_orphans, count_violations

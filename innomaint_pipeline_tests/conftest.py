@@ -24,8 +24,8 @@ from xdist.scheduler import LoadScopeScheduling
 from innomaint_pipeline.embedded import EmbeddedPostgres, embedded_postgres
 from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.simulator.world import World
-from innomaint_pipeline.sources.http import RequestPolicy
 from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.master import ImportCounts, import_rows
 from innomaint_pipeline.store.pacing import SharedPacing

@@ -8,7 +8,6 @@ import dagster as dg
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.domain.alerts import decide_notices
 from innomaint_pipeline.domain.automation import parse_moment
-from innomaint_pipeline.sources.notifications import Notifier, send_heartbeat
 from innomaint_pipeline.store.alerts import load_conditions, load_told, save_told
 from innomaint_pipeline.store.status import load_status
 
@@ -33,6 +32,9 @@ def alerts(
     context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource, innomaint: InnomaintResource
 ) -> dg.SensorResult | dg.SkipReason:
     """Send what people have not been told yet; a notice that nobody took is sent again at the next tick."""
+    # Of the processes that load the definitions, only the one that looks for alerts tells anybody.
+    from innomaint_pipeline.sources.notifications import Notifier, send_heartbeat  # noqa: PLC0415
+
     settings = innomaint.settings()
     notifier = Notifier(settings.innomaint_alert_urls)
     sent, refused = [], []

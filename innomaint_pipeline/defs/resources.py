@@ -6,6 +6,7 @@ configuration, which is stored with every run and shown in the UI.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -13,13 +14,14 @@ import dagster as dg
 
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import Settings, is_loopback, load_settings
-from innomaint_pipeline.sources.http import RequestPolicy
-from innomaint_pipeline.sources.innomaint import InnomaintClient
-from innomaint_pipeline.sources.route import Route
+from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.logs import claim_origin, load_refresh_minutes
 from innomaint_pipeline.store.pacing import SharedPacing
 from innomaint_pipeline.sync.fetching import OpenClient
+
+if TYPE_CHECKING:
+    from innomaint_pipeline.sources.innomaint import InnomaintClient
 
 
 class Ic3DatabaseResource(dg.ConfigurableResource):
@@ -63,6 +65,10 @@ class InnomaintResource(dg.ConfigurableResource):
 
         Raise `ConfigurationError` for a missing token or mixed data.
         """
+        # Most processes that load the definitions ask for nothing: they need no HTTP.
+        from innomaint_pipeline.sources.innomaint import InnomaintClient  # noqa: PLC0415
+        from innomaint_pipeline.sources.route import Route  # noqa: PLC0415
+
         settings = self.settings()
         token = settings.require_token()
         is_simulated = is_loopback(urlsplit(settings.innomaint_api_url).hostname)
@@ -79,7 +85,7 @@ class InnomaintResource(dg.ConfigurableResource):
         proxy_url = None if is_simulated else settings.innomaint_proxy_url
         route = Route(settings.innomaint_ca_file, proxy_url)
 
-        def open_client(run_id: str) -> InnomaintClient:
+        def open_client(run_id: str) -> "InnomaintClient":
             pacing = SharedPacing(
                 database, settings.innomaint_api_url, owner=run_id, rate_ms=settings.innomaint_rate_ms
             )

@@ -13,7 +13,6 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Self
@@ -28,6 +27,7 @@ from innomaint_pipeline.domain.pacing import LONGEST_STOP_SECONDS, Pacing, Permi
 from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import AuthError, BreakerOpenError, ConfigurationError
 from innomaint_pipeline.redaction import redact, remember_secret
+from innomaint_pipeline.sources.outcomes import Request, RequestFailure, RequestPolicy, RequestSuccess
 from innomaint_pipeline.sources.route import DIRECT, Route, open_connection
 from innomaint_pipeline.sources.unpacking import BrokenCompressionError, unpack
 
@@ -38,44 +38,6 @@ RATE_LIMIT_REPEATS = 5
 _JITTER_SHARE = 0.1
 _TRANSIENT_STATUSES = frozenset({408, 500, 502, 503, 504})
 _OUR_REQUEST_STATUSES = frozenset({400, 405, 413, 422})
-
-
-@dataclass(frozen=True)
-class RequestPolicy:
-    """How often and how long to ask: the settings of the same names."""
-
-    max_in_flight: int = 8
-    max_attempts: int = 3
-    retry_base_seconds: float = 1.0
-    timeout_seconds: float = 15.0
-
-
-@dataclass(frozen=True)
-class Request:
-    """One item to ask for: its name, for messages and the breaker, and the JSON body that asks for it."""
-
-    item: str
-    body: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class RequestFailure:
-    """Why all attempts of one item failed; `attempts` counts requests, refusals with 429 included."""
-
-    error_class: ErrorClass
-    message: str
-    http_status: int | None
-    attempts: int
-    duration_ms: int
-
-
-@dataclass(frozen=True)
-class RequestSuccess:
-    """What `read` made of the answer."""
-
-    value: Any
-    attempts: int
-    duration_ms: int
 
 
 class _AttemptError(Exception):

@@ -13,13 +13,8 @@ from pydantic import SecretStr
 from innomaint_pipeline.domain.answers import check_answer
 from innomaint_pipeline.domain.pacing import Pacing
 from innomaint_pipeline.redaction import redactor_of
-from innomaint_pipeline.sources.http import (
-    HttpSession,
-    Request,
-    RequestFailure,
-    RequestPolicy,
-    RequestSuccess,
-)
+from innomaint_pipeline.sources.http import HttpSession
+from innomaint_pipeline.sources.outcomes import Request, RequestFailure, RequestPolicy, RequestSuccess
 from innomaint_pipeline.sources.route import DIRECT, Route
 
 DETAIL_PATH = "/assetmanagement/getAssetIDDetailByAssetID"

@@ -16,13 +16,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import AuthError, DatabaseError
-from innomaint_pipeline.sources.http import RequestFailure, RequestSuccess
-from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.sources.outcomes import RequestFailure, RequestSuccess
 from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.leases import report_progress
 from innomaint_pipeline.store.logs import AUTH_REFUSED, clear_setting, save_setting
@@ -31,10 +30,13 @@ from innomaint_pipeline.store.splitting import write_splitting
 from innomaint_pipeline.store.states import Failure, Target, mark_failed
 from innomaint_pipeline.sync.batch import BatchRun, LeaseWatch
 
+if TYPE_CHECKING:
+    from innomaint_pipeline.sources.innomaint import InnomaintClient
+
 _FLUSH_SECONDS = 0.5
 _FLUSH_ROWS = 100
 
-OpenClient = Callable[[str], AbstractAsyncContextManager[InnomaintClient]]
+OpenClient: TypeAlias = "Callable[[str], AbstractAsyncContextManager[InnomaintClient]]"
 """Opens a client whose requests are paced for the run of the given id."""
 
 

@@ -19,8 +19,8 @@ from sqlalchemy import text
 from innomaint_pipeline.simulator.faults import Fault
 from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.simulator.world import World
-from innomaint_pipeline.sources.http import RequestPolicy
 from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.sources.route import DIRECT, Route
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.pacing import SharedPacing

@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 from pydantic import SecretStr
 
 from innomaint_pipeline import crash_points
-from innomaint_pipeline.sources.http import RequestPolicy
 from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.master import find_batch_keys
 from innomaint_pipeline.store.pacing import SharedPacing

@@ -31,7 +31,7 @@ from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.simulator.faults import Status
 from innomaint_pipeline.simulator.limit import build_fixed_latency
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.sources.http import RequestPolicy
+from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline.sync.batch import BatchRun, Selection

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from innomaint_pipeline.simulator.faults import Hang, ResetBeforeAnswer, ResetInBody, Trickle
-from innomaint_pipeline.sources.http import RequestPolicy
+from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.sources.route import Route, trusted_certificates
 from innomaint_pipeline_tests.faults.conftest import (
     Expected,

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from innomaint_pipeline.domain.answers import ContractViolationError, UnreadableAnswerError, check_answer
 from innomaint_pipeline.simulator.estate import load_example
-from innomaint_pipeline.sources.http import RequestPolicy
 from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.pacing import SharedPacing
 from innomaint_pipeline.sync.batch import Selection
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.simulator.world import World
-from innomaint_pipeline.sources.http import RequestPolicy
+from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.refresh import change_refresh_minutes
 from innomaint_pipeline.sync.batch import Selection
 from innomaint_pipeline.sync.workbook import import_master

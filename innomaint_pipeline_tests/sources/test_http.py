@@ -48,16 +48,9 @@ from innomaint_pipeline.simulator.faults import (
 )
 from innomaint_pipeline.simulator.limit import build_fixed_latency
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.sources.http import (
-    RATE_LIMIT_REPEATS,
-    HttpSession,
-    Request,
-    RequestFailure,
-    RequestPolicy,
-    RequestSuccess,
-    parse_retry_after,
-)
+from innomaint_pipeline.sources.http import RATE_LIMIT_REPEATS, HttpSession, parse_retry_after
 from innomaint_pipeline.sources.innomaint import DETAIL_PATH
+from innomaint_pipeline.sources.outcomes import Request, RequestFailure, RequestPolicy, RequestSuccess
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN
 
 Result = RequestSuccess | RequestFailure

@@ -14,8 +14,8 @@ from innomaint_pipeline.domain.pacing import Permit
 from innomaint_pipeline.errors import AuthError
 from innomaint_pipeline.simulator.faults import OddValue, OtherSerial
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.sources.http import RequestFailure, RequestPolicy, RequestSuccess
 from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.sources.outcomes import RequestFailure, RequestPolicy, RequestSuccess
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN
 
 Results = dict[str, RequestSuccess | RequestFailure]

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from innomaint_pipeline.domain.states import ErrorClass
-from innomaint_pipeline.sources.http import RequestFailure
+from innomaint_pipeline.sources.outcomes import RequestFailure
 from innomaint_pipeline.store.states import find_targets
 from innomaint_pipeline.sync.fetching import PassReport, _Recorder
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline

@@ -17,7 +17,7 @@ from innomaint_pipeline.errors import AuthError, BreakerOpenError, DatabaseError
 from innomaint_pipeline.simulator.faults import Healthy, Status
 from innomaint_pipeline.simulator.limit import build_fixed_latency
 from innomaint_pipeline.simulator.world import World
-from innomaint_pipeline.sources.http import RequestPolicy
+from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.sync.batch import BatchRun
 from innomaint_pipeline.sync.innomaint import close_failed_batch, fetch_batch
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, FIRST_BATCH, WORLD_SIZE, Pipeline, fix_world
@@ -211,7 +211,7 @@ def test_a_repeated_step_asks_only_for_what_it_still_lacks(pipeline: Pipeline) -
 KILLED_RUN = """
 import sys
 from pydantic import SecretStr
-from innomaint_pipeline.sources.http import RequestPolicy
+from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.pacing import SharedPacing
