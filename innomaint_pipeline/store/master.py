@@ -21,6 +21,7 @@ from sqlalchemy import (
     column,
     func,
     insert,
+    literal,
     or_,
     select,
     table,
@@ -223,12 +224,14 @@ def _keep_excel_values(connection: Connection, stage: TableClause, overriding: S
 
 
 def _log_import(connection: Connection, cmms_asset_ids: Sequence[str], run_id: str | None) -> None:
-    for chunk in _chunks(cmms_asset_ids):
-        rows = [
-            {"serialnumber": identifier, "sync_type": "excel_import", "status": "success", "run_id": run_id}
-            for identifier in chunk
-        ]
-        connection.execute(insert(sync_log), rows)
+    serial = func.unnest(cast(cmms_asset_ids, ARRAY(Text))).column_valued("serialnumber")
+    row = {
+        "serialnumber": serial,
+        "sync_type": literal("excel_import"),
+        "status": literal("success"),
+        "run_id": cast(run_id, Text),
+    }
+    connection.execute(insert(sync_log).from_select(list(row), select(*row.values())))
 
 
 def assign_new_batches(connection: Connection, batch_size: int) -> int:
