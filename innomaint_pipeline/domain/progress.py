@@ -36,11 +36,15 @@ def estimate_time_left(due: int, *, allowed_per_second: float, measured_per_seco
 
 @dataclass(frozen=True)
 class EndedRun:
-    """A batch run that has ended: when, after how long, and how many CMMS assets it asked for."""
+    """A batch run that has ended: when, after how long, and how many CMMS assets it asked for.
+
+    `is_stopped` tells of one that failed as a whole or was cancelled.
+    """
 
     ended_at: datetime
     duration_ms: int
     asked: int
+    is_stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class Wave:
 
     since: datetime
     asked: int
+
+
+def is_between_batches(newest: EndedRun | None, *, now: datetime) -> bool:
+    """Tell whether work that is due goes on soon, though no run is under way: one has just ended well."""
+    return newest is not None and not newest.is_stopped and now - newest.ended_at <= _PAUSE_BETWEEN_BATCHES
 
 
 def find_wave(began_at: datetime, newest_first: Iterable[EndedRun]) -> Wave:

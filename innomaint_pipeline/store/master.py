@@ -258,16 +258,14 @@ def assign_new_batches(connection: Connection, batch_size: int) -> int:
         select(func.count()).select_from(sync_state).where(sync_state.c.batch_key == last_key)
     ).scalar_one()
     last = LastBatch(batch_number(last_key), size) if last_key else LastBatch(0, 0)
-    given = recordset(sync_state, ["asset_id", "batch_key"])
-    statement = (
+    asset_ids, batch_keys = zip(*assign_batches(without, last, batch_size), strict=True)
+    arrays = cast(asset_ids, ARRAY(Integer)), cast(batch_keys, ARRAY(Text))
+    given = func.unnest(*arrays).table_valued("asset_id", "batch_key", name="given").render_derived()
+    connection.execute(
         update(sync_state)
         .values(batch_key=given.c.batch_key)
         .where(sync_state.c.asset_id == given.c.asset_id)
     )
-    for chunk in _chunks(list(assign_batches(without, last, batch_size))):
-        connection.execute(
-            statement, {"rows": rows_parameter({"asset_id": key, "batch_key": batch} for key, batch in chunk)}
-        )
     return len(without)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, func, literal, select, text, union_all
 
 from innomaint_pipeline.domain.health import HealthMoments, explain_health
-from innomaint_pipeline.domain.progress import EndedRun, estimate_time_left, find_wave
+from innomaint_pipeline.domain.progress import EndedRun, estimate_time_left, find_wave, is_between_batches
 from innomaint_pipeline.store.asked import LOOKED_AT, count_open, find_askers, find_recent
 from innomaint_pipeline.store.counts import count_by_kind, count_due, select_failed
 from innomaint_pipeline.store.database import Database
@@ -58,7 +58,13 @@ def load_overview(
         facts = load_health_facts(connection, account=account, refresh_start_minutes=refresh_start_minutes)
         health = explain_health(facts, _load_moments(connection, account, facts.refresh_minutes))
         leases = find_leases(connection)
-        due = count_due(connection) if leases else 0
+        ended = _load_ended(connection)
+        now: datetime = connection.execute(select(func.now())).scalar_one()
+        # Between two batches of one sync there is a pause in which nobody holds a lease.
+        is_going_on = bool(leases) or (
+            not facts.is_paused and is_between_batches(next(iter(ended), None), now=now)
+        )
+        due = count_due(connection) if is_going_on else 0
         allowed = _allowed_rate(connection, account, configured_rate_per_second)
         left = estimate_time_left(
             due, allowed_per_second=allowed or 0.0, measured_per_second=status["rate_per_second"]
@@ -72,7 +78,7 @@ def load_overview(
             "health": vars(health),
             "eta": None if left is None else vars(left),
             "is_paused": facts.is_paused,
-            "running": _load_running(connection, leases, due, dagster_url),
+            "running": _load_running(connection, leases, ended, due, dagster_url),
             "requests": find_recent(connection),
             "dagster_url": dagster_url,
             "tables": count_tables(connection),
@@ -144,10 +150,13 @@ def _failing_since(connection: Connection) -> datetime | None:
 
 
 def _load_running(
-    connection: Connection, leases: list[Lease], due: int, dagster_url: str | None
+    connection: Connection, leases: list[Lease], ended: list[EndedRun], due: int, dagster_url: str | None
 ) -> dict[str, Any] | None:
     if not leases:
-        return None
+        if not due:
+            return None
+        wave = find_wave(ended[0].ended_at, ended)
+        return {"done": wave.asked, "total": wave.asked + due, "since": wave.since, "batches": []}
     attempted = _count_attempted(connection, leases)
     askers = find_askers(connection, [lease.owner for lease in leases])
     batches = []
@@ -165,7 +174,7 @@ def _load_running(
                 "started_by": askers.get(lease.owner),
             }
         )
-    wave = find_wave(min(lease.acquired_at for lease in leases), _load_ended(connection))
+    wave = find_wave(min(lease.acquired_at for lease in leases), ended)
     done = wave.asked + sum(batch["done"] for batch in batches)
     rest = sum(batch["total"] - batch["done"] for batch in batches)
     # Stored answers that are not enriched yet are asked for, and still due.
@@ -186,12 +195,23 @@ def _count_attempted(connection: Connection, leases: list[Lease]) -> dict[str, i
 
 
 def _load_ended(connection: Connection) -> list[EndedRun]:
-    columns = (batch_log.c.synced_at, batch_log.c.duration_ms, batch_log.c.assets_synced, batch_log.c.failed)
+    columns = (
+        batch_log.c.synced_at,
+        batch_log.c.duration_ms,
+        batch_log.c.assets_synced,
+        batch_log.c.failed,
+        batch_log.c.status,
+    )
     rows = connection.execute(
         select(*columns).order_by(batch_log.c.synced_at.desc(), batch_log.c.id.desc()).limit(_WAVE_RUNS)
     )
     return [
-        EndedRun(row.synced_at, row.duration_ms or 0, (row.assets_synced or 0) + (row.failed or 0))
+        EndedRun(
+            row.synced_at,
+            row.duration_ms or 0,
+            (row.assets_synced or 0) + (row.failed or 0),
+            is_stopped=row.status in {"failed", "cancelled"},
+        )
         for row in rows
         if row.synced_at is not None
     ]

@@ -101,6 +101,33 @@ def test_a_batch_under_way_is_running_and_shown_with_its_progress(client: Client
     assert states == ["never", "running"]
 
 
+def test_between_two_batches_a_sync_is_still_running(client: Client, pipeline: Pipeline) -> None:
+    pipeline.sync(pipeline.run("run-1"))
+
+    overview = client.get("/api/sync/overview").json
+
+    assert (overview["running"]["done"], overview["running"]["total"]) == (6, 12)
+    assert overview["running"]["batches"] == []
+    assert overview["eta"] is not None
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        "update cmms_sync_log set status = 'failed'",
+        "update cmms_sync_log set status = 'cancelled'",
+        "update cmms_sync_log set synced_at = synced_at - interval '91 s'",
+        "update innomaint_sync_state set next_due_at = now() + interval '1 hour'",
+        "insert into innomaint_setting (name, value, updated_at) values ('paused', 'true', now())",
+    ],
+)
+def test_a_sync_that_does_not_go_on_is_not_running(client: Client, pipeline: Pipeline, ended: str) -> None:
+    pipeline.sync(pipeline.run("run-1"))
+    pipeline.execute(ended)
+
+    assert client.get("/api/sync/overview").json["running"] is None
+
+
 def test_failures_stand_in_groups_that_say_what_to_do(client: Client, synced: Pipeline) -> None:
     groups = {group["error_class"]: group for group in client.get("/api/sync/failures").json["groups"]}
 

@@ -11,6 +11,7 @@ from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 from innomaint_pipeline_tests.page.conftest import Visitor
 
 OVERVIEW = "/api/sync/overview"
+SECOND = "batch_000002"
 
 
 def count_changes(visitor: Visitor) -> None:
@@ -37,11 +38,13 @@ def test_a_sync_is_watched_from_start_to_end(visitor: Visitor, pipeline: Pipelin
     pipeline.enrich(run)
     visitor.see("#count-synced", "6")
     pipeline.settle(run)
-    expect(visitor.page.locator("#banner")).to_be_empty()
+    visitor.see("#banner [role=status]", re.compile(r"Syncing 6 of 12, the next batch is about to start"))
     expect(visitor.page.locator(f"[data-batch={FIRST_BATCH}]")).to_have_attribute("data-state", "complete")
-    visitor.see("#announcements", "The sync has ended: 6 of 12 assets synced, 0 failed.")
     bar = visitor.page.locator(".bar")
     expect(bar).to_have_attribute("aria-label", "6 synced + 0 failed + 6 never synced = 12 assets")
+    pipeline.sync(pipeline.run("run-2", batch_key=SECOND))
+    expect(visitor.page.locator("#banner")).to_be_empty()
+    visitor.see("#announcements", "The sync has ended: 12 of 12 assets synced, 0 failed.")
 
 
 def test_the_parts_of_the_bar_are_as_wide_as_the_numbers(visitor: Visitor, pipeline: Pipeline) -> None:
@@ -56,7 +59,8 @@ def test_the_parts_of_the_bar_are_as_wide_as_the_numbers(visitor: Visitor, pipel
 
 
 def test_nothing_moves_while_nothing_changes(visitor: Visitor, pipeline: Pipeline) -> None:
-    pipeline.sync(pipeline.run("run-1"))
+    for number, batch in enumerate((FIRST_BATCH, SECOND)):
+        pipeline.sync(pipeline.run(f"run-{number}", batch_key=batch))
     visitor.sign_in()
     visitor.see("#failures-title")
     visitor.see("#chart-progress svg")
