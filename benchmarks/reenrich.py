@@ -14,7 +14,7 @@ _SIZES = {
     Scale.DEFAULT: (1_000, 10_000),
     Scale.FULL: (1_000, 10_000, 100_000),
 }
-_TARGET_PER_SECOND = 5000
+_TARGET_PER_SECOND, _TARGET_SIZE = 5000, 100_000
 
 
 def run(place: Place, scale: str) -> list[Row]:
@@ -32,17 +32,18 @@ def run(place: Place, scale: str) -> list[Row]:
     scaled += f", batches of {BATCH_SIZE}"
     rows = []
     for name, seconds in (("re-enrich stored answers", again), ("enrich stored answers, first time", first)):
+        # Starting the processes is a second, which a tenth of the answers pays as much as all of them.
         rate = sizes[-1] / seconds[-1]
         is_target = seconds is again
         growth = f"grows with n^{exponent(sizes, seconds):.2f}" if len(sizes) > 1 else "-"
         rows.append(
             Row(
                 name,
-                f">= {_TARGET_PER_SECOND:,}/s" if is_target else "-",
+                f">= {_TARGET_PER_SECOND:,}/s of {_TARGET_SIZE:,}" if is_target else "-",
                 f"{rate:,.0f}/s",
                 growth,
                 scaled,
-                rate >= _TARGET_PER_SECOND if is_target else None,
+                rate >= _TARGET_PER_SECOND if is_target and sizes[-1] == _TARGET_SIZE else None,
                 {"sizes": sizes, "seconds": seconds},
             )
         )
