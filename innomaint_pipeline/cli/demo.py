@@ -33,6 +33,8 @@ DEMO_ASSETS = 2957
 # The simulator allows more than the vendor, so that the demonstration takes a minute instead of ten.
 DEMO_RATE_MS = 15
 DEMO_LATENCY_SECONDS = 0.03
+# A batch takes two seconds at that rate: the usual half a minute between two looks would be mostly idle.
+DEMO_SYNC_INTERVAL_SECONDS = 5
 _WORKBOOK = "asset-master-sample.xlsx"
 
 
@@ -67,8 +69,14 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
             "INNOMAINT_API_TOKEN": "demonstration",
             "INNOMAINT_RATE_MS": str(DEMO_RATE_MS),
             "INNOMAINT_WORKBOOK": str(workbook),
+            "INNOMAINT_SYNC_INTERVAL_S": str(DEMO_SYNC_INTERVAL_SECONDS),
         }
         yield load_settings()
+
+
+def has_demo_data(settings: Settings) -> bool:
+    """Tell whether the demonstration has a database already, so that its first sync has begun before."""
+    return (settings.home / "demo" / "postgres").exists()
 
 
 def run_demo(settings: Settings, *, is_json: bool) -> int:

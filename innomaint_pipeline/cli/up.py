@@ -47,9 +47,10 @@ def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | No
     with ExitStack() as stack:
         stack.enter_context(interruptible())
         if is_demo:
-            from innomaint_pipeline.cli.demo import demo_environment
+            from innomaint_pipeline.cli.demo import demo_environment, has_demo_data
 
-            settings = stack.enter_context(demo_environment(settings, has_outage=False))
+            has_outage = not has_demo_data(settings)
+            settings = stack.enter_context(demo_environment(settings, has_outage=has_outage))
         settings.require_token()
         _claim_home(stack, settings.home)
         admin = _AdminPlace(settings.innomaint_admin_host, admin_port or settings.innomaint_admin_port)

@@ -38,7 +38,9 @@ def test_a_sync_is_watched_from_start_to_end(visitor: Visitor, pipeline: Pipelin
     pipeline.enrich(run)
     visitor.see("#count-synced", "6")
     pipeline.settle(run)
-    visitor.see("#banner [role=status]", re.compile(r"Syncing 6 of 12, the next batch is about to start"))
+    visitor.see(
+        "#banner [role=status]", re.compile(r"Syncing 6 of 12, started .*; the next batch is about to start")
+    )
     expect(visitor.page.locator(f"[data-batch={FIRST_BATCH}]")).to_have_attribute("data-state", "complete")
     bar = visitor.page.locator(".bar")
     expect(bar).to_have_attribute("aria-label", "6 synced + 0 failed + 6 never synced = 12 assets")

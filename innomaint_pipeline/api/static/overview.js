@@ -136,14 +136,14 @@ function buildRequests(requests) {
 export function showBanner(place, running) {
   if (!running) return fill(place);
   const { done, total, batches, since } = running;
-  const where = batches.length ? ` in ${counted(batches.length, "batch")}` : ", the next batch is about to start";
+  const where = batches.length ? ` in ${counted(batches.length, "batch")}` : "";
   const tenths = total ? Math.floor((10 * done) / total) * 10 : 0;
   return fill(place, h("div", { class: "banner" },
     h("div", { role: "status", "aria-live": "polite", "aria-atomic": "true" },
       h("span", { class: "unseen" }, `A sync is running${where}: ${tenths} per cent done.`),
       h("p", { "aria-hidden": "true" },
         h("span", { class: "spin" }, "↻"), " Syncing ", h("strong", {}, `${number(done)} of ${number(total)}`),
-        where, since && [", started ", h("span", {}, when(since))])),
+        where, since && [", started ", h("span", {}, when(since))], !batches.length && "; the next batch is about to start")),
     h("progress", { max: total || 1, value: done, "aria-label": `${number(done)} of ${counted(total, "asset")} done` }),
     h("p", { class: "banner-batches" }, batches.map(({ batch_key: key, done: batchDone, total: batchTotal, run_url: url, started_by: by }) =>
       h("span", { key, title: by ? `started by ${by}` : null }, url ? h("a", { href: url, target: "_blank", rel: "noopener" }, foreign(key)) : foreign(key), ` ${number(batchDone)}/${number(batchTotal)}`)))));
