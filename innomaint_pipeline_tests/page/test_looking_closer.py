@@ -50,6 +50,15 @@ def test_failures_stand_in_groups_that_lead_to_their_assets(visitor: Visitor, sy
     visitor.see("#failure-groups")
 
 
+def test_what_is_due_is_asked_again_now_not_in_the_past(visitor: Visitor, synced: Pipeline) -> None:
+    synced.execute(
+        "update innomaint_sync_state set next_due_at = now() - interval '4 s' where error_class = 'transient'"
+    )
+    visitor.sign_in()
+    group = visitor.page.locator("[data-class=transient]")
+    expect(group).to_contain_text("Worth retrying: asked again by itself now")
+
+
 def test_a_batch_opens_as_a_panel_and_the_back_button_closes_it(visitor: Visitor, synced: Pipeline) -> None:
     visitor.sign_in()
     tile = visitor.page.locator(f"[data-batch={FIRST_BATCH}]")

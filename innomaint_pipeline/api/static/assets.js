@@ -66,7 +66,7 @@ function buildSummary(found, title) {
     h("dl", { class: "facts" },
       h("div", {}, h("dt", {}, "Last synced"), h("dd", {}, when(found.last_success_at))),
       h("div", {}, h("dt", {}, "Last tried"), h("dd", {}, when(found.last_attempt_at))),
-      h("div", {}, h("dt", {}, "Next due"), h("dd", { id: "next-due" }, when(found.next_due_at, "ago", "–"))),
+      h("div", {}, h("dt", {}, "Next due"), h("dd", { id: "next-due" }, when(found.next_due_at, "due", "–"))),
       h("div", {}, h("dt", {}, "Changed by"), h("dd", {}, counted(found.sync_version ?? 0, "sync"))),
       h("div", {}, h("dt", {}, "Batch"), h("dd", {}, found.batch_key ? h("a", { href: batchAddress(found.batch_key) }, foreign(found.batch_key)) : "none yet"))),
     h("div", { class: "buttons" }, button(action, "Sync this asset now", { class: "primary" })),

@@ -83,7 +83,7 @@ const FAILURE_COLUMNS = [
   { title: "Asset", cell: ({ cmms_asset_id: id }) => h("a", { href: assetAddress(id) }, foreign(id, "id")) },
   { title: "Why", cell: ({ error_class: name, message }) => [ERROR_CLASSES[name] ?? name, message && h("span", { class: "hint block" }, foreign(message))] },
   { title: "Tried", cell: (failure) => when(failure.last_attempt_at) },
-  { title: "Due again", cell: (failure) => when(failure.next_due_at, "ago", "–") },
+  { title: "Due again", cell: (failure) => when(failure.next_due_at, "due", "–") },
 ];
 
 const RUN_COLUMNS = [

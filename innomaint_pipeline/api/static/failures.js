@@ -17,7 +17,7 @@ function buildGroup(group) {
     h("h3", {}, group.title, describePlaces(group), "; first seen ", when(group.first_seen_at, "day", "just now")),
     h("p", { class: "advice" }, h("strong", {}, "What to do: "), group.what_to_do, group.what_to_do.endsWith(".") ? "" : "."),
     h("p", { class: "hint" },
-      isRetryable ? "Worth retrying: asked again by itself " : "A retry does not mend this; asked again ", when(group.next_due_at, "ago", "later"),
+      isRetryable ? "Worth retrying: asked again by itself " : "A retry does not mend this; asked again ", when(group.next_due_at, "due", "later"),
       "; last tried ", when(group.last_attempt_at), "."),
     h("ul", { class: "ids", "aria-label": `Assets: ${ERROR_CLASSES[name] ?? name}` },
       examples.map((id) => h("li", { key: id }, h("a", { href: assetAddress(id) }, foreign(id, "id")))),

@@ -98,7 +98,12 @@ export function asMoment(text) {
   return /^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)$/.test(text) && !Number.isNaN(Date.parse(text)) ? when(text, "moment") : null;
 }
 
-const SHAPES = { ago, clock, day, moment };
+/** When something is due: one that is waits for its turn only. */
+function due(iso) {
+  return Date.parse(iso) > now() ? ago(iso) : "now";
+}
+
+const SHAPES = { ago, clock, day, due, moment };
 
 /** A moment as an element: in words, with the absolute time in the viewer's zone beneath. */
 export function when(iso, shape = "ago", absent = "never") {
