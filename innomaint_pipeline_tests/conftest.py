@@ -53,7 +53,7 @@ _TEMPLATE = "template_upgraded"
 _numbers = count(1)
 
 
-# What the tests of these modules share is costly to make, once for each worker that runs some of them.
+# What the tests of a module share is costly to make, once for each worker that runs some of them.
 _SHARING = ("/faults/", "/store/test_roles.py", "/test_embedded.py")
 
 
@@ -67,8 +67,9 @@ class _SharingTestsTogether(LoadScopeScheduling):
         path = nodeid.split("::", 1)[0]
         if path.endswith("system/test_rate.py"):
             return "rate"
-        if "/system/" in path:
-            return "system"
+        for folder in ("system", "page"):
+            if f"/{folder}/" in path:
+                return folder
         return path if any(part in path for part in _SHARING) else nodeid
 
 

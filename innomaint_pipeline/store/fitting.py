@@ -8,19 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, TableClause, delete, func, inspect, literal, select
+from sqlalchemy import Connection, TableClause, delete, func, literal, select, text
 
 from innomaint_pipeline.store.tables import asset_master
+
+# SQLAlchemy's inspector asks for far more, which costs a small import a third of its time.
+_COLUMNS = text(
+    """
+    select a.attname as name, a.attnotnull as is_required,
+           a.atthasdef or a.attidentity <> '' as has_default,
+           case when t.typname in ('varchar', 'bpchar') and a.atttypmod > 4 then a.atttypmod - 4 end as length
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = to_regclass(:name) and a.attnum > 0 and not a.attisdropped
+    order by a.attnum
+    """
+)
 
 
 def refuse_unfit(connection: Connection, stage: TableClause, columns: Sequence[str]) -> dict[str, str]:
     """Take the rows that the table as it stands cannot hold off the stage; return why, by CMMS asset id."""
     known = select(asset_master.c.cmms_asset_id).where(asset_master.c.cmms_asset_id == stage.c.cmms_asset_id)
     refused: dict[str, str] = {}
-    for found in inspect(connection).get_columns(asset_master.name):
-        name, length = found["name"], getattr(found["type"], "length", None)
+    for name, is_required, has_default, length in connection.execute(
+        _COLUMNS, {"name": asset_master.name}
+    ).tuples():
         is_given = name == "cmms_asset_id" or name in columns
-        must_be_given = not found["nullable"] and found["default"] is None and not found.get("identity")
         reasons = []
         if is_given and length is not None:
             size = func.char_length(stage.c[name])
@@ -28,10 +40,10 @@ def refuse_unfit(connection: Connection, stage: TableClause, columns: Sequence[s
                 "%s holds %s characters, the column of the database takes %s", name, size, length
             )
             reasons.append((size > length, reason))
-        if is_given and not found["nullable"]:
+        if is_given and is_required:
             reason = literal(f"{name} is empty, the column of the database requires a value")
             reasons.append((stage.c[name].is_(None), reason))
-        elif must_be_given and name != "asset_id":
+        elif is_required and not has_default and name != "asset_id":
             reason = literal(f"the sheet has no {name}, the column of the database requires a value")
             reasons.append((~known.exists(), reason))
         for is_unfit, reason in reasons:

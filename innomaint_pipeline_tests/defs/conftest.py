@@ -152,11 +152,19 @@ def pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
     return made
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
+@pytest.fixture(scope="session")
+def _ephemeral_instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as made:
-        made.add_dynamic_partitions("innomaint_batches", [FIRST_BATCH])
         yield made
+
+
+@pytest.fixture
+def instance(_ephemeral_instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    """An instance that remembers nothing; making its tables for each test takes longer than many a test."""
+    made = _ephemeral_instance
+    made.wipe()
+    made.add_dynamic_partitions("innomaint_batches", [FIRST_BATCH])
+    return made
 
 
 @pytest.fixture
