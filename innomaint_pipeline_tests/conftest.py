@@ -3,7 +3,6 @@
 Each database is checked when its test ends, and whatever the test printed or logged (`invariants`).
 """
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
@@ -15,13 +14,12 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
-from filelock import FileLock
 from psycopg import sql
 from pydantic import SecretStr
 from sqlalchemy import text
 from xdist.scheduler import LoadScopeScheduling
 
-from innomaint_pipeline.embedded import EmbeddedPostgres, embedded_postgres
+from innomaint_pipeline.embedded import EmbeddedPostgres
 from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.sources.innomaint import InnomaintClient
@@ -39,7 +37,7 @@ from innomaint_pipeline.sync.innomaint import (
     fetch_batch,
     settle_batch,
 )
-from innomaint_pipeline_tests.homes import make_home
+from innomaint_pipeline_tests.homes import temporary_server
 from innomaint_pipeline_tests.invariants import check_invariants, names_left, pytest_runtest_makereport
 
 __all__ = ["pytest_runtest_makereport"]
@@ -80,18 +78,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    home = make_home("imp")
-    try:
-        with embedded_postgres(home, fast_and_unsafe=True) as running:
-            yield running
-        # Its last act is to look into the home once more: a folder removed before would come back.
-        with (
-            FileLock(home / "postgres.watchdog.lock", timeout=30),
-            FileLock(home / "postgres.lock", timeout=30),
-        ):
-            pass
-    finally:
-        shutil.rmtree(home)
+    with temporary_server() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -300,6 +288,14 @@ class Pipeline:
                 " join ic3_asset_master using (asset_id) order by asset_id"
             )
         }
+
+
+def import_two_batches(database: Database, simulator: SimulatorServer) -> Pipeline:
+    """Return a pipeline whose `WORLD_SIZE` CMMS assets are in two batches."""
+    fix_world(simulator, World(WORLD_SIZE))
+    made = Pipeline(database, simulator)
+    made.import_serials(batch_size=WORLD_SIZE // 2)
+    return made
 
 
 @pytest.fixture

@@ -17,14 +17,11 @@ from pydantic import SecretStr
 from innomaint_pipeline.api.parts import Parts
 from innomaint_pipeline.api.server import AdminServer
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline_tests.conftest import Pipeline, fix_world
+from innomaint_pipeline_tests.conftest import Pipeline, import_two_batches
 
 ADMIN_TOKEN = "admin-token-of-tests"
 DAGSTER_URL = "http://127.0.0.1:3000"
-WORLD_SIZE = 12
-BATCH_SIZE = 6
 _LONG_SECONDS = 60
 
 
@@ -125,10 +122,7 @@ def serving(database: Database, *, port: int = 0, **options: Any) -> Iterator[Cl
 @pytest.fixture
 def pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
     """Database and simulator, with 12 CMMS assets in two batches."""
-    fix_world(simulator, World(WORLD_SIZE))
-    made = Pipeline(database, simulator)
-    made.import_serials(batch_size=BATCH_SIZE)
-    return made
+    return import_two_batches(database, simulator)
 
 
 @pytest.fixture

@@ -18,15 +18,12 @@ from innomaint_pipeline.cli.main import main
 from innomaint_pipeline.embedded import EmbeddedPostgres
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.store.database import Database, with_driver
-from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline, fix_world
+from innomaint_pipeline_tests.conftest import CANARY_TOKEN, WORLD_SIZE, Pipeline, import_two_batches
 from innomaint_pipeline_tests.invariants import SECRET, find_tables_with
 
 PROJECT = Path(__file__).resolve().parents[2]
 INNOMAINT = Path(sys.executable).with_name("innomaint")
-WORLD_SIZE = 12
-BATCH_SIZE = 6
 """Two batches: six CMMS assets in each, in report order."""
 _TEMPLATE = "template_dagster"
 _numbers = count(1)
@@ -135,10 +132,7 @@ def cli(
 @pytest.fixture
 def pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
     """Database and simulator, with 12 CMMS assets in two batches."""
-    fix_world(simulator, World(WORLD_SIZE))
-    made = Pipeline(database, simulator)
-    made.import_serials(batch_size=BATCH_SIZE)
-    return made
+    return import_two_batches(database, simulator)
 
 
 @pytest.fixture
@@ -151,6 +145,6 @@ def connected(cli: Cli, database_url: str, dagster_url: str, simulator: Simulato
         "INNOMAINT_API_TOKEN": CANARY_TOKEN,
         "INNOMAINT_RATE_MS": "0",
         "INNOMAINT_RETRY_BASE_S": "0.001",
-        "INNOMAINT_BATCH_SIZE": str(BATCH_SIZE),
+        "INNOMAINT_BATCH_SIZE": str(WORLD_SIZE // 2),
     }
     return cli

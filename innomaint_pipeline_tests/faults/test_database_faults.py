@@ -8,24 +8,20 @@ on a device that is always full.
 """
 
 import os
-import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import psycopg
 import pytest
-from filelock import FileLock
 
-from innomaint_pipeline.embedded import EmbeddedPostgres, embedded_postgres
+from innomaint_pipeline.embedded import EmbeddedPostgres
 from innomaint_pipeline.embedded_watch import ServerFiles, account_of, run_program
 from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.simulator.faults import Status
@@ -37,6 +33,7 @@ from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline.sync.batch import BatchRun, Selection
 from innomaint_pipeline_tests.conftest import WORLD_SIZE, Pipeline
 from innomaint_pipeline_tests.faults.database_wire import Moment, Trap, Wire
+from innomaint_pipeline_tests.homes import temporary_server
 from innomaint_pipeline_tests.invariants import check_invariants
 
 TEMPLATE = "template_of_faults"
@@ -100,23 +97,14 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    home = Path(tempfile.mkdtemp(prefix="imp-", dir="/tmp"))
-    try:
-        with embedded_postgres(home, fast_and_unsafe=True) as running:
-            made = Server(running)
-            # What was committed survives these crashes, as it does in production.
-            made.execute("alter role postgres set synchronous_commit = on")
-            running.ensure_database(TEMPLATE)
-            with closing(Database(running.url(TEMPLATE))) as database:
-                upgrade_database(database, batch_size=100)
-            yield made
-        with (
-            FileLock(home / "postgres.watchdog.lock", timeout=30),
-            FileLock(home / "postgres.lock", timeout=30),
-        ):
-            pass
-    finally:
-        shutil.rmtree(home)
+    with temporary_server() as running:
+        made = Server(running)
+        # What was committed survives these crashes, as it does in production.
+        made.execute("alter role postgres set synchronous_commit = on")
+        running.ensure_database(TEMPLATE)
+        with closing(Database(running.url(TEMPLATE))) as database:
+            upgrade_database(database, batch_size=100)
+        yield made
 
 
 @pytest.fixture(scope="module")
