@@ -41,6 +41,13 @@ class Parts:
             limit_statements(connection, _STATEMENT_SECONDS)
             yield connection
 
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Do the same for an answer of several queries, which must tell of one moment."""
+        with self.database.snapshot() as connection:
+            limit_statements(connection, _STATEMENT_SECONDS)
+            yield connection
+
 
 def _parts(request: Request) -> Parts:
     return request.app.state.parts

@@ -85,7 +85,7 @@ def get_overview(parts: PartsOf) -> AdminJson:
 @router.get("/api/sync/batches", responses=describe(examples.BATCHES))
 def get_batches(parts: PartsOf) -> AdminJson:
     """Return every batch in the order of the keys."""
-    with parts.connect() as connection:
+    with parts.read() as connection:
         return AdminJson({"batches": load_batches(connection, dagster_url=parts.dagster_url)})
 
 
@@ -95,7 +95,7 @@ def get_batch(
 ) -> AdminJson:
     """Return one batch with its failures and its last runs."""
     check_text(batch_key, "the batch", status=404)
-    with parts.connect() as connection:
+    with parts.read() as connection:
         batch = load_batch(connection, batch_key, dagster_url=parts.dagster_url)
     if batch is None:
         raise AdminError(404, "there is no such batch; they are listed at /api/sync/batches")
@@ -105,14 +105,14 @@ def get_batch(
 @router.get("/api/sync/failures", responses=describe(examples.FAILURES))
 def get_failures(parts: PartsOf) -> AdminJson:
     """Return the failed CMMS assets in groups, one for each class, the largest first."""
-    with parts.connect() as connection:
+    with parts.read() as connection:
         return AdminJson({"groups": load_failure_groups(connection)})
 
 
 @router.get("/api/sync/history", responses=describe(examples.HISTORY))
 def get_history(parts: PartsOf, hours: Annotated[int, Query(ge=1, le=2160)] = 24) -> AdminJson:
     """Return the batch runs of the last hours and how many CMMS assets were synced when."""
-    with parts.connect() as connection:
+    with parts.read() as connection:
         return AdminJson(load_history(connection, hours=hours))
 
 
@@ -129,7 +129,7 @@ def get_assets(  # noqa: PLR0917 # FastAPI passes them by name
     """Return a page of the CMMS assets that match, in report order."""
     for name, text in (("query", query), ("batch", batch)):
         check_text(text or "", name, status=400)
-    with parts.connect() as connection:
+    with parts.read() as connection:
         found = find_assets(
             connection,
             query=query,
@@ -151,7 +151,7 @@ def get_asset(
 ) -> AdminJson:
     """Return everything about one CMMS asset; its id may hold spaces, `/` and `,`."""
     check_text(cmms_asset_id, "the id", status=404)
-    with parts.connect() as connection:
+    with parts.read() as connection:
         asset = load_asset(connection, normalise_id(cmms_asset_id), dagster_url=parts.dagster_url)
     if asset is None:
         raise AdminError(404, "there is no such CMMS asset in the asset master; search at /api/sync/assets")
@@ -163,7 +163,7 @@ def get_request(
     parts: PartsOf, request_id: Annotated[int, Path(ge=1, le=_LARGEST_ID, examples=[7])]
 ) -> AdminJson:
     """Return how far a request is, and its result."""
-    with parts.connect() as connection:
+    with parts.read() as connection:
         found = find_request(connection, request_id)
     if found is None:
         raise AdminError(404, "there is no such request; requests are kept for 90 days")

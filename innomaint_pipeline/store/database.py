@@ -89,6 +89,13 @@ class Database:
         )
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Open a transaction that reads one moment, whatever others commit; errors as those of `begin`."""
+        with self.begin() as connection:
+            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            yield connection
+
+    @contextmanager
     def begin(self) -> Iterator[Connection]:
         """Open a transaction: committed at the end, rolled back on any error.
 

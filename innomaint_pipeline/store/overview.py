@@ -53,8 +53,7 @@ def load_overview(
         refresh_start_minutes=refresh_start_minutes,
         configured_rate_per_second=configured_rate_per_second,
     )
-    with database.begin() as connection:
-        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+    with database.snapshot() as connection:
         facts = load_health_facts(connection, account=account, refresh_start_minutes=refresh_start_minutes)
         health = explain_health(facts, _load_moments(connection, account, facts.refresh_minutes))
         leases = find_leases(connection)
@@ -88,8 +87,7 @@ def load_overview(
 
 def load_gauges(database: Database, *, account: str, refresh_start_minutes: int) -> dict[str, Any]:
     """Return the numbers that monitoring records."""
-    with database.begin() as connection:
-        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+    with database.snapshot() as connection:
         facts = load_health_facts(connection, account=account, refresh_start_minutes=refresh_start_minutes)
         rate = load_rate_state(connection, account)
         newest = select(func.max(sync_state.c.last_success_at))

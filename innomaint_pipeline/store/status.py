@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, select
 
 from innomaint_pipeline.domain.health import HealthFacts, assess_health
 from innomaint_pipeline.domain.pacing import RateState
@@ -32,8 +32,7 @@ def load_status(
     `configured_rate_per_second` is what the time to finish is estimated with until a rate was measured (0:
     unknown).
     """
-    with database.begin() as connection:
-        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+    with database.snapshot() as connection:
         by_kind = count_by_kind(connection)
         counts = count_by_state(by_kind)
         leases = find_leases(connection)

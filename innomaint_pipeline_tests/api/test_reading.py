@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import psycopg
 import pytest
+from sqlalchemy import event
 
 from innomaint_pipeline.api import examples
 from innomaint_pipeline.simulator.faults import Status
@@ -126,6 +128,27 @@ def test_a_sync_that_does_not_go_on_is_not_running(client: Client, pipeline: Pip
     pipeline.execute(ended)
 
     assert client.get("/api/sync/overview").json["running"] is None
+
+
+def test_an_answer_of_several_queries_tells_of_one_moment(
+    client: Client, synced: Pipeline, database_url: str
+) -> None:
+    with psycopg.connect(database_url, autocommit=True) as other:
+
+        def change_class(*arguments: Any) -> None:
+            if "places_total" in arguments[2]:
+                other.execute(
+                    "update innomaint_sync_state set error_class = 'internal' where error_class = 'transient'"
+                )
+
+        event.listen(synced.database.engine, "after_cursor_execute", change_class)
+        first = client.get("/api/sync/failures")
+        event.remove(synced.database.engine, "after_cursor_execute", change_class)
+
+    assert first.status == 200
+    assert {group["error_class"] for group in first.json["groups"]} == {"not_found", "transient"}
+    second = client.get("/api/sync/failures").json
+    assert {group["error_class"] for group in second["groups"]} == {"not_found", "internal"}
 
 
 def test_failures_stand_in_groups_that_say_what_to_do(client: Client, synced: Pipeline) -> None:
