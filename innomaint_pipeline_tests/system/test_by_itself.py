@@ -182,7 +182,7 @@ def survive_kills() -> Survived:
     """SIGKILL in random order to the worker, code server, daemon, database, and everything at once."""
     dice = random.Random(_SEED)
     latency = build_fixed_latency(0.1)
-    with running("kil", size=80, batch_size=20, rate_ms=100, latency=latency) as up:
+    with running("kil", size=80, batch_size=40, rate_ms=100, latency=latency) as up:
         victims = ["worker", "code-server", "daemon", "database", "everything"]
         dice.shuffle(victims)
         kills: Counter[str] = Counter()
@@ -260,7 +260,7 @@ class Weathered:
 
 
 def weather_an_outage_and_a_stricter_vendor() -> Weathered:
-    with running("wea", size=60, batch_size=20, rate_ms=100, latency=build_fixed_latency(0.1)) as up:
+    with running("wea", size=60, batch_size=30, rate_ms=100, latency=build_fixed_latency(0.1)) as up:
         simulator = up.made.simulator
         wait_until(lambda: len(up.made.stored()) >= 5, "the sync has begun")
         run_id = up.ui.runs("STARTED")[0]["runId"]
