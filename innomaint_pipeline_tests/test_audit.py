@@ -32,7 +32,11 @@ def test_entries_are_read_with_their_markers_and_hashes():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (f"some==1 \\\n    {HASH}\n--find-links wheels\n", "names an address"),
+        *(
+            (f"some==1 \\\n    {HASH}\n--{option} elsewhere\n", "names an address")
+            for option in ("index-url", "extra-index-url", "find-links", "trusted-host")
+        ),
+        (f"some==1 \\\n    {HASH}\n-r scheme://place\n", "names an address"),
         (f"some @ wheels/some.tar {HASH}\n", "names an address"),
         ("some==1\n", "has no hash"),
         ("some==1 --hash=sha256:abc\n", "has no hash"),
