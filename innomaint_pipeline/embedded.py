@@ -1,19 +1,15 @@
 """The embedded PostgreSQL: a real server that comes in a wheel, shared by every command of one home.
 
-Belongs here: initialising, starting, joining, finding, and the address. Who uses it and how it stops is in
-`embedded_watch`. The server lives in `home/postgres`, on a Unix socket in a folder that only its user may
-enter (on Windows: a port on loopback), and runs as long as anybody registered in `home` is alive.
-
-As root the server runs as the owner of `home/postgres`, for a new home as the system user `pgserver`, which
-is then created. That user must reach the files: every folder above the home, and above the installed
-programs, gets the permission to pass through it (`o+x`) where it lacks it.
+Belongs here: starting, joining, finding, and the address. Its data and who owns them are in `embedded_data`;
+who uses it, and how it stops, in `embedded_watch`. The server lives in `home/postgres`, on a Unix socket in a
+folder that only its user may enter (on Windows: a port on loopback), and runs as long as anybody registered
+in `home` is alive.
 """
 
 import errno
 import hashlib
 import os
 import re
-import shutil
 import socket
 import stat
 import subprocess
@@ -22,7 +18,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,15 +27,20 @@ from urllib.parse import quote
 import psutil
 from filelock import Timeout
 
+from innomaint_pipeline.embedded_data import (
+    LOG_TAIL_LINES,
+    POSTGRES_USER,
+    WHAT_ELSE,
+    ensure_data,
+    name_full_disk,
+)
 from innomaint_pipeline.embedded_watch import (
-    POSTGRES_MAJOR,
     START_TIMEOUT_SECONDS,
     Postmaster,
     ServerFiles,
     account_of,
     bound_log,
     clean_environment,
-    find_programs,
     find_server_processes,
     leave,
     load_register,
@@ -50,11 +51,7 @@ from innomaint_pipeline.embedded_watch import (
 )
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 
-SYSTEM_USER = "pgserver"
-POSTGRES_USER = "postgres"
-_WHAT_ELSE = "Set INNOMAINT_HOME to another folder, or IC3_DATABASE_URL to a PostgreSQL server."
 _ORPHAN_WAIT_SECONDS = 5.0
-_LOG_TAIL_LINES = 15
 # Shortest limit of the supported systems (macOS: 104 bytes with the closing zero).
 _SOCKET_PATH_LIMIT_BYTES = 103
 _UNIX_PORT = 5432
@@ -214,7 +211,7 @@ def _explained(files: ServerFiles) -> Iterator[None]:
             ) from error
         raise ConfigurationError(
             f"The embedded PostgreSQL needs a home it can write to, but {files.home} refuses: {error}. "
-            f"{_WHAT_ELSE}"
+            f"{WHAT_ELSE}"
         ) from error
 
 
@@ -283,9 +280,9 @@ def _start(files: ServerFiles, *, is_fast: bool) -> None:
     if sys.platform != "win32" and re.search(r'["$`\\\n]', str(files.home)):
         raise ConfigurationError(
             f"The embedded PostgreSQL cannot live in {str(files.home)!r}: its start command does not take "
-            f'the characters " $ ` \\ or a line break. {_WHAT_ELSE}'
+            f'the characters " $ ` \\ or a line break. {WHAT_ELSE}'
         )
-    _ensure_data(files, is_fast=is_fast)
+    ensure_data(files, is_fast=is_fast)
     account = account_of(files.data)
     socket_directory = None if sys.platform == "win32" else _ensure_socket_directory(files, account)
     _remove_leftovers(files, socket_directory)
@@ -303,106 +300,9 @@ def _start(files: ServerFiles, *, is_fast: bool) -> None:
             # Not after a signal: then the server may yet come up.
             save_register(files, replace(load_register(files), is_ours=False))
         raise DatabaseError(
-            f"The embedded PostgreSQL of {files.home} did not start.{_name_full_disk(said + log)} "
+            f"The embedded PostgreSQL of {files.home} did not start.{name_full_disk(said + log)} "
             f"The end of its log, {files.log}:\n{log or said}"
         )
-
-
-def _ensure_data(files: ServerFiles, *, is_fast: bool) -> None:
-    """Make the data directory, all or nothing, or check that the one that is there can be used."""
-    version = files.data / "PG_VERSION"
-    if version.exists():
-        found = version.read_text(encoding="ascii").strip()
-        if found != str(POSTGRES_MAJOR):
-            raise ConfigurationError(
-                f"{files.data} holds data of PostgreSQL {found}, which PostgreSQL {POSTGRES_MAJOR} cannot "
-                f"read. Dump them with version {found} and load them into a new home. {_WHAT_ELSE}"
-            )
-        _check_owner(files.data)
-        if account_of(files.data):
-            _open_the_way(files.home)
-        return
-    if files.data.exists():
-        if any(files.data.iterdir()):
-            raise ConfigurationError(
-                f"{files.data} holds files, but no PostgreSQL data. Move them away. {_WHAT_ELSE}"
-            )
-        files.data.rmdir()
-    # Under another name until it is complete: a killed initdb leaves what looks like data.
-    draft = files.home / "postgres.new"
-    if draft.exists():
-        shutil.rmtree(draft)
-    draft.mkdir(mode=0o700)
-    if sys.platform != "win32" and os.geteuid() == 0:
-        uid, gid = _ensure_system_user()
-        os.chown(draft, uid, gid)
-        _open_the_way(files.home)
-    options = ["-D", str(draft), "-U", POSTGRES_USER, "--auth=trust", "--encoding=UTF8", "--locale=C"]
-    options += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", *(["--no-sync"] if is_fast else [])]
-    code, said = run_program("initdb", *options, account=account_of(draft))
-    if code != 0:
-        shutil.rmtree(draft)
-        end = "\n".join(said.splitlines()[-_LOG_TAIL_LINES:])
-        raise DatabaseError(
-            f"The embedded PostgreSQL could not be made in {files.data}.{_name_full_disk(said)} "
-            f"The end of what initdb said:\n{end}"
-        )
-    draft.rename(files.data)
-
-
-def _check_owner(data: Path) -> None:
-    if sys.platform == "win32":
-        return
-    owner = data.stat().st_uid
-    if owner == 0 or os.geteuid() not in {0, owner}:
-        raise ConfigurationError(
-            f"{data} belongs to user id {owner}, but PostgreSQL only runs as the owner of its data, never as "
-            f"root. Give it to the right user (`chown -R`). {_WHAT_ELSE}"
-        )
-
-
-def _ensure_system_user() -> tuple[int, int]:
-    """Return user and group id of the system user, which is created if it is missing. POSIX, as root."""
-    import pwd  # noqa: PLC0415 - Unix only
-
-    said = "there is no program useradd"
-    for _ in range(20):
-        with suppress(KeyError):
-            entry = pwd.getpwnam(SYSTEM_USER)
-            return entry.pw_uid, entry.pw_gid
-        program = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-        if program is None:
-            break
-        options = ("--system", "--user-group", "--no-create-home", "--shell", "/bin/false")
-        added = subprocess.run(  # noqa: S603
-            [program, *options, SYSTEM_USER], check=False, capture_output=True, text=True
-        )
-        if added.returncode != 0:
-            # Another process, of another home, may hold the list of users at this moment.
-            said = added.stderr.strip()
-            time.sleep(0.1)
-    raise ConfigurationError(
-        f"PostgreSQL never runs as root, and the system user {SYSTEM_USER!r} could not be created: {said}. "
-        f"Create it (`useradd {SYSTEM_USER}`), or work as another user than root."
-    )
-
-
-def _open_the_way(home: Path) -> None:
-    """Let the system user reach the home and read the programs. POSIX, as root."""
-    programs = find_programs()
-    for folder in {home, *home.parents, *programs.parents}:
-        _permit(folder, stat.S_IXOTH)
-    if not (programs / "postgres").stat().st_mode & stat.S_IXOTH:
-        # Installed under a umask that lets nobody else read.
-        for path in [programs.parent, *programs.parent.rglob("*")]:
-            may_run = path.is_dir() or path.parent == programs
-            _permit(path, stat.S_IROTH | (stat.S_IXOTH if may_run else 0))
-
-
-def _permit(path: Path, permission: int) -> None:
-    mode = path.stat().st_mode
-    if mode & permission != permission:
-        path.chmod(mode | permission)
 
 
 def _remove_leftovers(files: ServerFiles, socket_directory: Path | None) -> None:
@@ -454,16 +354,12 @@ def _ensure_socket_directory(files: ServerFiles, account: dict[str, Any]) -> Pat
             # Whoever may enter it may connect without a password.
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or found.st_mode & 0o077:
                 raise ConfigurationError(
-                    f"{folder} is not a private folder of user id {owner}. Remove it. {_WHAT_ELSE}"
+                    f"{folder} is not a private folder of user id {owner}. Remove it. {WHAT_ELSE}"
                 )
         return folder
     raise ConfigurationError(
-        f"No folder is short enough for a Unix socket; TMPDIR could name one. {_WHAT_ELSE}"
+        f"No folder is short enough for a Unix socket; TMPDIR could name one. {WHAT_ELSE}"
     )
-
-
-def _name_full_disk(text: str) -> str:
-    return " The disk is full." if os.strerror(errno.ENOSPC) in text else ""
 
 
 def _read_tail(log: Path, offset_bytes: int) -> str:
@@ -472,4 +368,4 @@ def _read_tail(log: Path, offset_bytes: int) -> str:
     with log.open("rb") as stream:
         stream.seek(offset_bytes)
         lines = stream.read().decode(errors="replace").splitlines()
-    return "\n".join(lines[-_LOG_TAIL_LINES:])
+    return "\n".join(lines[-LOG_TAIL_LINES:])

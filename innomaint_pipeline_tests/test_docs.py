@@ -22,7 +22,7 @@ from innomaint_pipeline.domain import automation, health, pacing
 from innomaint_pipeline.domain.answers import VOLATILE_FIELDS
 from innomaint_pipeline.domain.requests import SyncResult
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, WHAT_TO_DO, ErrorClass, retry_delay
-from innomaint_pipeline.embedded import SYSTEM_USER
+from innomaint_pipeline.embedded_data import SYSTEM_USER
 from innomaint_pipeline.embedded_watch import POSTGRES_MAJOR
 from innomaint_pipeline.sources.http import RATE_LIMIT_REPEATS
 from innomaint_pipeline.store.database import Database
