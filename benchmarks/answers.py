@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from innomaint_pipeline.domain.answers import check_answer, dump_json
-from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.domain.innomaint.answers import check_answer, dump_json
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.master import find_batch_keys
-from innomaint_pipeline.store.responses import NewAnswer, save_answers
-from innomaint_pipeline.sync.batch import BatchRun
-from innomaint_pipeline.sync.innomaint import enrich_batch
-from innomaint_pipeline.sync.rebuilding import RebuildTask, rebuild_batches
+from innomaint_pipeline.store.innomaint.responses import NewAnswer, save_answers
+from innomaint_pipeline.store.workbook import find_batch_keys
+from innomaint_pipeline.sync.innomaint.batch import BatchRun
+from innomaint_pipeline.sync.innomaint.rebuilding import RebuildTask, rebuild_batches
+from innomaint_pipeline.sync.innomaint.steps import enrich_batch
 
 ZONE = ZoneInfo("Asia/Kolkata")
 _CHUNK = 1000

@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.place import INNOMAINT, PROJECT, TOKEN, Place, Scale, import_serials
 from benchmarks.rate import rate_shares
 from benchmarks.report import Row
-from innomaint_pipeline.simulator.world import World
-from innomaint_pipeline.store.logs import SYNC_INTERVAL, save_setting
+from innomaint_pipeline.simulator.innomaint.world import World
+from innomaint_pipeline.store.innomaint.batch_rows import SYNC_INTERVAL, save_setting
 
 _SIZES = {Scale.DEFAULT: 500, Scale.FULL: 2957}
 _RATE_MS = 200

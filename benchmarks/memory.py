@@ -7,7 +7,7 @@ import tempfile
 
 from benchmarks.place import INNOMAINT, TOKEN, Place, Scale, import_serials
 from benchmarks.report import Row
-from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.simulator.innomaint.world import World
 
 _BATCHES = {Scale.DEFAULT: 30, Scale.FULL: 150}
 _BATCH_SIZE = 100

@@ -26,13 +26,13 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from innomaint_pipeline.embedded import EmbeddedPostgres, embedded_postgres
+from innomaint_pipeline.embedded.server import EmbeddedPostgres, embedded_postgres
 from innomaint_pipeline.settings import WITHOUT_ENV_FILE, Settings
-from innomaint_pipeline.simulator.control import CONTROL_PATH
-from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.simulator.innomaint.control import CONTROL_PATH
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.master import import_rows
 from innomaint_pipeline.store.upgrade import upgrade_database
+from innomaint_pipeline.store.workbook import import_rows
 
 PROJECT = Path(__file__).resolve().parent.parent
 TOKEN = "invented-token-of-the-benchmarks"

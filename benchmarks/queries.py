@@ -17,12 +17,12 @@ from sqlalchemy import event, text
 
 from benchmarks.place import BATCH_SIZE, Place, Scale
 from benchmarks.report import Row, exponent, spread
-from innomaint_pipeline.store.counts import find_last_batch_key
 from innomaint_pipeline.store.database import Connection, Database
-from innomaint_pipeline.store.facts import load_sync_facts
-from innomaint_pipeline.store.master import assign_new_batches
-from innomaint_pipeline.store.states import find_targets
-from innomaint_pipeline.store.status import load_status
+from innomaint_pipeline.store.innomaint.batches import find_last_batch_key
+from innomaint_pipeline.store.innomaint.due_batches import load_sync_facts
+from innomaint_pipeline.store.innomaint.states import find_targets
+from innomaint_pipeline.store.innomaint.status import load_status
+from innomaint_pipeline.store.workbook import assign_new_batches
 
 _SIZES = {
     Scale.TINY: (1_000,),

@@ -8,11 +8,11 @@ from pydantic import SecretStr
 
 from benchmarks.place import Place, Scale, import_serials
 from benchmarks.report import Row
-from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.store.pacing import SharedPacing
-from innomaint_pipeline.sync.batch import BatchRun
-from innomaint_pipeline.sync.innomaint import enrich_batch, fetch_batch, settle_batch
+from innomaint_pipeline.sync.innomaint.batch import BatchRun
+from innomaint_pipeline.sync.innomaint.steps import enrich_batch, fetch_batch, settle_batch
 
 _SIZES = {Scale.TINY: 20, Scale.DEFAULT: 300, Scale.FULL: 2957}
 _RATE_MS = {Scale.TINY: 20, Scale.DEFAULT: 200, Scale.FULL: 200}

@@ -7,7 +7,7 @@ import time
 from benchmarks.answers import enrich_all, store_answers
 from benchmarks.place import BATCH_SIZE, Place, Scale, import_serials
 from benchmarks.report import Row, exponent
-from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.simulator.innomaint.world import World
 
 _SIZES = {
     Scale.TINY: (60,),

@@ -18,8 +18,8 @@ from sqlalchemy import text
 from benchmarks.answers import ZONE
 from benchmarks.place import Place, Scale, Simulator, import_serials
 from benchmarks.report import Row
-from innomaint_pipeline.simulator.control import CONTROL_PATH
-from innomaint_pipeline.simulator.faults import (
+from innomaint_pipeline.simulator.innomaint.control import CONTROL_PATH
+from innomaint_pipeline.simulator.innomaint.faults import (
     TRANSIENT_FAULTS,
     DataEmptyList,
     FaultScript,
@@ -27,16 +27,16 @@ from innomaint_pipeline.simulator.faults import (
     Status,
     StatusFalse,
 )
-from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.housekeeping import delete_old_rows
-from innomaint_pipeline.store.invariants import count_orphans, count_violations
-from innomaint_pipeline.store.master import find_batch_keys
+from innomaint_pipeline.store.innomaint.invariants import count_orphans, count_violations
 from innomaint_pipeline.store.pacing import SharedPacing
-from innomaint_pipeline.sync.batch import BatchRun, Selection
-from innomaint_pipeline.sync.innomaint import enrich_batch, fetch_batch, settle_batch
+from innomaint_pipeline.store.workbook import find_batch_keys
+from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
+from innomaint_pipeline.sync.innomaint.steps import enrich_batch, fetch_batch, settle_batch
 
 # Rounds over all batches; each round stands for a day.
 _ROUNDS = {Scale.TINY: 6, Scale.DEFAULT: 40, Scale.FULL: 240}

@@ -11,13 +11,13 @@ from sqlalchemy import text
 from benchmarks.answers import ZONE
 from benchmarks.place import Place, Scale, Simulator, import_serials
 from benchmarks.report import Row, spread
-from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.master import find_batch_keys
 from innomaint_pipeline.store.pacing import SharedPacing
-from innomaint_pipeline.sync.batch import BatchRun, Selection
-from innomaint_pipeline.sync.innomaint import enrich_batch, fetch_batch, settle_batch
+from innomaint_pipeline.store.workbook import find_batch_keys
+from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
+from innomaint_pipeline.sync.innomaint.steps import enrich_batch, fetch_batch, settle_batch
 
 _SIZES = {Scale.TINY: (20, 1), Scale.DEFAULT: (1000, 3), Scale.FULL: (2957, 5)}
 # Rows for each CMMS asset. Spec 03, "Unchanged is cheap", names the state, the log, last_synced_at and the

@@ -6,8 +6,8 @@ import sys
 
 from benchmarks.place import Place, Scale
 from benchmarks.report import Row, exponent
-from innomaint_pipeline.simulator.workbook import write_sample_workbook
-from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
+from innomaint_pipeline.simulator.innomaint.world import World
 
 _SIZES = {
     Scale.TINY: (50,),

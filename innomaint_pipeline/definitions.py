@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 
 from innomaint_pipeline.defs.alerts import alerts
-from innomaint_pipeline.defs.automation import continuous_sync, daily_import, workbook_changed
-from innomaint_pipeline.defs.checks import CHECKS, check_tables, hourly_checks
 from innomaint_pipeline.defs.housekeeping import daily_housekeeping, housekeeping
-from innomaint_pipeline.defs.innomaint import BATCH_ASSETS, sync_batch
+from innomaint_pipeline.defs.innomaint.assets import BATCH_ASSETS, sync_batch
+from innomaint_pipeline.defs.innomaint.automation import continuous_sync, daily_import, workbook_changed
+from innomaint_pipeline.defs.innomaint.checks import CHECKS, check_tables, hourly_checks
 from innomaint_pipeline.defs.requests import requested_syncs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.defs.workbook import ic3_asset_master, import_asset_master

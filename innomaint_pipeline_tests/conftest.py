@@ -19,17 +19,17 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from xdist.scheduler import LoadScopeScheduling
 
-from innomaint_pipeline.embedded import EmbeddedPostgres
+from innomaint_pipeline.embedded.server import EmbeddedPostgres
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.master import ImportCounts, import_rows
 from innomaint_pipeline.store.pacing import SharedPacing
 from innomaint_pipeline.store.upgrade import upgrade_database
-from innomaint_pipeline.sync.batch import BatchRun, Selection
-from innomaint_pipeline.sync.innomaint import (
+from innomaint_pipeline.store.workbook import ImportCounts, import_rows
+from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
+from innomaint_pipeline.sync.innomaint.steps import (
     EnrichReport,
     FetchReport,
     SettleReport,
@@ -52,7 +52,7 @@ _numbers = count(1)
 
 
 # What the tests of a module share is costly to make, once for each worker that runs some of them.
-_SHARING = ("/faults/", "/store/test_roles.py", "/test_embedded.py")
+_SHARING = ("/faults/", "/store/test_roles.py", "/embedded/test_server.py")
 
 
 class _SharingTestsTogether(LoadScopeScheduling):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from innomaint_pipeline.embedded import EmbeddedPostgres, embedded_postgres
+from innomaint_pipeline.embedded.server import EmbeddedPostgres, embedded_postgres
 
 _IN_MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 4 << 30

@@ -13,9 +13,9 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Connection, text
 
-from innomaint_pipeline.store.counts import find_miscounted
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.invariants import count_orphans, count_states, count_violations
+from innomaint_pipeline.store.innomaint.batches import find_miscounted
+from innomaint_pipeline.store.innomaint.invariants import count_orphans, count_states, count_violations
 from innomaint_pipeline.store.leases import LEASE_SECONDS
 
 SECRET = "canary-token-"

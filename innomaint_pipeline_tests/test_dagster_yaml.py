@@ -16,7 +16,7 @@ with warnings.catch_warnings():
 
     from innomaint_pipeline.defs.compute_logs import HomeComputeLogManager
 
-from innomaint_pipeline.embedded import EmbeddedPostgres
+from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.store.database import with_driver
 
 PROJECT = Path(__file__).resolve().parents[1]

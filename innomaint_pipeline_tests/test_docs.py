@@ -16,19 +16,20 @@ from innomaint_pipeline import errors, settings
 from innomaint_pipeline.api import access
 from innomaint_pipeline.api.app import build_app, describe_service
 from innomaint_pipeline.api.parts import Parts
+from innomaint_pipeline.cli.innomaint.workers import WORKERS
 from innomaint_pipeline.cli.main import cli
-from innomaint_pipeline.cli.workers import WORKERS
-from innomaint_pipeline.domain import automation, health, pacing
-from innomaint_pipeline.domain.answers import VOLATILE_FIELDS
+from innomaint_pipeline.domain import health, pacing
+from innomaint_pipeline.domain.innomaint import launches as automation
+from innomaint_pipeline.domain.innomaint.answers import VOLATILE_FIELDS
 from innomaint_pipeline.domain.requests import SyncResult
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, WHAT_TO_DO, ErrorClass, retry_delay
-from innomaint_pipeline.embedded_data import SYSTEM_USER
-from innomaint_pipeline.embedded_watch import POSTGRES_MAJOR
+from innomaint_pipeline.embedded.data import SYSTEM_USER
+from innomaint_pipeline.embedded.watch import POSTGRES_MAJOR
 from innomaint_pipeline.sources.http import RATE_LIMIT_REPEATS
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.housekeeping import LOG_RETENTION
+from innomaint_pipeline.store.innomaint.status import load_status
 from innomaint_pipeline.store.leases import LEASE_SECONDS, RENEWAL_SECONDS
-from innomaint_pipeline.store.status import load_status
 from innomaint_pipeline.store.tables import metadata
 from innomaint_pipeline.sync.workbook import ImportReport
 
@@ -343,7 +344,7 @@ def dagster_names() -> DagsterNames:
     # Imported in a test, where the marked warning of Dagster's own code is let through.
     from innomaint_pipeline.definitions import defs  # noqa: PLC0415
     from innomaint_pipeline.defs.failures import _RETRY_WAITS_SECONDS  # noqa: PLC0415
-    from innomaint_pipeline.defs.partitions import BATCHES  # noqa: PLC0415
+    from innomaint_pipeline.defs.innomaint.partitions import BATCHES  # noqa: PLC0415
 
     graph = defs.resolve_asset_graph()
     return DagsterNames(

@@ -41,10 +41,10 @@ MUTATIONS = (
     ),
     Mutation(
         "another serial number",
-        "domain/answers.py",
+        "domain/innomaint/answers.py",
         "if normalise_id(str(answered)) != normalise_id(cmms_asset_id):",
         "if False:",
-        "domain/test_answers.py::test_ids_that_differ_by_anything_else_are_not_the_same",
+        "domain/innomaint/test_answers.py::test_ids_that_differ_by_anything_else_are_not_the_same",
     ),
     Mutation(
         "lease",
@@ -55,10 +55,10 @@ MUTATIONS = (
     ),
     Mutation(
         "hash: unchanged answers",
-        "sync/innomaint.py",
+        "sync/innomaint/steps.py",
         "is_changed=answer.body_hash != answer.applied_hash,",
         "is_changed=True,",
-        "sync/test_unchanged.py::test_an_unchanged_answer_is_logged_as_a_success_and_counted",
+        "sync/innomaint/test_unchanged.py::test_an_unchanged_answer_is_logged_as_a_success_and_counted",
     ),
     Mutation(
         "split on failure",
@@ -86,7 +86,7 @@ MUTATIONS = (
         "store/database.py",
         "with self.engine.begin() as connection:",
         'with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:',
-        "sync/test_failing_assets.py::"
+        "sync/innomaint/test_failing_assets.py::"
         "test_a_value_that_the_database_refuses_fails_one_asset_and_writes_nothing_of_it",
     ),
     Mutation(

@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.responses import Response
 
 import innomaint_pipeline
-from innomaint_pipeline.api import acting, examples, reading
+from innomaint_pipeline.api import examples
 from innomaint_pipeline.api.access import SESSION_SECONDS, Access
 from innomaint_pipeline.api.answers import AdminError, AdminJson, install_error_answers
 from innomaint_pipeline.api.examples import describe
 from innomaint_pipeline.api.guard import SESSION_COOKIE, Guard, check_token
+from innomaint_pipeline.api.innomaint import acting, reading
 from innomaint_pipeline.api.metrics import Metrics
 from innomaint_pipeline.api.parts import Parts, PartsOf, refuse_unknown_parameters
 from innomaint_pipeline.errors import DatabaseError

@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from innomaint_pipeline.api.parts import Parts
 from innomaint_pipeline.domain.states import ErrorClass
-from innomaint_pipeline.store.overview import load_gauges
+from innomaint_pipeline.store.innomaint.overview import load_gauges
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 

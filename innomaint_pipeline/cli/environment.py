@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from filelock import FileLock
 
-from innomaint_pipeline.embedded import embedded_postgres
+from innomaint_pipeline.embedded.server import embedded_postgres
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database, with_driver

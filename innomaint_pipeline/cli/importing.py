@@ -35,7 +35,7 @@ def run_import(
 def _report_to_dagster(database: Database, report: ImportReport) -> None:
     import dagster as dg
 
-    from innomaint_pipeline.defs.partitions import register_batches
+    from innomaint_pipeline.defs.innomaint.partitions import register_batches
     from innomaint_pipeline.defs.workbook import import_metadata
 
     with dg.DagsterInstance.get() as instance:

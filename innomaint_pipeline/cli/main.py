@@ -45,7 +45,7 @@ def _settings() -> Settings:
     root = click.get_current_context().find_root()
     if not root.params["is_demo"]:
         return settings
-    from innomaint_pipeline.cli.demo import demo_environment
+    from innomaint_pipeline.cli.innomaint.demo import demo_environment
 
     return root.with_resource(demo_environment(settings, has_outage=False))
 
@@ -122,7 +122,7 @@ def sync(
     is_json: bool,
 ) -> int:
     """Sync what is due, or what the options select."""
-    from innomaint_pipeline.cli.sync import run_sync
+    from innomaint_pipeline.cli.innomaint.sync import run_sync
     from innomaint_pipeline.domain.requests import SyncOptions
 
     chosen = [everything, limit is not None, partition_key is not None, is_retry_failed, bool(cmms_asset_ids)]
@@ -150,7 +150,7 @@ def sync(
 @_json_option
 def enrich(*, partition_key: str | None, is_json: bool) -> int:
     """Rebuild the IC3 tables from the stored answers, without a request."""
-    from innomaint_pipeline.cli.enriching import run_enrich
+    from innomaint_pipeline.cli.innomaint.enriching import run_enrich
 
     report = run_enrich(_settings(), partition_key)
     print_counts("Rows written", report)
@@ -164,7 +164,7 @@ def enrich(*, partition_key: str | None, is_json: bool) -> int:
 @_json_option
 def status(*, is_watch: bool, is_json: bool) -> None:
     """Show how far the sync is and what failed."""
-    from innomaint_pipeline.cli.status import run_status
+    from innomaint_pipeline.cli.innomaint.status import run_status
 
     run_status(_settings(), is_watch=is_watch, is_json=is_json)
 
@@ -229,7 +229,7 @@ def serve(*, host: str | None, port: int | None, dagster_url: str | None, is_qui
 @_json_option
 def demo(*, is_json: bool) -> int:
     """Show the whole program on an invented utility of 2,957 assets; needs no token."""
-    from innomaint_pipeline.cli.demo import run_demo
+    from innomaint_pipeline.cli.innomaint.demo import run_demo
 
     return run_demo(_own_settings(), is_json=is_json)
 
@@ -252,7 +252,7 @@ def demo(*, is_json: bool) -> int:
 @click.option("--workbook", type=click.Path(path_type=Path), help="Also write the matching workbook here.")
 def simulate(**options: Any) -> None:
     """Run the simulated Innomaint alone, on this machine only."""
-    from innomaint_pipeline.cli.demo import run_simulator
+    from innomaint_pipeline.cli.innomaint.demo import run_simulator
 
     run_simulator(**options)
 

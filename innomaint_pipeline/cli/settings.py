@@ -6,9 +6,9 @@ from innomaint_pipeline.cli.environment import open_database
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import Settings
-from innomaint_pipeline.store import logs
-from innomaint_pipeline.store.logs import SYNC_INTERVAL, save_setting
-from innomaint_pipeline.store.refresh import change_refresh_minutes
+from innomaint_pipeline.store.innomaint import batch_rows as logs
+from innomaint_pipeline.store.innomaint.batch_rows import SYNC_INTERVAL, save_setting
+from innomaint_pipeline.store.innomaint.refresh import change_refresh_minutes
 
 # The bounds of INNOMAINT_REFRESH_MINUTES and INNOMAINT_SYNC_INTERVAL_S.
 _BOUNDS = {"refresh-minutes": (5, 1440), "sync-interval-seconds": (5, 3600)}

@@ -25,7 +25,7 @@ from innomaint_pipeline.cli.serving import (
     page_address,
     refuse_taken_port,
 )
-from innomaint_pipeline.embedded import embedded_postgres, find_running
+from innomaint_pipeline.embedded.server import embedded_postgres, find_running
 from innomaint_pipeline.errors import ConfigurationError, InnomaintPipelineError
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.upgrade import upgrade_database
@@ -47,7 +47,7 @@ def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | No
     with ExitStack() as stack:
         stack.enter_context(interruptible())
         if is_demo:
-            from innomaint_pipeline.cli.demo import demo_environment, has_demo_data
+            from innomaint_pipeline.cli.innomaint.demo import demo_environment, has_demo_data
 
             has_outage = not has_demo_data(settings)
             settings = stack.enter_context(demo_environment(settings, has_outage=has_outage))

@@ -7,9 +7,9 @@ import dagster as dg
 
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.domain.alerts import decide_notices
-from innomaint_pipeline.domain.automation import parse_moment
+from innomaint_pipeline.domain.innomaint.launches import parse_moment
 from innomaint_pipeline.store.alerts import load_conditions, load_told, save_told
-from innomaint_pipeline.store.status import load_status
+from innomaint_pipeline.store.innomaint.status import load_status
 
 _SECONDS = 30
 _HEARTBEAT_SECONDS = 60

@@ -19,9 +19,9 @@ from innomaint_pipeline.errors import (
     InnomaintPipelineError,
 )
 from innomaint_pipeline.redaction import secrets_removed
-from innomaint_pipeline.store.states import FailedAsset
-from innomaint_pipeline.sync.batch import BatchRun
-from innomaint_pipeline.sync.innomaint import close_failed_batch
+from innomaint_pipeline.store.innomaint.states import FailedAsset
+from innomaint_pipeline.sync.innomaint.batch import BatchRun
+from innomaint_pipeline.sync.innomaint.steps import close_failed_batch
 
 _RETRY_WAITS_SECONDS = (5, 10, 20)
 _SHOWN_ASSETS = 25

@@ -12,13 +12,16 @@ from dataclasses import replace
 import dagster as dg
 
 from innomaint_pipeline.defs.failures import find_stop
-from innomaint_pipeline.defs.innomaint import selection_run_config, sync_batch
-from innomaint_pipeline.defs.partitions import register_batches
+from innomaint_pipeline.defs.innomaint.assets import selection_run_config, sync_batch
+from innomaint_pipeline.defs.innomaint.partitions import register_batches
 from innomaint_pipeline.defs.recovery import find_batches_in_runs, report_lost_runs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
-from innomaint_pipeline.domain.automation import BATCHES_IN_FLIGHT
+from innomaint_pipeline.domain.innomaint.launches import BATCHES_IN_FLIGHT
 from innomaint_pipeline.domain.requests import RequestState, RunSeen, Step, Verdict, decide_batch
-from innomaint_pipeline.store.asked import (
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.batch_rows import find_row_statuses
+from innomaint_pipeline.store.leases import find_leases
+from innomaint_pipeline.store.requests import (
     AskedBatch,
     AskedRequest,
     close_request,
@@ -26,10 +29,7 @@ from innomaint_pipeline.store.asked import (
     note_look,
     save_progress,
 )
-from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.leases import find_leases
-from innomaint_pipeline.store.logs import find_row_statuses
-from innomaint_pipeline.sync.batch import Selection
+from innomaint_pipeline.sync.innomaint.batch import Selection
 
 REQUEST_TAG = "innomaint/request"
 _PARTITION_TAG = "dagster/partition"

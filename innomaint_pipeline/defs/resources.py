@@ -16,9 +16,9 @@ from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import Settings, is_loopback, load_settings
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.logs import claim_origin, load_refresh_minutes
+from innomaint_pipeline.store.innomaint.batch_rows import claim_origin, load_refresh_minutes
 from innomaint_pipeline.store.pacing import SharedPacing
-from innomaint_pipeline.sync.fetching import OpenClient
+from innomaint_pipeline.sync.innomaint.fetching import OpenClient
 
 if TYPE_CHECKING:
     from innomaint_pipeline.sources.innomaint import InnomaintClient

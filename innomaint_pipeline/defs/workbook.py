@@ -7,10 +7,10 @@ import dagster as dg
 from pydantic import Field
 
 from innomaint_pipeline.defs.descriptions import DESCRIPTIONS, column_schema
-from innomaint_pipeline.defs.partitions import register_batches
+from innomaint_pipeline.defs.innomaint.partitions import register_batches
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.errors import InnomaintPipelineError
-from innomaint_pipeline.store.logs import IMPORT_FAILED, save_setting
+from innomaint_pipeline.store.innomaint.batch_rows import IMPORT_FAILED, save_setting
 from innomaint_pipeline.sync.workbook import ImportReport, import_master
 
 OWNERS = ["team:data-engineering"]

@@ -15,12 +15,12 @@ from typing import Self
 import uvicorn
 
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.simulator.app import BASE_PATH, SimulatorApp, build_app
-from innomaint_pipeline.simulator.control import CONTROL_PATH
-from innomaint_pipeline.simulator.faults import FaultScript
+from innomaint_pipeline.simulator.innomaint.app import BASE_PATH, SimulatorApp, build_app
+from innomaint_pipeline.simulator.innomaint.control import CONTROL_PATH
+from innomaint_pipeline.simulator.innomaint.faults import FaultScript
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.limit import Latency, VendorLimit
 from innomaint_pipeline.simulator.record import RequestRecord
-from innomaint_pipeline.simulator.world import World
 
 _START_SECONDS = 10
 _STOP_SECONDS = 10

@@ -22,7 +22,11 @@ import anyio.lowlevel
 import httpx
 from pydantic import SecretStr
 
-from innomaint_pipeline.domain.answers import ContractViolationError, UnreadableAnswerError, dump_json
+from innomaint_pipeline.domain.innomaint.answers import (
+    ContractViolationError,
+    UnreadableAnswerError,
+    dump_json,
+)
 from innomaint_pipeline.domain.pacing import LONGEST_STOP_SECONDS, Pacing, Permit
 from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import AuthError, BreakerOpenError, ConfigurationError

@@ -10,7 +10,7 @@ from typing import Self
 import httpx
 from pydantic import SecretStr
 
-from innomaint_pipeline.domain.answers import check_answer
+from innomaint_pipeline.domain.innomaint.answers import check_answer
 from innomaint_pipeline.domain.pacing import Pacing
 from innomaint_pipeline.redaction import redactor_of
 from innomaint_pipeline.sources.http import HttpSession

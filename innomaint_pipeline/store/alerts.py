@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from innomaint_pipeline.domain.alerts import Condition, Notice, Told
 from innomaint_pipeline.domain.health import FAILED_BATCHES_IN_A_ROW, Health
-from innomaint_pipeline.store.logs import AUTH_REFUSED, IMPORT_FAILED, load_setting
+from innomaint_pipeline.store.innomaint.batch_rows import AUTH_REFUSED, IMPORT_FAILED, load_setting
 from innomaint_pipeline.store.tables import alert
 
 # Between the name of a condition and the number of the address that was told: one that refuses for months

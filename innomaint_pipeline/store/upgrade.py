@@ -17,10 +17,10 @@ from sqlalchemy.exc import DBAPIError
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
 from innomaint_pipeline.store.adoption import reconcile
-from innomaint_pipeline.store.counts import correct_counts
 from innomaint_pipeline.store.database import Database, is_server_trouble, short_message, sqlstate
-from innomaint_pipeline.store.master import assign_new_batches
+from innomaint_pipeline.store.innomaint.batches import correct_counts
 from innomaint_pipeline.store.tables import metadata
+from innomaint_pipeline.store.workbook import assign_new_batches
 
 _UPGRADE_LOCK = 7_241_300_601
 _VERSION_TABLE = "innomaint_schema_version"

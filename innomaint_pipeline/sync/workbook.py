@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from innomaint_pipeline import crash_points
-from innomaint_pipeline.domain.headers import ID_COLUMN
-from innomaint_pipeline.domain.workbook import (
+from innomaint_pipeline.domain.workbook.cells import JsonValue
+from innomaint_pipeline.domain.workbook.headers import ID_COLUMN
+from innomaint_pipeline.domain.workbook.register import (
     ColumnValue,
     ParsedSheet,
     RejectedRow,
     has_id_column,
     parse_sheet,
 )
-from innomaint_pipeline.domain.workbook_cells import JsonValue
-from innomaint_pipeline.sources.workbook import read_mapping, read_sheet
+from innomaint_pipeline.sources.workbook.reading import read_mapping, read_sheet
 from innomaint_pipeline.store.database import Connection, Database
-from innomaint_pipeline.store.logs import IMPORT_FAILED, clear_setting
-from innomaint_pipeline.store.master import import_rows, lock_imports
+from innomaint_pipeline.store.innomaint.batch_rows import IMPORT_FAILED, clear_setting
 from innomaint_pipeline.store.rejects import save_rejects
+from innomaint_pipeline.store.workbook import import_rows, lock_imports
 
 logger = logging.getLogger(__name__)
 

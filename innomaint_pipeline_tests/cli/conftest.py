@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 
 from innomaint_pipeline.cli.main import main
-from innomaint_pipeline.embedded import EmbeddedPostgres
+from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.store.database import Database, with_driver

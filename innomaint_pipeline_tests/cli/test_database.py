@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from innomaint_pipeline.embedded import embedded_postgres, find_running
-from innomaint_pipeline.embedded_watch import find_server_processes
+from innomaint_pipeline.embedded.server import embedded_postgres, find_running
+from innomaint_pipeline.embedded.watch import find_server_processes
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline_tests.cli.conftest import Cli
 from innomaint_pipeline_tests.homes import make_home

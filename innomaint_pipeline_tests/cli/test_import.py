@@ -7,8 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from innomaint_pipeline.simulator.workbook import write_sample_workbook
-from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline_tests.cli.conftest import Cli
 from innomaint_pipeline_tests.conftest import Pipeline
 

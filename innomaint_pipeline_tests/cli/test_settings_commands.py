@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.logs import load_setting
+from innomaint_pipeline.store.innomaint.batch_rows import load_setting
 from innomaint_pipeline_tests.cli.conftest import Cli
 from innomaint_pipeline_tests.conftest import Pipeline
 

@@ -16,10 +16,10 @@ with warnings.catch_warnings():
 
     from innomaint_pipeline.definitions import defs
 
-from innomaint_pipeline.defs.partitions import BATCHES
+from innomaint_pipeline.defs.innomaint.partitions import BATCHES
 from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, FIRST_BATCH, Pipeline, fix_world
 

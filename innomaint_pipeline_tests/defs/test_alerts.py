@@ -14,9 +14,9 @@ from innomaint_pipeline.defs.alerts import alerts
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import load_settings
-from innomaint_pipeline.simulator.faults import Status
-from innomaint_pipeline.store.logs import IMPORT_FAILED, clear_setting, save_setting
-from innomaint_pipeline.store.status import load_status
+from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.store.innomaint.batch_rows import IMPORT_FAILED, clear_setting, save_setting
+from innomaint_pipeline.store.innomaint.status import load_status
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline
 from innomaint_pipeline_tests.defs.conftest import Dagster
 from innomaint_pipeline_tests.sources.listener import SECRET, Listener, listening, watched_log

@@ -17,8 +17,8 @@ from innomaint_pipeline.errors import (
     RunCancelledError,
 )
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.states import FailedAsset
-from innomaint_pipeline.sync.batch import BatchRun
+from innomaint_pipeline.store.innomaint.states import FailedAsset
+from innomaint_pipeline.sync.innomaint.batch import BatchRun
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 
 BREAKER = BreakerOpenError("the breaker is open", retry_in_seconds=30)

@@ -12,15 +12,15 @@ from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs.requests import requested_syncs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.requests import SyncOptions
-from innomaint_pipeline.simulator.faults import Status
+from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.simulator.world import World
-from innomaint_pipeline.store.asked import Stored, load_request, seconds_since_look, submit
 from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.batch_rows import set_paused
+from innomaint_pipeline.store.innomaint.requests import open_request
+from innomaint_pipeline.store.innomaint.selection import plan_sync
 from innomaint_pipeline.store.leases import acquire_lease, release_lease
-from innomaint_pipeline.store.logs import set_paused
-from innomaint_pipeline.store.plans import plan_sync
-from innomaint_pipeline.store.requests import open_request
+from innomaint_pipeline.store.requests import Stored, load_request, seconds_since_look, submit
 from innomaint_pipeline_tests.conftest import Pipeline, fix_world
 from innomaint_pipeline_tests.defs.conftest import Dagster, requested
 from innomaint_pipeline_tests.defs.runs import make_run, report

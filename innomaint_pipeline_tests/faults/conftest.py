@@ -16,16 +16,16 @@ import trustme
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from innomaint_pipeline.simulator.faults import Fault
+from innomaint_pipeline.simulator.innomaint.faults import Fault
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.sources.route import DIRECT, Route
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.pacing import SharedPacing
-from innomaint_pipeline.sync.batch import Selection
-from innomaint_pipeline.sync.innomaint import SettleReport
+from innomaint_pipeline.sync.innomaint.batch import Selection
+from innomaint_pipeline.sync.innomaint.steps import SettleReport
 from innomaint_pipeline_tests.conftest import (
     CANARY_TOKEN,
     WORLD_SIZE,

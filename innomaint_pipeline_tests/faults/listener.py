@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
-from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.simulator.innomaint.world import World
 
 PLENTY_SECONDS = 60
 

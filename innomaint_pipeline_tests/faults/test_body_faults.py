@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from innomaint_pipeline.simulator.faults import (
+from innomaint_pipeline.simulator.innomaint.faults import (
     ByteOrderMark,
     DataEmptyList,
     DataEmptyObject,

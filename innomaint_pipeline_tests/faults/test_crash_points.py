@@ -24,12 +24,12 @@ from sqlalchemy import text
 
 import innomaint_pipeline
 from innomaint_pipeline.crash_points import CRASH_POINTS
-from innomaint_pipeline.embedded import EmbeddedPostgres
-from innomaint_pipeline.simulator.faults import Status, StatusFalse
+from innomaint_pipeline.embedded.server import EmbeddedPostgres
+from innomaint_pipeline.simulator.innomaint.faults import Status, StatusFalse
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.states import RETRYABLE_CLASSES
+from innomaint_pipeline.store.innomaint.states import RETRYABLE_CLASSES
 from innomaint_pipeline_tests.conftest import (
     CANARY_TOKEN,
     WORLD_SIZE,

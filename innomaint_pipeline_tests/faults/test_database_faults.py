@@ -21,16 +21,16 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from innomaint_pipeline.embedded import EmbeddedPostgres
-from innomaint_pipeline.embedded_watch import ServerFiles, account_of, run_program
+from innomaint_pipeline.embedded.server import EmbeddedPostgres
+from innomaint_pipeline.embedded.watch import ServerFiles, account_of, run_program
 from innomaint_pipeline.errors import DatabaseError
-from innomaint_pipeline.simulator.faults import Status
+from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.simulator.limit import build_fixed_latency
 from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.upgrade import upgrade_database
-from innomaint_pipeline.sync.batch import BatchRun, Selection
+from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
 from innomaint_pipeline_tests.conftest import WORLD_SIZE, Pipeline
 from innomaint_pipeline_tests.faults.database_wire import Moment, Trap, Wire
 from innomaint_pipeline_tests.homes import temporary_server

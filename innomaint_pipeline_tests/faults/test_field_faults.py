@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import pytest
 
-from innomaint_pipeline.domain import innomaint as declared
+from innomaint_pipeline.domain.innomaint import detail as declared
+from innomaint_pipeline.simulator.innomaint.world import ABSENT, World
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.simulator.world import ABSENT, World
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN
 from innomaint_pipeline_tests.faults.conftest import SETTLED_COLUMNS, FaultPipeline

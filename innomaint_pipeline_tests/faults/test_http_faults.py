@@ -8,7 +8,7 @@ import pytest
 
 from innomaint_pipeline.domain.pacing import LONGEST_STOP_SECONDS
 from innomaint_pipeline.errors import AuthError
-from innomaint_pipeline.simulator.faults import Healthy, Status
+from innomaint_pipeline.simulator.innomaint.faults import Healthy, Status
 from innomaint_pipeline.sources.http import RATE_LIMIT_REPEATS
 from innomaint_pipeline_tests.conftest import WORLD_SIZE, everything
 from innomaint_pipeline_tests.faults.conftest import Expected, FaultPipeline, play

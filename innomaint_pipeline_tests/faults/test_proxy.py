@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from innomaint_pipeline.defs.resources import InnomaintResource
 from innomaint_pipeline.sources.route import Route
-from innomaint_pipeline.sync.batch import Selection
-from innomaint_pipeline.sync.innomaint import SettleReport, fetch_batch, settle_batch
+from innomaint_pipeline.sync.innomaint.batch import Selection
+from innomaint_pipeline.sync.innomaint.steps import SettleReport, fetch_batch, settle_batch
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, KOLKATA, everything
 from innomaint_pipeline_tests.faults.conftest import FaultPipeline, assert_nothing_is_reached, issue
 from innomaint_pipeline_tests.faults.listener import Listener, ProxyListener

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from innomaint_pipeline.simulator.faults import Hang, ResetBeforeAnswer, ResetInBody, Trickle
+from innomaint_pipeline.simulator.innomaint.faults import Hang, ResetBeforeAnswer, ResetInBody, Trickle
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.sources.route import Route, trusted_certificates
 from innomaint_pipeline_tests.faults.conftest import (

@@ -21,8 +21,8 @@ from playwright.sync_api import (
 )
 
 from innomaint_pipeline.domain.requests import RequestState
-from innomaint_pipeline.store.asked import close_request, find_open, save_progress
-from innomaint_pipeline.sync.batch import Selection
+from innomaint_pipeline.store.requests import close_request, find_open, save_progress
+from innomaint_pipeline.sync.innomaint.batch import Selection
 from innomaint_pipeline_tests.api.conftest import ADMIN_TOKEN, Client, serving
 from innomaint_pipeline_tests.api.conftest import pipeline as pipeline  # noqa: PLC0414 # a fixture
 from innomaint_pipeline_tests.conftest import Pipeline

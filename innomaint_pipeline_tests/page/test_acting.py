@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from playwright.sync_api import expect
 
-from innomaint_pipeline.simulator.faults import Status
-from innomaint_pipeline.store.logs import PAUSED, load_refresh_minutes, load_setting
+from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.store.innomaint.batch_rows import PAUSED, load_refresh_minutes, load_setting
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 from innomaint_pipeline_tests.page.conftest import Visitor, carry_out
 

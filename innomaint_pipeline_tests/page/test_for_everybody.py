@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 import innomaint_pipeline
-from innomaint_pipeline.simulator.faults import Status
+from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 from innomaint_pipeline_tests.page.conftest import Visitor
 

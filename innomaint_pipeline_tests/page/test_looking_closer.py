@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import expect
 
-from innomaint_pipeline.simulator.faults import Status
+from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 from innomaint_pipeline_tests.page.conftest import Visitor
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import expect
 
-from innomaint_pipeline.simulator.faults import Status
+from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline_tests.api.conftest import serving
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 from innomaint_pipeline_tests.page.conftest import Visitor

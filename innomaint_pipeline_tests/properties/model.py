@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from innomaint_pipeline.simulator.faults import (
+from innomaint_pipeline.simulator.innomaint.faults import (
     Fault,
     OddValue,
     OtherSerial,

@@ -13,12 +13,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from innomaint_pipeline.domain.answers import ContractViolationError, UnreadableAnswerError, check_answer
-from innomaint_pipeline.simulator.estate import load_example
+from innomaint_pipeline.domain.innomaint.answers import (
+    ContractViolationError,
+    UnreadableAnswerError,
+    check_answer,
+)
+from innomaint_pipeline.simulator.innomaint.estate import load_example
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.pacing import SharedPacing
-from innomaint_pipeline.sync.batch import Selection
+from innomaint_pipeline.sync.innomaint.batch import Selection
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline
 from innomaint_pipeline_tests.invariants import check_invariants
 from innomaint_pipeline_tests.properties.conftest import GENERATED

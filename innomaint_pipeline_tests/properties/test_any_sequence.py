@@ -12,11 +12,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.sources.outcomes import RequestPolicy
-from innomaint_pipeline.store.refresh import change_refresh_minutes
-from innomaint_pipeline.sync.batch import Selection
+from innomaint_pipeline.store.innomaint.refresh import change_refresh_minutes
+from innomaint_pipeline.sync.innomaint.batch import Selection
 from innomaint_pipeline.sync.workbook import import_master
 from innomaint_pipeline_tests.conftest import Pipeline, fix_world
 from innomaint_pipeline_tests.invariants import check_invariants

@@ -10,14 +10,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openpyxl.utils.exceptions import IllegalCharacterError
 
-from innomaint_pipeline.domain.workbook import SheetRows, parse_sheet
-from innomaint_pipeline.domain.workbook_cells import is_blank
+from innomaint_pipeline.domain.workbook.cells import is_blank
+from innomaint_pipeline.domain.workbook.register import SheetRows, parse_sheet
 from innomaint_pipeline.errors import WorkbookError
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.sync.workbook import _write, import_master
 from innomaint_pipeline_tests.conftest import Pipeline
 from innomaint_pipeline_tests.properties.conftest import GENERATED
-from innomaint_pipeline_tests.sources.workbook_files import write_xlsx
+from innomaint_pipeline_tests.sources.workbook.workbook_files import write_xlsx
 
 Rows = Sequence[Sequence[Any]]
 

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from innomaint_pipeline.simulator.faults import Status
-from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline_tests.conftest import Pipeline, fix_world
 from innomaint_pipeline_tests.invariants import check_invariants
 from innomaint_pipeline_tests.properties.interrupted import KilledError, dying_database

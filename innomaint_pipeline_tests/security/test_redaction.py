@@ -8,7 +8,7 @@ import traceback
 import pytest
 
 from innomaint_pipeline.cli.environment import Addresses
-from innomaint_pipeline.domain.answers import check_answer
+from innomaint_pipeline.domain.innomaint.answers import check_answer
 from innomaint_pipeline.redaction import install_redaction, redact, redactor_of, secrets_removed
 from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.simulator.world import World
 
 PATH = "/assetmanagement/getAssetIDDetailByAssetID"
 Ask = Callable[..., httpx.Response]

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.simulator.faults import (
+from innomaint_pipeline.simulator.innomaint.faults import (
     TRANSIENT_FAULTS,
     EmptyBody,
     FaultScript,

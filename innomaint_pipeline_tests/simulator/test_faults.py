@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.simulator import faults as catalogue
-from innomaint_pipeline.simulator.faults import (
+from innomaint_pipeline.simulator.innomaint import faults as catalogue
+from innomaint_pipeline.simulator.innomaint.faults import (
     ByteOrderMark,
     DataEmptyList,
     DataEmptyObject,

@@ -10,17 +10,17 @@ import httpx
 import pytest
 
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.simulator.app import build_app
-from innomaint_pipeline.simulator.faults import Hang, Slow, Trickle
+from innomaint_pipeline.simulator.innomaint.app import build_app
+from innomaint_pipeline.simulator.innomaint.faults import Hang, Slow, Trickle
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.limit import build_fixed_latency
 from innomaint_pipeline.simulator.server import SimulatorServer, serve
-from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline_tests.simulator.conftest import PATH
 
 FOREGROUND = """
-from innomaint_pipeline.simulator.app import build_app
+from innomaint_pipeline.simulator.innomaint.app import build_app
 from innomaint_pipeline.simulator.server import serve
-from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.simulator.innomaint.world import World
 try:
     serve(build_app(World(size=3)), port=0, on_ready=lambda url: print(url, flush=True))
 except KeyboardInterrupt:

@@ -19,10 +19,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from innomaint_pipeline.domain.answers import check_answer
+from innomaint_pipeline.domain.innomaint.answers import check_answer
 from innomaint_pipeline.domain.pacing import LONGEST_STOP_SECONDS, Permit
 from innomaint_pipeline.errors import AuthError, BreakerOpenError, ConfigurationError, DatabaseError
-from innomaint_pipeline.simulator.faults import (
+from innomaint_pipeline.simulator.innomaint.faults import (
     ByteOrderMark,
     DataEmptyList,
     DataEmptyObject,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from innomaint_pipeline.domain.answers import CheckedAnswer
+from innomaint_pipeline.domain.innomaint.answers import CheckedAnswer
 from innomaint_pipeline.domain.pacing import Permit
 from innomaint_pipeline.errors import AuthError
-from innomaint_pipeline.simulator.faults import OddValue, OtherSerial
+from innomaint_pipeline.simulator.innomaint.faults import OddValue, OtherSerial
 from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.sources.outcomes import RequestFailure, RequestPolicy, RequestSuccess

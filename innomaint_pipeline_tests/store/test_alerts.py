@@ -8,7 +8,7 @@ from innomaint_pipeline.domain.alerts import Condition, Notice, NoticeKind
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.store.alerts import load_conditions, load_told, save_told
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.logs import AUTH_REFUSED, IMPORT_FAILED, save_setting
+from innomaint_pipeline.store.innomaint.batch_rows import AUTH_REFUSED, IMPORT_FAILED, save_setting
 
 RAISED = Notice("health", NoticeKind.RAISED, "stale", "Health is stale.")
 

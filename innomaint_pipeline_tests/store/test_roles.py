@@ -10,16 +10,16 @@ import pytest
 from sqlalchemy import text
 
 import innomaint_pipeline
-from innomaint_pipeline.embedded import EmbeddedPostgres
+from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.errors import DatabaseError
-from innomaint_pipeline.simulator.faults import Status
+from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.store.database import Connection, Database
 from innomaint_pipeline.store.housekeeping import delete_old_rows
-from innomaint_pipeline.store.logs import PAUSED, clear_setting, save_setting
-from innomaint_pipeline.store.refresh import change_refresh_minutes
-from innomaint_pipeline.store.requests import finish_request, open_request
-from innomaint_pipeline.store.status import load_status
+from innomaint_pipeline.store.innomaint.batch_rows import PAUSED, clear_setting, save_setting
+from innomaint_pipeline.store.innomaint.refresh import change_refresh_minutes
+from innomaint_pipeline.store.innomaint.requests import finish_request, open_request
+from innomaint_pipeline.store.innomaint.status import load_status
 from innomaint_pipeline.store.tables import IC3_TABLES
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline.sync.workbook import import_master

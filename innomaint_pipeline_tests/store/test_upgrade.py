@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from innomaint_pipeline.embedded import EmbeddedPostgres
+from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.tables import metadata

@@ -22,11 +22,11 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from innomaint_pipeline.embedded import EmbeddedPostgres, embedded_postgres
+from innomaint_pipeline.embedded.server import EmbeddedPostgres, embedded_postgres
 from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.limit import Latency
 from innomaint_pipeline.simulator.server import SimulatorServer
-from innomaint_pipeline.simulator.world import World
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline

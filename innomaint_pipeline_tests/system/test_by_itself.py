@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from innomaint_pipeline.simulator.faults import Status
+from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.simulator.limit import VendorLimit, build_exponential_latency, build_fixed_latency
 from innomaint_pipeline_tests.system.conftest import (
     Command,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from innomaint_pipeline.simulator.demo import demo_faults
-from innomaint_pipeline.simulator.world import World
+from innomaint_pipeline.simulator.innomaint.demo import demo_faults
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline_tests.system.conftest import Ended, new_home, start
 
 pytestmark = pytest.mark.system

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from innomaint_pipeline.simulator.faults import Status
+from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.simulator.limit import build_fixed_latency
 from innomaint_pipeline_tests.system.conftest import (
     Command,
@@ -91,7 +91,7 @@ def _of_commands(made: Installation) -> list[int]:
     found = []
     for process in find_processes(made.home):
         line = command_line(process)
-        if "embedded_watch" not in line and "postgres" not in line.partition(" ")[0]:
+        if "embedded.watch" not in line and "postgres" not in line.partition(" ")[0]:
             found.append(process.pid)
     return found
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from innomaint_pipeline.simulator.faults import Status
+from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN
 from innomaint_pipeline_tests.system.conftest import (
     LONG_SECONDS,

@@ -21,7 +21,7 @@ _CHANGES = {
 
 
 def upgrade() -> None:
-    """Create the functions and triggers; `store.counts.correct_counts` counts the rows that are there."""
+    """Create the functions and triggers; `correct_counts` counts the rows that are there."""
     schema = op.get_bind().execute(text("SELECT quote_ident(current_schema())")).scalar_one()
     # Two transactions that change one batch take turns: each counts after it was given the batch's row of
     # kind never, by a new snapshot, and so sees what the other committed. Rows are taken in the order of

@@ -1,0 +1,162 @@
+"""`innomaint demo` and `innomaint simulate`: an invented utility against the simulated Innomaint (spec 04).
+
+The demonstration lives in a home of its own, INNOMAINT_HOME/demo, with a database server of its own: its data
+never meets real data, and no live command finds the simulator.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from innomaint_pipeline.cli.environment import open_addresses, open_database
+from innomaint_pipeline.cli.importing import run_import
+from innomaint_pipeline.cli.innomaint.status import read_status, render_status
+from innomaint_pipeline.cli.innomaint.sync import run_sync
+from innomaint_pipeline.cli.output import people, print_counts, print_json, say
+from innomaint_pipeline.domain.requests import SyncOptions
+from innomaint_pipeline.embedded.server import find_running
+from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.settings import WITHOUT_ENV_FILE, Settings, load_settings
+from innomaint_pipeline.simulator.innomaint.demo import demo_faults
+from innomaint_pipeline.simulator.innomaint.faults import FaultScript, Status
+from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
+from innomaint_pipeline.simulator.innomaint.world import World
+from innomaint_pipeline.simulator.limit import build_exponential_latency
+from innomaint_pipeline.simulator.server import SimulatorServer
+
+DEMO_ASSETS = 2957
+# The simulator allows more than the vendor, so that the demonstration takes a minute instead of ten.
+DEMO_RATE_MS = 15
+DEMO_LATENCY_SECONDS = 0.03
+# A batch takes two seconds at that rate: the usual half a minute between two looks would be mostly idle.
+DEMO_SYNC_INTERVAL_SECONDS = 5
+_WORKBOOK = "asset-master-sample.xlsx"
+
+
+@contextmanager
+def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settings]:
+    """Run the simulator and yield the settings of the demonstration, which child processes get as well.
+
+    `has_outage`: some assets answer 503 for a while, as they do in the first sync; without it they have
+    recovered.
+    """
+    world = World(DEMO_ASSETS)
+    faults = demo_faults(world)
+    script = faults.script
+    if not has_outage:
+        script = FaultScript()
+        for serial in faults.unknown:
+            script.always(serial, Status(404))
+    home = settings.home / "demo"
+    home.mkdir(parents=True, exist_ok=True)
+    workbook = home / _WORKBOOK
+    if not workbook.exists():
+        write_sample_workbook(world, workbook)
+    latency = build_exponential_latency(DEMO_LATENCY_SECONDS)
+    with SimulatorServer(world, faults=script, latency=latency) as simulator:
+        # Neither real databases nor real people: not from the environment, and not from .env.
+        for name in ("IC3_DATABASE_URL", "DAGSTER_PG_URL", "INNOMAINT_ALERT_URLS", "INNOMAINT_HEARTBEAT_URL"):
+            os.environ.pop(name, None)
+        os.environ |= {
+            WITHOUT_ENV_FILE: "1",
+            "INNOMAINT_HOME": str(home),
+            "INNOMAINT_API_URL": simulator.url,
+            "INNOMAINT_API_TOKEN": "demonstration",
+            "INNOMAINT_RATE_MS": str(DEMO_RATE_MS),
+            "INNOMAINT_WORKBOOK": str(workbook),
+            "INNOMAINT_SYNC_INTERVAL_S": str(DEMO_SYNC_INTERVAL_SECONDS),
+        }
+        yield load_settings()
+
+
+def has_demo_data(settings: Settings) -> bool:
+    """Tell whether the demonstration has a database already, so that its first sync has begun before."""
+    return (settings.home / "demo" / "postgres").exists()
+
+
+def run_demo(settings: Settings, *, is_json: bool) -> int:
+    """Import the sample workbook, sync every batch through Dagster, print the status.
+
+    Return the exit code.
+    """
+    began = time.monotonic()
+    with demo_environment(settings, has_outage=True) as demo:
+        if find_running(demo.home) is not None:
+            raise ConfigurationError(
+                "the demonstration is running already: stop innomaint up --demo, then start again"
+            )
+        _start_afresh(demo)
+        with open_addresses(demo):
+            return _show(demo, began, is_json=is_json)
+
+
+def _start_afresh(demo: Settings) -> None:
+    shutil.rmtree(demo.home / "postgres", ignore_errors=True)
+
+
+def _show(demo: Settings, began: float, *, is_json: bool) -> int:
+    workbook = demo.innomaint_workbook
+    if workbook is None:
+        raise ConfigurationError("the demonstration has no workbook")
+    say(f"1. Importing {workbook}")
+    report = run_import(demo, workbook, sheet=None, mapping=None, is_dry_run=False)
+    print_counts("Import", report.to_json())
+    say("2. Syncing every batch through Dagster, against the simulated Innomaint")
+    result = run_sync(demo, SyncOptions(), is_quiet=False)
+    print_counts("Sync", {name: value for name, value in result.to_json().items() if name != "errors"})
+    with open_database(demo) as (database, _):
+        status = read_status(demo, database)
+    people.print(render_status(status))
+    counted = status["synced_assets"] + status["failed_assets"] + status["never_synced"]
+    is_good = counted == status["total_assets"] == DEMO_ASSETS and result.stop_code is None
+    say(f"{counted} = {status['total_assets']} assets, in {time.monotonic() - began:.0f} s.")
+    say(
+        "Some assets failed on purpose: those not found stay so, the transient ones have recovered "
+        "meanwhile. Next:\n"
+        "  innomaint --demo sync --retry-failed   heals them\n"
+        "  innomaint up --demo (make up DEMO=1)   shows all this in Dagster's UI"
+    )
+    if is_json:
+        print_json({"import": report.to_json(), "sync": result.to_json(), "status": status})
+    return 0 if is_good else 1
+
+
+def run_simulator(
+    *,
+    host: str,
+    port: int,
+    assets: int,
+    seed: int,
+    latency: float,
+    faults: float,
+    has_demo_faults: bool,
+    limit: int | None,
+    workbook: Path | None,
+) -> None:
+    """Serve the simulated Innomaint until Ctrl-C."""
+    from innomaint_pipeline.simulator.innomaint.app import build_app
+    from innomaint_pipeline.simulator.server import serve
+
+    world = World(assets, seed)
+    script = demo_faults(world).script if has_demo_faults else FaultScript()
+    if faults:
+        script.by_chance(faults, seed=seed)
+    if workbook is not None:
+        write_sample_workbook(world, workbook)
+        say(f"The matching workbook: {workbook}")
+    app = build_app(
+        world,
+        script,
+        latency=build_exponential_latency(latency) if latency else None,
+        limit_per_second=limit,
+    )
+
+    def announce(url: str) -> None:
+        say(f"Simulated Innomaint with {assets} assets; any token is accepted. INNOMAINT_API_URL={url}")
+
+    serve(app, host=host, port=port, on_ready=announce)

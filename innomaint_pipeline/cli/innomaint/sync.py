@@ -1,0 +1,197 @@
+"""`innomaint sync`: a selection of CMMS assets, synced as Dagster runs, one for each batch (spec 04)."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from innomaint_pipeline.cli.environment import export_for_dagster, open_database
+from innomaint_pipeline.cli.innomaint.workers import WORKERS, BatchTask, LostWorker, WorkerPool
+from innomaint_pipeline.cli.output import people, say
+from innomaint_pipeline.domain.requests import SyncOptions, SyncResult
+from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.batch_rows import load_refresh_minutes, sum_batch_rows
+from innomaint_pipeline.store.innomaint.requests import Request, finish_request, open_request
+from innomaint_pipeline.store.innomaint.selection import Plan, count_sync, plan_sync
+from innomaint_pipeline.store.leases import find_leases
+from innomaint_pipeline.sync.innomaint.batch import Selection
+
+if TYPE_CHECKING:
+    from innomaint_pipeline.cli.innomaint.runs import RunResult
+
+_LEASE_POLL_SECONDS = 1.0
+_REPEATS_OF_LOST = 3
+
+
+@dataclass
+class _Work:
+    """The batches of a selection and, where it can be taken up again, its stored request."""
+
+    plan: Plan
+    request: Request | None = None
+
+    def selection(self, batch_key: str) -> Selection:
+        """Return what the run of a batch asks for."""
+        moment = self.request.requested_at if self.request else None
+        return Selection(tuple(self.plan.names[batch_key]), moment)
+
+
+def _open(database: Database, options: SyncOptions, settings: Settings) -> _Work:
+    with database.begin() as connection:
+        plan = plan_sync(connection, options)
+        if plan.is_due_only or not plan.names:
+            return _Work(plan)
+        minutes = load_refresh_minutes(connection, settings.innomaint_refresh_minutes)
+        return _Work(plan, open_request(connection, options.to_json(), resume_minutes=minutes))
+
+
+def run_sync(settings: Settings, options: SyncOptions, *, is_quiet: bool) -> SyncResult:
+    """Sync a selection and return its result.
+
+    Stops early for what concerns everybody (a refused token, an open breaker, the database). Raises
+    `KeyboardInterrupt` when interrupted: what was stored is kept, and the same command takes the request up
+    again.
+    """
+    settings.require_token()
+    with open_database(settings) as (database, addresses):
+        began = time.monotonic()
+        work = _open(database, options, settings)
+        result = SyncResult(total=work.plan.total)
+        if work.plan.names:
+            export_for_dagster(settings, addresses)
+            if work.request is not None and work.request.is_resumed:
+                say(
+                    f"Taking up the same request of {work.request.requested_at:%Y-%m-%d %H:%M} UTC, "
+                    "which was not finished: "
+                    "what it has asked for is not asked for again."
+                )
+            run_ids = _execute(settings, database, work, result, is_quiet=is_quiet)
+            with database.begin() as connection:
+                count_sync(connection, work.plan, run_ids, result)
+                if work.request is not None and result.stop_code is None:
+                    finish_request(connection, work.request.id)
+        result.duration_ms = round((time.monotonic() - began) * 1000)
+        return result
+
+
+def _execute(
+    settings: Settings, database: Database, work: _Work, result: SyncResult, *, is_quiet: bool
+) -> list[str]:
+    # Imported here: Dagster takes seconds to import, and a plan may be empty.
+    import dagster as dg
+
+    from innomaint_pipeline.defs.innomaint.assets import selection_run_config
+    from innomaint_pipeline.defs.innomaint.partitions import register_batches
+
+    with dg.DagsterInstance.get() as instance:
+        register_batches(instance, database)
+    run_ids: list[str] = []
+    losses: Counter[str] = Counter()
+    waiting = list(work.plan.names)
+    show = _progress(work.plan.total, is_quiet=is_quiet)
+    with (
+        show as advance,
+        WorkerPool(
+            settings.home, is_embedded=settings.ic3_database_url is None, size=min(WORKERS, len(waiting))
+        ) as pool,
+    ):
+        while waiting and result.stop_code is None:
+            ready = _not_leased(database, waiting)
+            if not ready:
+                time.sleep(_LEASE_POLL_SECONDS)
+                continue
+            waiting = [key for key in waiting if key not in ready]
+            tasks = [BatchTask(key, selection_run_config(work.selection(key)), {}) for key in ready]
+            for ended in pool.execute(tasks):
+                if ended is not None:
+                    if isinstance(ended, LostWorker):
+                        is_to_repeat = _note_loss(ended, result, losses, settings.home)
+                    else:
+                        run_ids.append(ended.run_id)
+                        is_to_repeat = _note_end(ended, result, database)
+                    if is_to_repeat:
+                        waiting.append(ended.partition_key)
+                    if result.stop_code is not None:
+                        pool.finish()
+                advance(lambda: _done(database, run_ids))
+    return run_ids
+
+
+def _note_end(ended: RunResult, result: SyncResult, database: Database) -> bool:
+    """Take note of how a run ended; tell whether its batch is to be run again."""
+    if ended.stop_code is not None:
+        if result.stop_code is None:
+            result.stop_code, result.stop_message = ended.stop_code, ended.message
+        return False
+    if ended.fault is not None:
+        result.has_fault = True
+        say(f"{ended.partition_key}: its run ended as {ended.status}: {ended.fault}")
+        return False
+    return _was_leased_elsewhere(database, ended.run_id)
+
+
+def _note_loss(ended: LostWorker, result: SyncResult, losses: Counter[str], home: Path) -> bool:
+    """Take note of a process that died; tell whether its batch is to be run again."""
+    losses[ended.partition_key] += 1
+    is_to_repeat = losses[ended.partition_key] <= _REPEATS_OF_LOST
+    result.has_fault = result.has_fault or not is_to_repeat
+    what_next = "it is repeated" if is_to_repeat else f"the reason stands in {home / 'logs'}"
+    say(f"The process that worked on {ended.partition_key} ended (exit {ended.exit_code}); {what_next}.")
+    return is_to_repeat
+
+
+def _not_leased(database: Database, batch_keys: list[str]) -> list[str]:
+    """Return the batches that no run works on.
+
+    Another run's, or a killed run's whose lease has not expired, must wait.
+    """
+    with database.begin() as connection:
+        leased = {lease.batch_key for lease in find_leases(connection)}
+    return [key for key in batch_keys if key not in leased]
+
+
+def _was_leased_elsewhere(database: Database, run_id: str) -> bool:
+    with database.begin() as connection:
+        return sum_batch_rows(connection, [run_id]).rows == 0
+
+
+def _done(database: Database, run_ids: list[str]) -> int:
+    with database.begin() as connection:
+        sums = sum_batch_rows(connection, run_ids)
+        return sums.success + sums.failed + sum(lease.done for lease in find_leases(connection))
+
+
+@contextmanager
+def _progress(total: int, *, is_quiet: bool) -> Iterator[Callable[[Callable[[], int]], None]]:
+    """Yield what shows progress: a bar on a terminal, nothing elsewhere.
+
+    It is given what counts the work done.
+    """
+    if is_quiet or not people.is_terminal:
+        yield lambda _count: None
+        return
+    columns = (
+        TextColumn("syncing"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=people) as bar:
+        task = bar.add_task("sync", total=total)
+        yield lambda count: bar.update(task, completed=min(count(), total))

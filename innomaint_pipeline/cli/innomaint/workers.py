@@ -1,0 +1,183 @@
+"""Processes that execute batch runs, a few at a time, for `innomaint sync`.
+
+Each imports Dagster once and then takes batch after batch, so that while one batch ends the next one's
+requests start. A worker whose parent is gone cancels its run and ends; a worker that dies is reported, and
+its batch left to the caller.
+"""
+
+from __future__ import annotations
+
+import _thread
+import multiprocessing
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from innomaint_pipeline.embedded.server import join
+
+if TYPE_CHECKING:
+    from innomaint_pipeline.cli.innomaint.runs import RunExecutor
+
+WORKERS = 3
+_POLL_SECONDS = 0.3
+_END_SECONDS = 40.0
+_LOG_LIMIT_BYTES = 10 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class BatchTask:
+    """One run of `sync_batch` to execute."""
+
+    partition_key: str
+    run_config: Mapping[str, Any]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class LostWorker:
+    """A worker process ended without a result, killed or crashed; its run was of this batch."""
+
+    partition_key: str
+    exit_code: int | None
+
+
+def _cancel_when_told_or_orphaned(executor: RunExecutor, is_cancelled: Any) -> None:
+    parent = multiprocessing.parent_process()
+    while (parent is None or parent.is_alive()) and not is_cancelled.is_set():
+        time.sleep(_POLL_SECONDS)
+    try:
+        # Without this Dagster takes the interrupt for a crash, which its daemon answers with another run.
+        executor.report_canceling()
+    finally:
+        _thread.interrupt_main()
+
+
+def _write_output_to(log: Path) -> None:
+    """Send what Dagster prints to a file: the terminal belongs to the command."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        if file.tell() > _LOG_LIMIT_BYTES:
+            file.truncate(0)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
+
+
+def _work(tasks: Any, results: Any, is_cancelled: Any, home: Path, *, is_embedded: bool) -> None:
+    """Take tasks until there is a None; runs in a process of its own."""
+    # Ctrl-C reaches the parent alone, which then has the runs under way cancelled, once.
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _write_output_to(home / "logs" / "sync-workers.log")
+    if is_embedded:
+        # An orphan still has to give its lease back.
+        join(home)
+    from innomaint_pipeline.cli.innomaint.runs import RunExecutor
+
+    executor = RunExecutor()
+    watch = threading.Thread(target=_cancel_when_told_or_orphaned, args=(executor, is_cancelled), daemon=True)
+    watch.start()
+    parent = multiprocessing.parent_process()
+    while parent is None or parent.is_alive():
+        try:
+            task: BatchTask | None = tasks.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            continue
+        if task is None:
+            return
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            result = executor.execute(
+                "sync_batch", partition_key=task.partition_key, run_config=task.run_config, tags=task.tags
+            )
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        results.put(result)
+
+
+class WorkerPool:
+    """A fixed number of worker processes; use it as a context manager."""
+
+    def __init__(self, home: Path, *, is_embedded: bool, size: int = WORKERS) -> None:
+        self._home = home
+        self._is_embedded = is_embedded
+        self._context = multiprocessing.get_context("spawn")
+        self._size = size
+        self._results: Any = self._context.Queue()
+        self._is_cancelled: Any = self._context.Event()
+        self._workers: list[tuple[BaseProcess, Any]] = []
+        self._busy: dict[int, BatchTask] = {}
+        self._is_finishing = False
+
+    def __enter__(self) -> Self:
+        for _ in range(self._size):
+            self._workers.append(self._start())
+        return self
+
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        if error_type is not None:
+            self.cancel()
+        for _process, tasks in self._workers:
+            tasks.put(None)
+        deadline = time.monotonic() + _END_SECONDS
+        for process, _tasks in self._workers:
+            process.join(max(deadline - time.monotonic(), 0.1))
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _start(self) -> tuple[BaseProcess, Any]:
+        tasks = self._context.Queue()
+        process = self._context.Process(
+            target=_work,
+            args=(tasks, self._results, self._is_cancelled, self._home),
+            kwargs={"is_embedded": self._is_embedded},
+            daemon=True,
+        )
+        process.start()
+        return process, tasks
+
+    def cancel(self) -> None:
+        """Cancel the runs under way; what they stored is kept."""
+        self._is_cancelled.set()
+
+    def finish(self) -> None:
+        """Begin no further task; `execute` still yields the results of those under way."""
+        self._is_finishing = True
+
+    def execute(self, tasks: Sequence[BatchTask]) -> Iterator[Any]:
+        """Execute tasks in order, a few at a time; yield a `RunResult` or a `LostWorker` for each as it ends.
+
+        Yields None about three times a second while nothing ends, so that the caller can show progress or
+        stop: tasks not yet begun are dropped when the caller stops iterating.
+        """
+        waiting = list(tasks)
+        while self._busy or (waiting and not self._is_finishing):
+            for index, (process, channel) in enumerate(self._workers):
+                pid = process.pid or 0
+                if not process.is_alive():
+                    lost = self._busy.pop(pid, None)
+                    self._workers[index] = self._start()
+                    if lost is not None:
+                        yield LostWorker(lost.partition_key, process.exitcode)
+                elif pid not in self._busy and waiting and not self._is_finishing:
+                    task = waiting.pop(0)
+                    self._busy[pid] = task
+                    channel.put(task)
+            try:
+                result = self._results.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                yield None
+                continue
+            for pid, task in list(self._busy.items()):
+                if task.partition_key == result.partition_key:
+                    del self._busy[pid]
+            yield result

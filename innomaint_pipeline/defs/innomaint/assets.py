@@ -1,0 +1,287 @@
+"""The assets of Innomaint: fetch, enrich, settle, a batch a partition.
+
+See spec 03 "A batch run", spec 04 "Dagster".
+
+Thin: a body calls `sync.innomaint` and turns its report into metadata. Only settle fails for single CMMS
+assets, so that the tables of the good ones are materialized before.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from innomaint_pipeline.defs.descriptions import DESCRIPTIONS, column_schema
+from innomaint_pipeline.defs.failures import remaining_failure, retry_wait_seconds, run_step
+from innomaint_pipeline.defs.innomaint.partitions import BATCHES
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
+from innomaint_pipeline.defs.workbook import OWNERS, ic3_asset_master
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
+from innomaint_pipeline.sync.innomaint.fetching import PassReport
+from innomaint_pipeline.sync.innomaint.steps import (
+    EnrichReport,
+    FetchReport,
+    SettleReport,
+    enrich_batch,
+    fetch_batch,
+    settle_batch,
+)
+
+_FETCH = "innomaint_response"
+_SETTLE = "cmms_sync_log"
+# asset -> the table that it writes
+ENRICH_TABLES = {
+    "ic3_building": "ic3_building",
+    "ic3_floor_master": "ic3_floor_master",
+    "ic3_department_master": "ic3_department_master",
+    "ic3_asset_enrichment": "ic3_asset_master",
+    "ic3_asset_performance": "ic3_asset_performance",
+    "ic3_workorder_summary": "ic3_workorder_summary",
+}
+_ENRICH_STEP = "enrich"
+_LEASED = "Another run works on this batch: nothing was asked for, nothing was written."
+
+
+class SelectionConfig(dg.Config):
+    """Which CMMS assets of the batch to ask for; as it is: those that are due."""
+
+    cmms_asset_ids: list[str] = Field(default=[], description="Only these CMMS asset ids of the batch.")
+    asked_before: str | None = Field(
+        default=None, description="Every one not asked since this time (ISO 8601 with offset), due or not."
+    )
+
+    def selection(self) -> Selection:
+        """Return the selection; raise `ValueError` for a malformed time."""
+        moment = datetime.fromisoformat(self.asked_before) if self.asked_before else None
+        if moment is not None and moment.tzinfo is None:
+            raise ValueError(
+                f"asked_before is {self.asked_before!r}: expected a time with offset, like "
+                "2026-06-20T12:00+05:30"
+            )
+        return Selection(tuple(self.cmms_asset_ids), moment)
+
+
+def selection_run_config(selection: Selection) -> dict[str, Any]:
+    """Return the run config of `sync_batch` for a selection."""
+    config: dict[str, Any] = {"cmms_asset_ids": list(selection.cmms_asset_ids)}
+    if selection.asked_before is not None:
+        config["asked_before"] = selection.asked_before.isoformat()
+    return {"ops": {_FETCH: {"config": config}, _SETTLE: {"config": config}}}
+
+
+def _has_later_step(context: dg.AssetExecutionContext, *names: str) -> bool:
+    """Tell whether this run has one of the named assets or steps still to come."""
+    steps = context.run.step_keys_to_execute
+    if steps:
+        return any(name in steps for name in names)
+    chosen = context.run.asset_selection
+    return chosen is None or any(key.to_user_string() in names for key in chosen)
+
+
+def _batch_run(
+    context: dg.AssetExecutionContext,
+    database: Database,
+    selection: Selection | None = None,
+) -> BatchRun:
+    run_id = context.run.run_id
+
+    def is_cancelled() -> bool:
+        run = context.instance.get_run_by_id(run_id)
+        return run is not None and run.status in {dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED}
+
+    # Only the steps that mark CMMS assets as synced need the refresh interval, and read it themselves.
+    return BatchRun(
+        database,
+        context.partition_key,
+        run_id,
+        0,
+        selection or Selection(),
+        is_cancelled,
+        retry_wait_seconds(context),
+    )
+
+
+def _pass_metadata(report: PassReport) -> dict[str, Any]:
+    seconds = report.duration_seconds
+    return {
+        "asked": report.asked,
+        "stored": report.stored,
+        "failed": report.failed,
+        "requests": report.requests,
+        "duration_seconds": round(seconds, 3),
+        "requests_per_second": round(report.requests / seconds, 3) if seconds else 0.0,
+    }
+
+
+@dg.asset(
+    name=_FETCH,
+    partitions_def=BATCHES,
+    deps=[ic3_asset_master],
+    group_name="innomaint",
+    owners=OWNERS,
+    kinds={"python", "postgres"},
+    description=DESCRIPTIONS[_FETCH],
+    metadata=column_schema(_FETCH),
+    output_required=False,
+)
+def innomaint_response(
+    context: dg.AssetExecutionContext,
+    config: SelectionConfig,
+    ic3: Ic3DatabaseResource,
+    innomaint: InnomaintResource,
+) -> Iterator[dg.MaterializeResult]:
+    """Fetch: ask Innomaint for the due CMMS assets of the batch and store the raw answers."""
+    with ic3.open() as database:
+        run = _batch_run(context, database, config.selection())
+
+        def step() -> FetchReport:
+            return fetch_batch(
+                run,
+                innomaint.client_opener(database),
+                is_last_step=not _has_later_step(context, _SETTLE, _ENRICH_STEP, *ENRICH_TABLES),
+            )
+
+        report = run_step(context, run, step)
+    if report.is_leased_elsewhere:
+        context.log.info(_LEASED)
+        return
+    yield dg.MaterializeResult(
+        metadata={
+            "selected": report.selected,
+            **_pass_metadata(report.passed),
+            "failed_by_class": dg.MetadataValue.json(report.passed.failed_by_class),
+        }
+    )
+
+
+@dg.multi_asset(
+    name=_ENRICH_STEP,
+    specs=[
+        dg.AssetSpec(
+            name,
+            deps=[innomaint_response],
+            group_name="ic3",
+            owners=OWNERS,
+            kinds={"python", "postgres"},
+            description=DESCRIPTIONS[name],
+            metadata=column_schema(table),
+            skippable=True,
+        )
+        for name, table in ENRICH_TABLES.items()
+    ],
+    partitions_def=BATCHES,
+    can_subset=True,
+)
+def enrich(
+    context: dg.AssetExecutionContext, ic3: Ic3DatabaseResource, innomaint: InnomaintResource
+) -> Iterator[dg.MaterializeResult]:
+    """Enrich: write the IC3 tables from the stored answers, without a request."""
+    chosen = {key.to_user_string() for key in context.selected_asset_keys}
+    with ic3.open() as database:
+        run = _batch_run(context, database)
+        asset_selection = context.run.asset_selection
+        has_fetch = asset_selection is None or dg.AssetKey(_FETCH) in asset_selection
+
+        def step() -> EnrichReport:
+            return enrich_batch(
+                replace(run, refresh_minutes=innomaint.refresh_minutes(database)),
+                innomaint.timezone(),
+                tables={ENRICH_TABLES[name] for name in chosen},
+                # New answers are applied to all tables or, chosen singly, to none.
+                is_rebuild=not has_fetch or chosen != set(ENRICH_TABLES),
+                is_last_step=not _has_later_step(context, _SETTLE),
+            )
+
+        report = run_step(context, run, step)
+    if report.is_leased_elsewhere:
+        context.log.info(_LEASED)
+        return
+    if report.new_unknown_fields:
+        context.log.warning(
+            "Innomaint sends fields that no document names; they are kept in api_attributes and in "
+            "the raw answer: " + ", ".join(report.new_unknown_fields)
+        )
+    for name, table in ENRICH_TABLES.items():
+        if name in chosen:
+            metadata: dict[str, Any] = {
+                "rows_written": report.rows_written[table],
+                "dagster/partition_row_count": report.rows_held[table],
+            }
+            if name == "ic3_asset_enrichment":
+                metadata |= {
+                    "assets_synced": report.success,
+                    "assets_unchanged": report.unchanged,
+                    "assets_failed": report.failed,
+                    "data_issues": report.data_issues,
+                }
+            yield dg.MaterializeResult(asset_key=name, metadata=metadata)
+
+
+@dg.asset(
+    name=_SETTLE,
+    partitions_def=BATCHES,
+    deps=list(ENRICH_TABLES),
+    group_name="innomaint",
+    owners=OWNERS,
+    kinds={"python", "postgres"},
+    description=DESCRIPTIONS[_SETTLE],
+    metadata=column_schema(_SETTLE),
+    output_required=False,
+)
+def cmms_sync_log(
+    context: dg.AssetExecutionContext,
+    config: SelectionConfig,
+    ic3: Ic3DatabaseResource,
+    innomaint: InnomaintResource,
+) -> Iterator[dg.MaterializeResult]:
+    """Settle.
+
+    Ask once more for what is left, write the batch's row, fail the partition if any asset remains.
+    """
+    with ic3.open() as database:
+        run = _batch_run(context, database, config.selection())
+
+        def step() -> SettleReport:
+            refresh_minutes = innomaint.refresh_minutes(database)
+            return settle_batch(
+                replace(run, refresh_minutes=refresh_minutes),
+                innomaint.client_opener(database),
+                innomaint.timezone(),
+            )
+
+        report = run_step(context, run, step)
+    if report.is_leased_elsewhere:
+        context.log.info(_LEASED)
+        return
+    counts = report.counts
+    context.log.info(
+        f"{run.batch_key} {report.status}: {counts.success} synced, {counts.unchanged} of them unchanged, "
+        f"{counts.failed} failed, {report.skipped} not asked for, of {report.total}"
+    )
+    if report.remaining:
+        raise remaining_failure(run.batch_key, report.remaining, run.selection.cmms_asset_ids)
+    yield dg.MaterializeResult(
+        metadata={
+            "total": report.total,
+            "assets_synced": counts.success,
+            "unchanged": counts.unchanged,
+            "failed": counts.failed,
+            "skipped": report.skipped,
+            "second_pass_requests": report.second_pass.requests,
+            "status": report.status,
+        }
+    )
+
+
+BATCH_ASSETS = [innomaint_response, enrich, cmms_sync_log]
+
+sync_batch = dg.define_asset_job(
+    "sync_batch",
+    # The checks look at whole tables: once an hour, not with every batch.
+    selection=dg.AssetSelection.assets(*BATCH_ASSETS).without_checks(),
+    description="One batch: fetch, enrich, settle. As it is, it asks for the CMMS assets that are due.",
+)

@@ -1,0 +1,1 @@
+"""What Innomaint's answers mean, which batches are synced when, and how the sync is doing."""

@@ -1,0 +1,1 @@
+"""What the asset master of a workbook means: its cells, its headers, its rows."""

@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL: `embedded_postgres` runs it, `join` shares it, `find_running` looks for it."""

@@ -1,0 +1,1 @@
+"""The simulated Innomaint: an invented utility behind the vendor's endpoint, with scripted faults."""

@@ -1,0 +1,1 @@
+"""Reading a workbook file: its container within bounds, its sheet as rows of cells."""

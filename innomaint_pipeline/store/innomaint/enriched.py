@@ -1,0 +1,329 @@
+"""The enriched IC3 tables, from parsed answers (spec 02, spec 03 "Storing").
+
+Belongs here: writing details of many CMMS assets with one statement a table. All or nothing is the caller's
+transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache, lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Integer,
+    TextClause,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from innomaint_pipeline.domain.innomaint.answers import VOLATILE_FIELDS, DataIssue
+from innomaint_pipeline.domain.innomaint.detail import (
+    OVERRIDING_FIELDS,
+    PERFORMANCE_NUMBERS,
+    PLACE_TABLES,
+    CmmsAssetDetail,
+)
+from innomaint_pipeline.store.rows import group_by_columns, prepared, recordset, rows_parameter, upsert_rows
+from innomaint_pipeline.store.tables import (
+    asset_master,
+    asset_performance,
+    data_issue,
+    metadata,
+    overridden_value,
+    sync_state,
+    unknown_field,
+    workorder_summary,
+)
+
+ENRICHED_TABLES = (*PLACE_TABLES, "ic3_asset_master", "ic3_asset_performance", "ic3_workorder_summary")
+_VOLATILE_COLUMNS = [*VOLATILE_FIELDS, *(PERFORMANCE_NUMBERS[name][0] for name in VOLATILE_FIELDS)]
+
+
+@dataclass(frozen=True)
+class ParsedAnswer:
+    """A stored answer, read; `is_changed` tells whether it differs from the one that the tables hold."""
+
+    asset_id: int
+    cmms_asset_id: str
+    detail: CmmsAssetDetail
+    issues: tuple[DataIssue, ...]
+    body_hash: str
+    is_changed: bool
+    fetched_at: datetime
+    run_id: str | None
+    attempts: int
+    duration_ms: int
+    consecutive_failures: int
+
+
+def write_details(
+    connection: Connection, answers: Sequence[ParsedAnswer], tables: Collection[str] = ENRICHED_TABLES
+) -> dict[str, int]:
+    """Write the chosen tables from answers; return how many rows of each were written.
+
+    Rows that are as stored are not written. Where two answers name the same building, floor or department
+    differently, the later answer wins.
+    """
+    ordered = sorted(answers, key=lambda item: item.fetched_at)
+    written = dict.fromkeys(tables, 0)
+    for name, (key, _) in PLACE_TABLES.items():
+        if name in tables:
+            rows: dict[Any, dict[str, Any]] = {}
+            for item in ordered:
+                if name in item.detail.places:
+                    row = item.detail.places[name]
+                    rows.setdefault(row[key], {}).update(row)
+            written[name] = upsert_rows(connection, metadata.tables[name], [key], rows.values())
+    if "ic3_asset_master" in tables:
+        written["ic3_asset_master"] = _write_master(connection, ordered)
+    if "ic3_asset_performance" in tables:
+        performance = [
+            {"asset_id": item.asset_id, "serialnumber": item.cmms_asset_id, **item.detail.performance}
+            for item in ordered
+            if item.detail.performance is not None
+        ]
+        written["ic3_asset_performance"] = upsert_rows(
+            connection, asset_performance, ["asset_id"], performance, stamp="recorded_at"
+        )
+    if "ic3_workorder_summary" in tables:
+        workorders = [
+            {"asset_id": item.asset_id, "period_type": period, **row}
+            for item in ordered
+            for period, row in item.detail.workorders.items()
+        ]
+        written["ic3_workorder_summary"] = upsert_rows(
+            connection, workorder_summary, ["asset_id", "period_type"], workorders
+        )
+    return written
+
+
+def _write_master(connection: Connection, answers: Sequence[ParsedAnswer]) -> int:
+    rows = [
+        {"asset_id": item.asset_id, "api_attributes": item.detail.api_attributes, **item.detail.master}
+        for item in answers
+    ]
+    _keep_api_values(connection, rows)
+    written = 0
+    for columns, group in group_by_columns(rows).items():
+        written += len(connection.execute(_update_master(columns), {"rows": rows_parameter(group)}).all())
+    return written
+
+
+@lru_cache(maxsize=256)
+def _update_master(columns: tuple[str, ...]) -> TextClause:
+    given = recordset(asset_master, columns)
+    new: dict[str, Any] = {name: given.c[name] for name in columns if name != "asset_id"}
+    for name in OVERRIDING_FIELDS:
+        if name in columns:
+            new[name] = func.coalesce(given.c[name], overridden_value.c[f"excel_{name}"])
+    return prepared(
+        update(asset_master)
+        .values({**new, "updated_at": func.now()})
+        .where(
+            asset_master.c.asset_id == given.c.asset_id,
+            overridden_value.c.asset_id == given.c.asset_id,
+            or_(*(asset_master.c[name].is_distinct_from(value) for name, value in new.items())),
+        )
+        .returning(literal_column("1"))
+    )
+
+
+def _keep_api_values(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    kept = (
+        {"asset_id": row["asset_id"], **{name: row[name] for name in OVERRIDING_FIELDS if name in row}}
+        for row in rows
+    )
+    for columns, group in group_by_columns(kept).items():
+        if columns != ("asset_id",):
+            connection.execute(_update_overridden(columns), {"rows": rows_parameter(group)})
+
+
+@lru_cache(maxsize=256)
+def _update_overridden(columns: tuple[str, ...]) -> TextClause:
+    given = recordset(asset_master, columns)
+    new = {f"api_{name}": given.c[name] for name in columns if name != "asset_id"}
+    return prepared(
+        update(overridden_value)
+        .values(new)
+        .where(
+            overridden_value.c.asset_id == given.c.asset_id,
+            or_(*(overridden_value.c[name].is_distinct_from(value) for name, value in new.items())),
+        )
+    )
+
+
+def write_volatile(connection: Connection, answers: Sequence[ParsedAnswer]) -> int:
+    """Write the values that change with the clock alone, where they differ.
+
+    Return how many rows were written.
+    """
+    rows = [
+        {
+            "asset_id": item.asset_id,
+            **{
+                name: item.detail.performance[name]
+                for name in _VOLATILE_COLUMNS
+                if name in item.detail.performance
+            },
+        }
+        for item in answers
+        if item.detail.performance is not None
+    ]
+    written = 0
+    for columns, group in group_by_columns(rows).items():
+        if columns != ("asset_id",):
+            written += len(
+                connection.execute(_update_volatile(columns), {"rows": rows_parameter(group)}).all()
+            )
+    return written
+
+
+@lru_cache(maxsize=256)
+def _update_volatile(columns: tuple[str, ...]) -> TextClause:
+    given = recordset(asset_performance, columns)
+    new = {name: given.c[name] for name in columns if name != "asset_id"}
+    return prepared(
+        update(asset_performance)
+        .values(new)
+        .where(
+            asset_performance.c.asset_id == given.c.asset_id,
+            or_(*(asset_performance.c[name].is_distinct_from(value) for name, value in new.items())),
+        )
+        .returning(literal_column("1"))
+    )
+
+
+def stamp_synced(connection: Connection, answers: Sequence[ParsedAnswer]) -> None:
+    """Set last_synced_at to when the answer came, and count the syncs that changed something."""
+    for is_changed in (True, False):
+        rows = [
+            {"asset_id": item.asset_id, "last_synced_at": item.fetched_at}
+            for item in answers
+            if item.is_changed is is_changed
+        ]
+        if rows:
+            connection.execute(_stamp(is_changed=is_changed), {"rows": rows_parameter(rows)})
+
+
+@cache
+def _stamp(*, is_changed: bool) -> TextClause:
+    given = recordset(asset_master, ["asset_id", "last_synced_at"])
+    changes: dict[str, Any] = {"last_synced_at": given.c.last_synced_at}
+    if is_changed:
+        changes |= {"sync_version": func.coalesce(asset_master.c.sync_version, 0) + 1}
+    return prepared(update(asset_master).values(changes).where(asset_master.c.asset_id == given.c.asset_id))
+
+
+def save_issues(connection: Connection, answers: Sequence[ParsedAnswer], *, is_seen_again: bool) -> int:
+    """Note values that could not be read, resolve those that can be read again.
+
+    Return how many are open now. With `is_seen_again` false an issue that is open already stays as it is: an
+    unchanged answer writes only what is new about it (a volatile value that became unreadable, characters
+    that had to be cleaned).
+    """
+    rows = [
+        {"asset_id": item.asset_id, "field": field, "raw_value": issue.raw_value, "reason": issue.reason}
+        for item in answers
+        for field, issue in {issue.field: issue for issue in item.issues}.items()
+    ]
+    parameters = {"rows": rows_parameter(rows), "asset_ids": [item.asset_id for item in answers]}
+    connection.execute(_resolve_issues(), parameters)
+    if rows:
+        connection.execute(_insert_issues(is_seen_again=is_seen_again), {"rows": parameters["rows"]})
+    return len(rows)
+
+
+_ISSUE_COLUMNS = ("asset_id", "field", "raw_value", "reason")
+
+
+@cache
+def _resolve_issues() -> TextClause:
+    given = recordset(data_issue, _ISSUE_COLUMNS)
+    is_seen = (
+        select(given.c.field)
+        .where(given.c.asset_id == data_issue.c.asset_id, given.c.field == data_issue.c.field)
+        .exists()
+    )
+    return prepared(
+        update(data_issue)
+        .values(resolved_at=func.now())
+        .where(
+            data_issue.c.asset_id == any_(cast(bindparam("asset_ids"), ARRAY(Integer))),
+            data_issue.c.resolved_at.is_(None),
+            ~is_seen,
+        )
+    )
+
+
+@cache
+def _insert_issues(*, is_seen_again: bool) -> TextClause:
+    given = recordset(data_issue, _ISSUE_COLUMNS)
+    statement = upsert(data_issue).from_select(
+        list(_ISSUE_COLUMNS), select(*(given.c[name] for name in _ISSUE_COLUMNS))
+    )
+    new = statement.excluded
+    is_new = or_(*(data_issue.c[name].is_distinct_from(new[name]) for name in ("raw_value", "reason")))
+    return prepared(
+        statement.on_conflict_do_update(
+            index_elements=["asset_id", "field"],
+            index_where=data_issue.c.resolved_at.is_(None),
+            set_={"raw_value": new.raw_value, "reason": new.reason, "last_seen_at": func.now()},
+            where=None if is_seen_again else is_new,
+        )
+    )
+
+
+def save_unknown_fields(connection: Connection, answers: Sequence[ParsedAnswer]) -> list[str]:
+    """Remember fields that no document names; return those not seen before, so that each is reported once."""
+    first_seen: dict[str, str] = {}
+    for item in answers:
+        for field in item.detail.unknown_fields:
+            first_seen.setdefault(field, item.cmms_asset_id)
+    if not first_seen:
+        return []
+    statement = (
+        upsert(unknown_field)
+        .values([{"field": field, "first_cmms_asset_id": first_seen[field]} for field in sorted(first_seen)])
+        .on_conflict_do_nothing()
+        .returning(unknown_field.c.field)
+    )
+    return sorted(connection.execute(statement).scalars())
+
+
+def count_rows(connection: Connection, batch_key: str) -> dict[str, int]:
+    """Return how many rows of each enriched table belong to the CMMS assets of a batch."""
+    members = (
+        select(
+            asset_master.c.asset_id,
+            asset_master.c.last_synced_at,
+            *(asset_master.c[key] for key, _ in PLACE_TABLES.values()),
+        )
+        .join(sync_state, sync_state.c.asset_id == asset_master.c.asset_id)
+        .where(sync_state.c.batch_key == batch_key)
+        .cte("members")
+    )
+    queries = {
+        "ic3_asset_master": select(func.count()).where(members.c.last_synced_at.is_not(None)),
+        "ic3_asset_performance": select(func.count()).where(
+            members.c.asset_id == asset_performance.c.asset_id
+        ),
+        "ic3_workorder_summary": select(func.count()).where(
+            members.c.asset_id == workorder_summary.c.asset_id
+        ),
+    }
+    for name, (key, _) in PLACE_TABLES.items():
+        queries[name] = select(func.count(members.c[key].distinct()))
+    counts = connection.execute(select(*(query.scalar_subquery() for query in queries.values()))).one()
+    return dict(zip(queries, counts, strict=True))

@@ -1,0 +1,25 @@
+"""The refresh interval: after how long a synced CMMS asset is due again (spec 03, "Continuous sync")."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, update
+
+from innomaint_pipeline.domain.states import SyncState
+from innomaint_pipeline.store.innomaint.batch_rows import REFRESH, save_setting
+from innomaint_pipeline.store.tables import sync_state
+
+
+def change_refresh_minutes(connection: Connection, minutes: int) -> int:
+    """Store the interval and make it count at once, for CMMS assets synced before as well; return how many.
+
+    `next_due_at` stays the one truth about when a CMMS asset is due.
+    """
+    save_setting(connection, REFRESH, minutes)
+    due = sync_state.c.last_success_at + func.make_interval(0, 0, 0, 0, 0, minutes)
+    changed = connection.execute(
+        update(sync_state)
+        .values(next_due_at=due)
+        .where(sync_state.c.state == SyncState.SYNCED, sync_state.c.next_due_at != due)
+        .returning(sync_state.c.asset_id)
+    )
+    return len(changed.all())

@@ -1,0 +1,109 @@
+"""From a selection to the CMMS assets of each batch, and from the runs back to the result of the sync."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from innomaint_pipeline.domain.innomaint.answers import normalise_id
+from innomaint_pipeline.domain.requests import SyncOptions, SyncResult
+from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.store.innomaint.batch_rows import sum_batch_rows
+from innomaint_pipeline.store.innomaint.requests import (
+    count_members,
+    count_needed,
+    find_by_name,
+    find_due_batches,
+    find_retryable,
+    find_slice,
+)
+from innomaint_pipeline.store.innomaint.states import count_run, find_failed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which CMMS assets of which batches; an empty list of names means the whole batch.
+
+    `is_due_only`: the runs ask for what is due or worth retrying then, not for everything selected now.
+    """
+
+    total: int
+    names: dict[str, list[str]]
+    is_due_only: bool = False
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """A run that did not end its batch's work: lost or interrupted, and followed by another one."""
+
+    batch_key: str
+    run_id: str
+    cmms_asset_ids: tuple[str, ...]
+
+
+def plan_sync(connection: Connection, options: SyncOptions) -> Plan:
+    """Find the CMMS assets of a selection; raise `ConfigurationError` for unknown ones."""
+    if options in {SyncOptions(), SyncOptions(is_due_only=True)}:
+        demands = find_due_batches(connection)
+        due = {item.batch_key: [] for item in demands}
+        return Plan(sum(item.due for item in demands), due, is_due_only=True)
+    members = count_members(connection)
+    if options.everything:
+        names: dict[str, list[str]] = {key: [] for key in members}
+    elif options.partition_key is not None:
+        if options.partition_key not in members:
+            last = next(reversed(members), None)
+            hint = f"there are batch_000001 to {last}" if last else "no asset is imported yet"
+            raise ConfigurationError(f"there is no partition {options.partition_key!r}: {hint}")
+        if options.is_due_only:
+            needed = count_needed(connection, options.partition_key)
+            return Plan(needed, {options.partition_key: []} if needed else {}, is_due_only=True)
+        names = {options.partition_key: []}
+    elif options.is_retry_failed:
+        names = find_retryable(connection, limit=options.limit, offset=options.offset)
+    elif options.cmms_asset_ids:
+        names = _find_named(connection, options.cmms_asset_ids)
+    else:
+        names = find_slice(connection, limit=options.limit or 0, offset=options.offset)
+    return Plan(sum(len(group) or members[key] for key, group in names.items()), names)
+
+
+def _find_named(connection: Connection, cmms_asset_ids: Sequence[str]) -> dict[str, list[str]]:
+    wanted = [normalise_id(name) for name in cmms_asset_ids]
+    names = find_by_name(connection, wanted)
+    unknown = sorted(set(wanted) - {name for group in names.values() for name in group})
+    if unknown:
+        raise ConfigurationError(
+            f"not in the asset master: {', '.join(map(repr, unknown))}; check the spelling, "
+            "or import the workbook that holds them"
+        )
+    return names
+
+
+def count_sync(
+    connection: Connection,
+    plan: Plan,
+    run_ids: Sequence[str],
+    result: SyncResult,
+    *,
+    earlier: Sequence[EarlierRun] = (),
+) -> None:
+    """Fill in what became of the selection: from the batch rows of the runs that ended each batch's work.
+
+    Of `earlier` runs only what no later one has asked for again is added.
+    """
+    sums = sum_batch_rows(connection, run_ids)
+    result.success, result.failed, result.unchanged = sums.success, sums.failed, sums.unchanged
+    for run in earlier:
+        counts = count_run(connection, run.batch_key, run.run_id, run.cmms_asset_ids)
+        result.success += counts.success
+        result.failed += counts.failed
+        result.unchanged += counts.unchanged
+    everybody = [*(run.run_id for run in earlier), *run_ids]
+    failed = [item for run_id in everybody for item in find_failed(connection, run_id=run_id)]
+    # Settle also asks for failures of the batch that were not due yet.
+    asked = result.success + result.failed
+    result.total = max(plan.total, asked) if plan.is_due_only else plan.total
+    result.errors = [str(item) for item in failed]

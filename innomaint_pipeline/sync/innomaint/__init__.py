@@ -1,0 +1,1 @@
+"""One batch run of the source Innomaint, without Dagster."""

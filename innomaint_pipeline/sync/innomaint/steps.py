@@ -1,0 +1,359 @@
+"""The three steps of a batch run: fetch, enrich, settle (spec 03, "A batch run").
+
+Belongs here: what one run does, without Dagster: it takes a source and a store and returns reports. Each step
+is repeatable; a run whose batch another run works on does nothing and says so (`is_leased_elsewhere`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
+
+from innomaint_pipeline import crash_points
+from innomaint_pipeline.domain.innomaint.answers import DataIssue, load_json
+from innomaint_pipeline.domain.innomaint.detail import parse_detail
+from innomaint_pipeline.domain.states import ErrorClass
+from innomaint_pipeline.errors import BreakerOpenError, RunCancelledError
+from innomaint_pipeline.store.database import Connection
+from innomaint_pipeline.store.innomaint.batch_rows import save_batch_row
+from innomaint_pipeline.store.innomaint.enriched import (
+    ENRICHED_TABLES,
+    ParsedAnswer,
+    count_rows,
+    save_issues,
+    save_unknown_fields,
+    stamp_synced,
+    write_details,
+    write_volatile,
+)
+from innomaint_pipeline.store.innomaint.responses import StoredAnswer, load_answers, mark_enriched
+from innomaint_pipeline.store.innomaint.states import (
+    FailedAsset,
+    Failure,
+    RunCounts,
+    Target,
+    count_batch,
+    count_run,
+    find_failed,
+    find_left_over,
+    find_targets,
+    log_failures,
+    mark_failed,
+    mark_synced,
+)
+from innomaint_pipeline.store.leases import release_lease
+from innomaint_pipeline.store.splitting import write_splitting
+from innomaint_pipeline.sync.innomaint.batch import BatchRun, batch_lease
+from innomaint_pipeline.sync.innomaint.fetching import OpenClient, PassReport, fetch_targets
+
+logger = logging.getLogger(__name__)
+
+_PAGE_ROWS = 500
+
+
+@dataclass
+class EnrichReport:
+    """What enriching did; `success` includes `unchanged`.
+
+    By table: `rows_written`, and `rows_held`, how many rows belong to the batch's CMMS assets now.
+    """
+
+    success: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    data_issues: int = 0
+    rows_written: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ENRICHED_TABLES, 0))
+    rows_held: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ENRICHED_TABLES, 0))
+    new_unknown_fields: list[str] = field(default_factory=list)
+    is_leased_elsewhere: bool = False
+
+
+@dataclass(frozen=True)
+class FetchReport:
+    """What fetching did.
+
+    `selected` CMMS assets of the batch, of which `passed` tells about those asked for.
+    """
+
+    selected: int
+    passed: PassReport
+    is_leased_elsewhere: bool = False
+
+
+@dataclass(frozen=True)
+class SettleReport:
+    """The end of a batch run.
+
+    `remaining` are the batch's failed CMMS assets whose class is worth retrying: while there are any, the
+    batch has not succeeded.
+    """
+
+    total: int
+    counts: RunCounts
+    status: str
+    second_pass: PassReport
+    remaining: tuple[FailedAsset, ...]
+    is_leased_elsewhere: bool = False
+
+    @property
+    def skipped(self) -> int:
+        """CMMS assets of the selection that were not asked for."""
+        return max(self.total - self.counts.success - self.counts.failed, 0)
+
+
+NOTHING = RunCounts(0, 0, 0)
+
+
+def fetch_batch(run: BatchRun, open_client: OpenClient, *, is_last_step: bool) -> FetchReport:
+    """Ask for the batch's CMMS assets of the selection and store the raw answers.
+
+    Never fails for single CMMS assets. Raises `AuthError`, `BreakerOpenError`, `DatabaseError`,
+    `RunCancelledError`: what had arrived is stored, and the step may be repeated.
+    """
+    with batch_lease(run, is_last_step=is_last_step) as watch:
+        if watch is None:
+            return FetchReport(0, PassReport(), is_leased_elsewhere=True)
+        crash_points.reach("fetch: lease taken")
+        with run.database.begin() as connection:
+            log_failures(connection, run.batch_key, run_id=run.run_id)
+            selected = count_batch(connection, run.batch_key, run.selection.cmms_asset_ids)
+            targets = find_targets(
+                connection,
+                run.batch_key,
+                run_id=run.run_id,
+                cmms_asset_ids=run.selection.cmms_asset_ids,
+                asked_before=run.selection.asked_before,
+            )
+        crash_points.reach("fetch: targets found")
+        passed = fetch_targets(run, targets, open_client, watch, is_bulk=True)
+        with run.database.begin() as connection:
+            log_failures(connection, run.batch_key, is_final_only=not is_last_step)
+        crash_points.reach("fetch: failures logged")
+        return FetchReport(selected, passed)
+
+
+def enrich_batch(
+    run: BatchRun,
+    timezone: ZoneInfo,
+    *,
+    tables: Collection[str] = ENRICHED_TABLES,
+    is_rebuild: bool,
+    is_last_step: bool,
+) -> EnrichReport:
+    """Write the IC3 tables from stored answers, without a request.
+
+    Answers not yet enriched are applied whole, each CMMS asset with its state, when all tables are chosen.
+    `is_rebuild` writes the chosen tables once more from every stored answer of the batch; states stay as they
+    are.
+    """
+    with batch_lease(run, is_last_step=is_last_step) as watch:
+        if watch is None:
+            return EnrichReport(is_leased_elsewhere=True)
+        report = EnrichReport()
+        if set(tables) == set(ENRICHED_TABLES):
+            _enrich_pending(run, timezone, report)
+        if is_rebuild:
+            _rebuild(run, timezone, tables, report)
+        with run.database.begin() as connection:
+            if is_last_step:
+                log_failures(connection, run.batch_key)
+            report.rows_held = count_rows(connection, run.batch_key)
+        return report
+
+
+def _parse(answer: StoredAnswer, timezone: ZoneInfo) -> ParsedAnswer:
+    detail = parse_detail(load_json(answer.body_json), timezone)
+    cleaned = (DataIssue(**issue) for issue in answer.cleaning_issues)
+    return ParsedAnswer(
+        asset_id=answer.asset_id,
+        cmms_asset_id=answer.cmms_asset_id,
+        detail=detail,
+        issues=(*cleaned, *detail.issues),
+        body_hash=answer.body_hash,
+        is_changed=answer.body_hash != answer.applied_hash,
+        fetched_at=answer.fetched_at,
+        run_id=answer.run_id,
+        attempts=answer.attempts,
+        duration_ms=answer.duration_ms,
+        consecutive_failures=answer.consecutive_failures,
+    )
+
+
+def _enrich_pending(run: BatchRun, timezone: ZoneInfo, report: EnrichReport) -> None:
+    after = 0
+    while True:
+        with run.database.begin() as connection:
+            page = load_answers(
+                connection, run.batch_key, is_pending_only=True, after_asset_id=after, limit=_PAGE_ROWS
+            )
+        if not page:
+            return
+        after = page[-1].asset_id
+        failures: list[Failure] = []
+        parsed: list[ParsedAnswer] = []
+        for answer in page:
+            try:
+                parsed.append(_parse(answer, timezone))
+            except Exception as error:  # our own fault with one answer must not stop the others
+                logger.exception("enriching %r failed", answer.cmms_asset_id)
+                failures.append(
+                    _failure(answer, ErrorClass.INTERNAL, f"enriching failed: {type(error).__name__}")
+                )
+
+        def refuse(item: ParsedAnswer, reason: str, failures: list[Failure] = failures) -> None:
+            message = f"the database refuses a value: {reason}"
+            failures.append(_failure(item, ErrorClass.DATA, message))
+
+        report.success += write_splitting(
+            run.database, parsed, lambda connection, chunk: _apply(connection, chunk, run, report), refuse
+        )
+        crash_points.reach("enrich: committed")
+        if failures:
+            with run.database.begin() as connection:
+                mark_failed(connection, failures, run_id=run.run_id)
+                mark_enriched(connection, [item.target.asset_id for item in failures])
+            crash_points.reach("enrich: refusals committed")
+            report.failed += len(failures)
+        if len(page) < _PAGE_ROWS:
+            return
+
+
+def _failure(answer: StoredAnswer | ParsedAnswer, error_class: ErrorClass, message: str) -> Failure:
+    target = Target(answer.asset_id, answer.cmms_asset_id, answer.consecutive_failures)
+    return Failure(target, error_class, message, None, answer.attempts, answer.duration_ms)
+
+
+def _apply(
+    connection: Connection, answers: Collection[ParsedAnswer], run: BatchRun, report: EnrichReport
+) -> None:
+    """Write everything of these CMMS assets in one transaction: all of each, or nothing."""
+    changed = [item for item in answers if item.is_changed]
+    unchanged = [item for item in answers if not item.is_changed]
+    written = write_details(connection, changed) if changed else {}
+    if unchanged:
+        count = write_volatile(connection, unchanged)
+        written["ic3_asset_performance"] = written.get("ic3_asset_performance", 0) + count
+    crash_points.reach("enrich: details written")
+    stamp_synced(connection, list(answers))
+    mark_synced(
+        connection,
+        [
+            {
+                "asset_id": item.asset_id,
+                "last_success_at": item.fetched_at,
+                "response_hash": item.body_hash,
+                "is_unchanged": not item.is_changed,
+                "attempts": item.attempts,
+                "duration_ms": item.duration_ms,
+            }
+            for item in answers
+        ],
+        run_id=run.run_id,
+        refresh_minutes=run.refresh_minutes,
+    )
+    mark_enriched(connection, [item.asset_id for item in answers])
+    issues = save_issues(connection, changed, is_seen_again=True) if changed else 0
+    issues += save_issues(connection, unchanged, is_seen_again=False) if unchanged else 0
+    unknown = save_unknown_fields(connection, changed)
+    crash_points.reach("enrich: states written")
+    # Counted last: a transaction that fails raises before this.
+    report.unchanged += len(unchanged)
+    report.data_issues += issues
+    report.new_unknown_fields += unknown
+    for table, count in written.items():
+        report.rows_written[table] += count
+
+
+def _rebuild(run: BatchRun, timezone: ZoneInfo, tables: Collection[str], report: EnrichReport) -> None:
+    after = 0
+    while True:
+        with run.database.begin() as connection:
+            page = load_answers(
+                connection, run.batch_key, is_pending_only=False, after_asset_id=after, limit=_PAGE_ROWS
+            )
+        if not page:
+            return
+        after = page[-1].asset_id
+        parsed: list[ParsedAnswer] = []
+        for answer in page:
+            try:
+                parsed.append(_parse(answer, timezone))
+            except Exception:  # our own fault with one answer must not stop the others
+                logger.exception("rebuilding %r failed", answer.cmms_asset_id)
+                report.failed += 1
+
+        def write(connection: Connection, chunk: Collection[ParsedAnswer]) -> None:
+            for table, count in write_details(connection, list(chunk), tables).items():
+                report.rows_written[table] += count
+
+        def refuse(item: ParsedAnswer, reason: str) -> None:
+            logger.warning(
+                "%r was not rebuilt: the database refuses a value: %s",
+                item.cmms_asset_id,
+                reason,
+            )
+            report.failed += 1
+
+        write_splitting(run.database, parsed, write, refuse)
+        if len(page) < _PAGE_ROWS:
+            return
+
+
+def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> SettleReport:
+    """Ask once more for what is left with a class worth retrying, enrich it, and write the batch's row.
+
+    Asks for nothing while the breaker is open. The caller fails the batch when `remaining` is not empty.
+    Raises `AuthError`, `DatabaseError`, `RunCancelledError`.
+    """
+    with batch_lease(run, is_last_step=True) as watch:
+        if watch is None:
+            return SettleReport(0, NOTHING, "", PassReport(), (), is_leased_elsewhere=True)
+        names = run.selection.cmms_asset_ids
+        with run.database.begin() as connection:
+            left_over = find_left_over(connection, run.batch_key, run_id=run.run_id, cmms_asset_ids=names)
+        crash_points.reach("settle: targets found")
+        second_pass = PassReport()
+        is_source_down = False
+        try:
+            second_pass = fetch_targets(run, left_over, open_client, watch, is_bulk=False)
+        except BreakerOpenError as error:
+            is_source_down = True
+            logger.warning("%s: %s", run.batch_key, error)
+        crash_points.reach("settle: second pass stored")
+        _enrich_pending(run, timezone, EnrichReport())
+        crash_points.reach("settle: second pass enriched")
+        with run.database.begin() as connection:
+            remaining = tuple(find_failed(connection, batch_key=run.batch_key, is_retryable_only=True))
+        total, counts, status = _close(run, has_remaining=bool(remaining), is_source_down=is_source_down)
+        crash_points.reach("settle: batch row committed")
+        return SettleReport(total, counts, status, second_pass, remaining)
+
+
+def close_failed_batch(run: BatchRun, error: BaseException) -> None:
+    """Write the row of a batch run that ends unsettled, `failed` or `cancelled`, and end its lease."""
+    is_cancelled = not isinstance(error, Exception) or isinstance(error, RunCancelledError)
+    _close(run, has_remaining=True, forced_status="cancelled" if is_cancelled else "failed")
+
+
+def _close(
+    run: BatchRun, *, has_remaining: bool, is_source_down: bool = False, forced_status: str | None = None
+) -> tuple[int, RunCounts, str]:
+    with run.database.begin() as connection:
+        log_failures(connection, run.batch_key)
+        total = count_batch(connection, run.batch_key, run.selection.cmms_asset_ids)
+        counts = count_run(connection, run.batch_key, run.run_id, run.selection.cmms_asset_ids)
+        if forced_status:
+            status = forced_status
+        elif has_remaining and not counts.success and (is_source_down or counts.failed == total):
+            # A few that keep failing, asked for alone, are no failed batch: the others of it are synced.
+            status = "failed"
+        else:
+            status = "partial" if counts.failed or has_remaining else "complete"
+        save_batch_row(
+            connection, batch_key=run.batch_key, run_id=run.run_id, status=status, total=total, counts=counts
+        )
+        # With the row, so that at no moment a finished run holds its batch: a kill between would.
+        release_lease(connection, run.batch_key, run.run_id)
+    return total, counts, status

@@ -1,0 +1,287 @@
+"""`innomaint sync`: what each selection asks for, its JSON and its exit codes (spec 03, spec 04)."""
+
+from collections import Counter
+from typing import Any
+
+import psycopg
+import pytest
+
+from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.store.leases import acquire_lease
+from innomaint_pipeline_tests.cli.conftest import Cli
+from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
+
+KEYS = ["total", "success", "failed", "skipped", "unchanged", "errors", "duration_ms"]
+SECOND_BATCH = "batch_000002"
+
+
+@pytest.fixture
+def synced(connected: Cli, pipeline: Pipeline) -> Pipeline:
+    """Both batches synced, nothing due, and the requests of it forgotten."""
+    del connected
+    for key in (FIRST_BATCH, SECOND_BATCH):
+        pipeline.sync(pipeline.run(f"run-{key}", batch_key=key))
+    pipeline.simulator.record.clear()
+    return pipeline
+
+
+def requested(pipeline: Pipeline) -> list[str | None]:
+    return [start.serial for start in pipeline.simulator.record.starts]
+
+
+def numbers(result: dict[str, Any]) -> tuple[int, ...]:
+    """Return total, success, failed, skipped and unchanged, which must add up."""
+    assert list(result) == KEYS
+    assert result["total"] == result["success"] + result["failed"] + result["skipped"]
+    assert result["unchanged"] <= result["success"]
+    assert len(result["errors"]) == result["failed"]
+    assert result["duration_ms"] > 0
+    return tuple(result[name] for name in KEYS[:5])
+
+
+def test_a_sync_takes_all_that_is_due_and_names_what_failed(connected: Cli, pipeline: Pipeline) -> None:
+    missing, ailing = pipeline.serials[2], pipeline.serials[8]
+    pipeline.simulator.faults.always(missing, Status(404)).always(ailing, Status(503))
+
+    ended = connected("sync", "--json")
+
+    assert ended.code == 1
+    assert numbers(ended.json) == (12, 10, 2, 0, 0)
+    assert sorted(ended.json["errors"]) == sorted(
+        [
+            f"{missing}: not_found: not found in Innomaint (HTTP 404)",
+            f"{ailing}: transient: Innomaint failed (HTTP 503)",
+        ]
+    )
+    assert f"{ailing}: transient: " in ended.err
+    asked = Counter(requested(pipeline))
+    assert asked == {**dict.fromkeys(pipeline.serials, 1), ailing: 6}
+
+    pipeline.simulator.faults.clear()
+    pipeline.simulator.record.clear()
+    assert connected("sync", "--json").json["total"] == 0
+    assert requested(pipeline) == []
+
+    healed = connected("sync", "--retry-failed", "--json")
+    assert healed.code == 0
+    assert numbers(healed.json) == (1, 1, 0, 0, 0)
+    assert requested(pipeline) == [ailing]
+
+
+def test_a_sync_is_a_dagster_run_for_each_batch(connected: Cli, pipeline: Pipeline, dagster_url: str) -> None:
+    assert connected("sync").code == 0
+
+    runs = _rows(
+        dagster_url,
+        "select r.run_id, r.status, r.pipeline_name, jsonb_object_agg(t.key, t.value)"
+        " from runs r join run_tags t using (run_id) group by 1, 2, 3",
+    )
+    assert {tags["dagster/partition"] for *_, tags in runs} == {FIRST_BATCH, SECOND_BATCH}
+    for run_id, status, job, tags in runs:
+        assert (status, job) == ("SUCCESS", "sync_batch")
+        assert tags["innomaint/started_by"] == "command line"
+        assert (
+            pipeline.one("select count(*) as n from cmms_sync_log where run_id = :run", run=run_id)["n"] == 1
+        )
+
+
+def test_all_asks_for_every_asset_due_or_not(connected: Cli, synced: Pipeline) -> None:
+    ended = connected("sync", "--all", "--json")
+
+    assert ended.code == 0
+    assert numbers(ended.json) == (12, 12, 0, 0, 12)
+    assert Counter(requested(synced)) == Counter(synced.serials)
+
+
+def test_a_slice_is_taken_in_report_order_across_batches(connected: Cli, synced: Pipeline) -> None:
+    # The report may be in another order than the rows.
+    synced.execute("update ic3_asset_master set report_seq_no = 100 - report_seq_no")
+    in_report_order = synced.serials[::-1]
+
+    ended = connected("sync", "--batch", "4", "--offset", "4", "--json")
+
+    assert ended.code == 0
+    assert numbers(ended.json) == (4, 4, 0, 0, 4)
+    assert Counter(requested(synced)) == Counter(in_report_order[4:8])
+
+
+def test_a_slice_beyond_the_end_is_empty(connected: Cli, synced: Pipeline) -> None:
+    ended = connected("sync", "--batch", "4", "--offset", "12", "--json")
+
+    assert ended.code == 0
+    assert ended.json["total"] == 0
+    assert requested(synced) == []
+
+
+def test_a_partition_is_asked_for_whole_and_alone(connected: Cli, synced: Pipeline) -> None:
+    ended = connected("sync", "--partition", SECOND_BATCH, "--json")
+
+    assert ended.code == 0
+    assert numbers(ended.json) == (6, 6, 0, 0, 6)
+    assert Counter(requested(synced)) == Counter(synced.serials[6:])
+
+
+def test_named_assets_are_asked_for_alone_each_once(connected: Cli, synced: Pipeline) -> None:
+    wanted = [synced.serials[0], synced.serials[7]]
+
+    ended = connected(
+        "sync", "--asset", wanted[0], "--asset", wanted[1], "--asset", f" {wanted[1]} ", "--json"
+    )
+
+    assert ended.code == 0
+    assert numbers(ended.json) == (2, 2, 0, 0, 2)
+    assert Counter(requested(synced)) == Counter(wanted)
+
+
+def test_an_asset_in_a_batch_with_other_failures_succeeds_by_itself(connected: Cli, synced: Pipeline) -> None:
+    synced.execute(
+        "update innomaint_sync_state set state = 'failed', error_class = 'transient' where asset_id = 3"
+    )
+
+    ended = connected("sync", "--asset", synced.serials[0], "--json")
+
+    assert ended.code == 0
+    assert numbers(ended.json) == (1, 1, 0, 0, 1)
+    assert requested(synced) == [synced.serials[0]]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--partition", "batch_000009"], "batch_000009"),
+        (["--partition", "nonsense"], "nonsense"),
+        (["--partition", ""], "''"),
+        (["--asset", "No such pump"], "No such pump"),
+        (["--asset", ""], "''"),
+    ],
+)
+def test_an_unknown_selection_exits_with_2_names_it_and_asks_for_nothing(
+    connected: Cli, pipeline: Pipeline, options: list[str], named: str
+) -> None:
+    ended = connected("sync", *options, "--json")
+
+    assert ended.code == 2
+    assert named in ended.err
+    assert ended.out == ""
+    assert requested(pipeline) == []
+
+
+def test_one_unknown_asset_among_known_ones_stops_the_command(connected: Cli, pipeline: Pipeline) -> None:
+    ended = connected("sync", "--asset", pipeline.serials[0], "--asset", "No such pump")
+
+    assert ended.code == 2
+    assert requested(pipeline) == []
+
+
+def test_retry_failed_takes_only_failures_worth_retrying_due_or_not(connected: Cli, synced: Pipeline) -> None:
+    for asset_id, error_class in enumerate(
+        ("transient", "rate_limited", "internal", "not_found", "contract", "data"), start=1
+    ):
+        synced.execute(
+            "update innomaint_sync_state set state = 'failed', error_class = :kind,"
+            " next_due_at = now() + interval '1 hour' where asset_id = :id",
+            kind=error_class,
+            id=asset_id,
+        )
+
+    ended = connected("sync", "--retry-failed", "--json")
+
+    assert ended.code == 0
+    assert numbers(ended.json)[:4] == (3, 3, 0, 0)
+    assert Counter(requested(synced)) == Counter(synced.serials[:3])
+
+
+def test_nothing_to_retry_asks_for_nothing(connected: Cli, synced: Pipeline) -> None:
+    ended = connected("sync", "--retry-failed", "--json")
+
+    assert (ended.code, ended.json["total"]) == (0, 0)
+    assert requested(synced) == []
+
+
+def test_a_refused_token_exits_with_3_and_marks_no_asset(connected: Cli, pipeline: Pipeline) -> None:
+    pipeline.simulator.faults.always_everywhere(Status(401))
+
+    ended = connected("sync", "--json")
+
+    assert ended.code == 3
+    assert numbers(ended.json) == (12, 0, 0, 12, 0)
+    assert "refused the token (HTTP 401)" in ended.err
+    assert "renew INNOMAINT_API_TOKEN" in ended.err
+    assert set(pipeline.states().values()) == {("never", None)}
+    assert {row["status"] for row in pipeline.rows("select status from cmms_sync_log")} == {"failed"}
+
+
+@pytest.mark.leaves("expired_leases")
+def test_a_run_that_fails_for_another_reason_exits_with_1_and_says_why(
+    connected: Cli, pipeline: Pipeline
+) -> None:
+    pipeline.execute(
+        "create function refuse() returns trigger language plpgsql as"
+        " $$ begin raise exception 'no rows today'; end $$"
+    )
+    pipeline.execute(
+        "create trigger refuse before insert on cmms_sync_log for each row execute function refuse()"
+    )
+
+    ended = connected("sync", "--partition", FIRST_BATCH, "--json")
+
+    assert ended.code == 1
+    assert "no rows today" in ended.err
+    assert f"{FIRST_BATCH}: its run ended as FAILURE" in ended.err
+
+
+def test_a_batch_that_another_run_works_on_is_waited_for(connected: Cli, pipeline: Pipeline) -> None:
+    with pipeline.database.begin() as connection:
+        assert acquire_lease(connection, FIRST_BATCH, "a run that was killed", seconds=4)
+
+    ended = connected("sync", "--partition", FIRST_BATCH, "--json")
+
+    assert ended.code == 0
+    assert numbers(ended.json)[:4] == (6, 6, 0, 0)
+
+
+def test_the_vendors_example_stands_in_every_table_after_its_sync(connected: Cli, pipeline: Pipeline) -> None:
+    serial = "Delhi Cantt Naraina_BP_01"
+    assert pipeline.serials[0] == serial
+
+    assert connected("sync", "--asset", serial).code == 0
+
+    answer = pipeline.simulator.world.answer(serial)
+    assert answer is not None
+    data, work = answer["response"]["data"], answer["response"]["workorder_transactional"]
+    master = pipeline.one("select * from ic3_asset_master where cmms_asset_id = :id", id=serial)
+    assert (master["traceability_id"], master["building_id"], master["criticality"]) == (
+        int(data["traceid"]),
+        int(data["building_id"]),
+        data["criticality"],
+    )
+    named = {"ic3_building": "building", "ic3_floor_master": "floor", "ic3_department_master": "department"}
+    for table, kind in named.items():
+        assert pipeline.one(f"select {kind}_id as id, {kind}_name as name from {table}") == {
+            "id": int(data[f"{kind}_id"]),
+            "name": data[f"{kind}_name"],
+        }
+    performance = pipeline.one("select * from ic3_asset_performance")
+    assert performance["mttr"] == answer["response"]["performance"]["mttr"]
+    assert performance["serialnumber"] == serial
+    for row in pipeline.rows("select * from ic3_workorder_summary"):
+        period = work[row["period_type"]]
+        assert row["ticket_count"] == int(period["ticket_count"])
+        assert f"{row['ticket_cost']}" == f"{float(period['ticket_cost'].replace(',', '')):.2f}"
+
+
+def test_a_sync_in_a_process_of_its_own_prints_one_json_object_and_nothing_else(
+    connected: Cli, pipeline: Pipeline
+) -> None:
+    del pipeline
+    ended = connected.in_a_process("sync", "--partition", FIRST_BATCH, "--json")
+
+    assert ended.code == 0
+    assert numbers(ended.json)[:4] == (6, 6, 0, 0)
+    assert "Traceback" not in ended.err
+    assert "dagster" not in ended.err.lower()
+
+
+def _rows(url: str, query: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return connection.execute(query).fetchall()  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -1,0 +1,405 @@
+"""The sensors and the schedule on a real database: what they launch, and why they do not."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.definitions.schedule_definition import ScheduleExecutionData
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+
+from innomaint_pipeline.cli.settings import change_setting, set_paused
+from innomaint_pipeline.definitions import defs
+from innomaint_pipeline.defs.innomaint.automation import continuous_sync, daily_import, workbook_changed
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
+from innomaint_pipeline.errors import ConfigurationError, DatabaseError
+from innomaint_pipeline.settings import load_settings
+from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
+from innomaint_pipeline.simulator.innomaint.world import World
+from innomaint_pipeline.simulator.server import SimulatorServer
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.batch_rows import IMPORT_FAILED, load_setting
+from innomaint_pipeline_tests.conftest import CANARY_TOKEN, FIRST_BATCH, Pipeline, fix_world
+from innomaint_pipeline_tests.defs.conftest import Dagster
+from innomaint_pipeline_tests.defs.runs import make_run, start_run, status_of
+
+BATCHES = [f"batch_{number:06d}" for number in range(1, 7)]
+
+
+@pytest.fixture
+def pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
+    """Twelve CMMS assets in six batches of two."""
+    fix_world(simulator, World(12))
+    made = Pipeline(database, simulator)
+    made.import_serials(batch_size=2)
+    return made
+
+
+@pytest.fixture
+def environment(environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    environment.setenv("INNOMAINT_BATCH_SIZE", "2")
+    return environment
+
+
+def resources() -> dict[str, object]:
+    return {"ic3": Ic3DatabaseResource(), "innomaint": InnomaintResource()}
+
+
+def look(
+    instance: dg.DagsterInstance, cursor: str | None = None, sensor: dg.SensorDefinition = continuous_sync
+) -> SensorExecutionData:
+    """Evaluate a sensor as the daemon does."""
+    context = dg.build_sensor_context(
+        instance=instance, cursor=cursor, definitions=defs, resources=resources()
+    )
+    with context, partition_loading_context(dynamic_partitions_store=instance):
+        return sensor.evaluate_tick(context)
+
+
+def launched(found: SensorExecutionData) -> list[str | None]:
+    return [request.partition_key for request in found.run_requests or []]
+
+
+def queue(instance: dg.DagsterInstance, keys: Sequence[str | None]) -> None:
+    """Put runs into Dagster's queue, as the daemon does with what a sensor asks for."""
+    for key in keys:
+        make_run(instance, key)
+
+
+def sync(dagster: Dagster, batch_key: str) -> dg.ExecuteInProcessResult:
+    return defs.resolve_job_def("sync_batch").execute_in_process(
+        partition_key=batch_key, instance=dagster.instance, raise_on_error=False
+    )
+
+
+def all_are_synced(pipeline: Pipeline) -> None:
+    pipeline.execute(
+        "update innomaint_sync_state set state = 'synced', last_success_at = now(),"
+        " next_due_at = now() + interval '1 day'"
+    )
+
+
+def test_the_first_three_due_batches_are_launched_without_run_keys(dagster: Dagster) -> None:
+    found = look(dagster.instance)
+
+    assert launched(found) == BATCHES[:3]
+    requests = found.run_requests or []
+    assert {request.run_key for request in requests} == {None}
+    assert [request.tags["dagster/partition"] for request in requests] == BATCHES[:3]
+    assert {request.tags["innomaint/started_by"] for request in requests} == {"continuous sync"}
+    assert found.cursor is not None
+    assert abs(float(found.cursor) - time.time()) < 60
+
+
+def test_every_batch_of_the_database_becomes_a_partition(dagster: Dagster) -> None:
+    assert list(dagster.instance.get_dynamic_partitions("innomaint_batches")) == [FIRST_BATCH]
+    look(dagster.instance)
+    assert sorted(dagster.instance.get_dynamic_partitions("innomaint_batches")) == BATCHES
+
+
+def test_a_second_look_launches_nothing_that_is_queued_already(dagster: Dagster) -> None:
+    queue(dagster.instance, launched(look(dagster.instance))[:2])
+
+    again = look(dagster.instance)
+    assert launched(again) == [BATCHES[2]]
+    queue(dagster.instance, launched(again))
+    full = look(dagster.instance)
+
+    assert launched(full) == []
+    assert full.skip_message == "3 batches in flight, 12 assets due"
+
+
+def test_a_batch_that_a_command_line_works_on_is_in_flight_too(dagster: Dagster) -> None:
+    dagster.pipeline.execute(
+        "insert into innomaint_batch_lease (batch_key, owner, acquired_at, expires_at)"
+        " values ('batch_000001', 'a command line', now(), now() + interval '1 minute')"
+    )
+    assert launched(look(dagster.instance)) == BATCHES[1:3]
+
+
+@pytest.mark.leaves("synced_without_answer")
+def test_a_failed_batch_is_launched_again_when_its_assets_are_due_again(dagster: Dagster) -> None:
+    all_are_synced(dagster.pipeline)
+    dagster.pipeline.simulator.faults.always(dagster.pipeline.serials[0], Status(500))
+    dagster.pipeline.execute("update innomaint_sync_state set next_due_at = now() where asset_id = 1")
+    assert launched(look(dagster.instance)) == [FIRST_BATCH]
+    assert not sync(dagster, FIRST_BATCH).success
+
+    waiting = look(dagster.instance)
+    assert launched(waiting) == []
+    assert (waiting.skip_message or "").startswith("nothing is due: 12 assets, the next in ")
+
+    for round_number in range(2):
+        dagster.pipeline.execute("update innomaint_sync_state set next_due_at = now() where asset_id = 1")
+        if round_number:
+            for run in dagster.instance.get_runs():
+                dagster.instance.delete_run(run.run_id)
+        assert launched(look(dagster.instance)) == [FIRST_BATCH]
+
+
+@pytest.mark.leaves("synced_without_answer")
+def test_a_good_run_leaves_nothing_due(dagster: Dagster) -> None:
+    all_are_synced(dagster.pipeline)
+    dagster.pipeline.execute("update innomaint_sync_state set next_due_at = now() where asset_id < 3")
+    assert launched(look(dagster.instance)) == [FIRST_BATCH]
+    assert sync(dagster, FIRST_BATCH).success
+
+    found = look(dagster.instance)
+
+    assert launched(found) == []
+    assert (found.skip_message or "").startswith("nothing is due: 12 assets, the next in 14")
+
+
+def test_after_three_failures_in_a_row_one_batch_is_tried_when_its_time_has_come(dagster: Dagster) -> None:
+    dagster.pipeline.execute(
+        "insert into cmms_sync_log (sync_type, status, synced_at)"
+        " select 'api_sync', 'failed', now() from generate_series(1, 4)"
+    )
+    held = look(dagster.instance)
+    assert launched(held) == []
+    assert "the last 4 batch runs failed; 12 assets are due, the next try is in " in str(held.skip_message)
+
+    dagster.pipeline.execute("update cmms_sync_log set synced_at = now() - interval '61 s'")
+
+    assert launched(look(dagster.instance)) == [FIRST_BATCH]
+
+
+def test_an_open_breaker_lets_one_batch_probe(dagster: Dagster) -> None:
+    statement = (
+        "insert into innomaint_rate_limit (account, breaker_opened_at, breaker_probe_at)"
+        " values (:account, 1, extract(epoch from now()) + :seconds)"
+        " on conflict (account) do update set breaker_probe_at = excluded.breaker_probe_at"
+    )
+    account = dagster.pipeline.simulator.url
+    dagster.pipeline.execute(statement, account=account, seconds=300)
+    assert "Innomaint is down" in str(look(dagster.instance).skip_message)
+
+    dagster.pipeline.execute(statement, account=account, seconds=-1)
+
+    assert launched(look(dagster.instance)) == [FIRST_BATCH]
+
+
+def test_between_two_looks_the_sensor_only_says_so(dagster: Dagster) -> None:
+    found = look(dagster.instance, str(time.time() - 10))
+
+    assert launched(found) == []
+    assert found.skip_message == "looked 10 s ago; looks every 30 s"
+    assert launched(look(dagster.instance, str(time.time() - 29))) == BATCHES[:3]
+
+
+def test_the_interval_of_the_environment_counts_and_a_changed_one_at_once(
+    dagster: Dagster, environment: pytest.MonkeyPatch
+) -> None:
+    minute_ago = str(time.time() - 60)
+    environment.setenv("INNOMAINT_SYNC_INTERVAL_S", "120")
+    assert look(dagster.instance, minute_ago).skip_message == "looked 60 s ago; looks every 120 s"
+
+    change_setting(load_settings(), "sync-interval-seconds", 45)
+
+    assert launched(look(dagster.instance, minute_ago)) == BATCHES[:3]
+
+
+@pytest.mark.leaves("synced_without_answer")
+def test_changed_refresh_minutes_make_older_data_due_at_the_next_look(dagster: Dagster) -> None:
+    all_are_synced(dagster.pipeline)
+    dagster.pipeline.execute(
+        "update innomaint_sync_state set last_success_at = now() - asset_id * interval '10 min'"
+    )
+    assert launched(look(dagster.instance)) == []
+
+    change_setting(load_settings(), "refresh-minutes", 90)
+
+    found = look(dagster.instance)
+    assert launched(found) == [BATCHES[5], BATCHES[4]]
+
+
+def test_a_pause_holds_and_a_resume_goes_on(dagster: Dagster) -> None:
+    set_paused(load_settings(), is_paused=True)
+    paused = look(dagster.instance)
+    assert launched(paused) == []
+    assert paused.skip_message == "paused by a person: innomaint resume continues"
+
+    set_paused(load_settings(), is_paused=False)
+
+    assert launched(look(dagster.instance)) == BATCHES[:3]
+
+
+@pytest.mark.leaves("synced_without_answer")
+def test_assets_that_another_program_inserts_get_a_batch_a_partition_and_a_run(dagster: Dagster) -> None:
+    all_are_synced(dagster.pipeline)
+    dagster.pipeline.execute(
+        "insert into ic3_asset_master (cmms_asset_id) select 'New ' || n from generate_series(1, 3) n"
+    )
+
+    found = look(dagster.instance)
+
+    assert launched(found) == ["batch_000007", "batch_000008"]
+    assert {"batch_000007", "batch_000008"} <= set(
+        dagster.instance.get_dynamic_partitions("innomaint_batches")
+    )
+
+
+def test_an_empty_database_is_told_as_such(dagster: Dagster) -> None:
+    dagster.pipeline.execute("delete from ic3_asset_master")
+    assert look(dagster.instance).skip_message == "no asset is imported yet"
+
+
+@pytest.mark.parametrize("cursor", ["garbage", "nan", "inf", "-inf", "{}", " ", "4102444800.0"])
+def test_a_broken_cursor_or_a_clock_set_back_does_not_silence_it(dagster: Dagster, cursor: str) -> None:
+    found = look(dagster.instance, cursor)
+
+    assert launched(found) == BATCHES[:3]
+    assert abs(float(found.cursor or 0) - time.time()) < 60
+
+
+def test_without_an_address_of_the_database_the_tick_fails_and_names_the_variable(
+    dagster: Dagster, environment: pytest.MonkeyPatch
+) -> None:
+    environment.delenv("IC3_DATABASE_URL")
+
+    with pytest.raises(ConfigurationError, match="IC3_DATABASE_URL is not set"):
+        look(dagster.instance)
+
+
+@pytest.mark.parametrize("name", ["gone", "postgres"])
+def test_a_missing_database_or_table_fails_the_tick_clearly(
+    dagster: Dagster, environment: pytest.MonkeyPatch, name: str
+) -> None:
+    url = dagster.pipeline.database.engine.url.set(database=name)
+    environment.setenv("IC3_DATABASE_URL", url.render_as_string(hide_password=False))
+
+    with pytest.raises(DatabaseError, match=rf"database {name}\) (is unreachable|lacks a table)"):
+        look(dagster.instance)
+
+
+def test_a_lost_run_is_reported_and_its_batch_launched_at_the_same_look(dagster: Dagster) -> None:
+    run_id = start_run(dagster.instance, FIRST_BATCH, seconds_ago=120)
+
+    found = look(dagster.instance)
+
+    assert launched(found) == BATCHES[:3]
+    assert status_of(dagster.instance, run_id) is dg.DagsterRunStatus.FAILURE
+
+
+@pytest.fixture
+def workbook(tmp_path: Path, environment: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "master.xlsx"
+    write_sample_workbook(World(12), path)
+    environment.setenv("INNOMAINT_WORKBOOK", str(path))
+    return path
+
+
+def plan(instance: dg.DagsterInstance) -> ScheduleExecutionData:
+    context = dg.build_schedule_context(
+        instance=instance,
+        scheduled_execution_time=datetime(2026, 6, 20, 19, 45, tzinfo=UTC),
+        resources=resources(),
+    )
+    with context:
+        return daily_import.evaluate_tick(context)
+
+
+def import_master(instance: dg.DagsterInstance) -> bool:
+    job = defs.resolve_job_def("import_asset_master")
+    return job.execute_in_process(instance=instance, raise_on_error=False).success
+
+
+def remembered(pipeline: Pipeline) -> str | None:
+    with pipeline.database.begin() as connection:
+        return load_setting(connection, IMPORT_FAILED)
+
+
+@pytest.mark.usefixtures("workbook")
+def test_the_workbook_is_imported_once_a_day(dagster: Dagster) -> None:
+    (request,) = plan(dagster.instance).run_requests or []
+    assert request.run_key == "daily-2026-06-20"
+
+
+@pytest.mark.usefixtures("dagster")
+@pytest.mark.parametrize("value", [None, "gone.xlsx", "."])
+def test_without_a_readable_workbook_there_is_a_reason_and_no_run(
+    instance: dg.DagsterInstance, environment: pytest.MonkeyPatch, value: str | None
+) -> None:
+    if value is not None:
+        environment.setenv("INNOMAINT_WORKBOOK", value)
+    expected = "INNOMAINT_WORKBOOK is not set" if value is None else f"{value} cannot be read"
+
+    for found in (plan(instance), look(instance, sensor=workbook_changed)):
+        assert not found.run_requests
+        assert expected in str(found.skip_message)
+
+
+@pytest.mark.usefixtures("workbook")
+def test_the_first_look_at_a_workbook_imports_it_and_the_second_does_not(dagster: Dagster) -> None:
+    first = look(dagster.instance, sensor=workbook_changed)
+    second = look(dagster.instance, first.cursor, workbook_changed)
+
+    assert [request.run_key for request in first.run_requests or []] == [None]
+    assert not second.run_requests
+    assert second.skip_message == "the workbook is unchanged"
+    assert second.cursor == first.cursor
+
+
+def test_a_touched_workbook_is_no_change_and_a_changed_one_is(dagster: Dagster, workbook: Path) -> None:
+    first = look(dagster.instance, sensor=workbook_changed)
+    os.utime(workbook, (1_750_000_000, 1_750_000_000))
+    touched = look(dagster.instance, first.cursor, workbook_changed)
+    write_sample_workbook(World(13), workbook)
+    changed = look(dagster.instance, touched.cursor, workbook_changed)
+
+    assert not touched.run_requests
+    assert json.loads(touched.cursor or "")["modified_at"] == 1_750_000_000
+    assert len(changed.run_requests or []) == 1
+
+
+def test_a_workbook_that_is_away_for_a_while_is_not_imported_again_for_that(
+    dagster: Dagster, workbook: Path
+) -> None:
+    first = look(dagster.instance, sensor=workbook_changed)
+    workbook.rename(workbook.with_suffix(".away"))
+    away = look(dagster.instance, first.cursor, workbook_changed)
+    workbook.with_suffix(".away").rename(workbook)
+
+    assert "cannot be read" in str(away.skip_message)
+    assert not look(dagster.instance, away.cursor or first.cursor, workbook_changed).run_requests
+
+
+@pytest.mark.usefixtures("workbook")
+def test_a_broken_cursor_means_a_first_look(dagster: Dagster) -> None:
+    assert len(look(dagster.instance, "garbage", workbook_changed).run_requests or []) == 1
+
+
+def test_a_broken_workbook_is_remembered_and_a_good_one_forgets_it_and_the_sync_goes_on(
+    dagster: Dagster, workbook: Path
+) -> None:
+    good = workbook.read_bytes()
+    workbook.write_text("no workbook")
+    assert not import_master(dagster.instance)
+    assert "master.xlsx" in str(remembered(dagster.pipeline))
+    assert launched(look(dagster.instance)) == BATCHES[:3]
+
+    workbook.write_bytes(good)
+
+    assert import_master(dagster.instance)
+    assert remembered(dagster.pipeline) is None
+
+
+def test_a_missing_workbook_does_not_stop_the_sync(dagster: Dagster, environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("INNOMAINT_WORKBOOK", "gone.xlsx")
+    assert launched(look(dagster.instance)) == BATCHES[:3]
+
+
+def test_what_runs_by_itself_is_on_by_default() -> None:
+    for sensor in (continuous_sync, workbook_changed):
+        assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    assert daily_import.default_status is dg.DefaultScheduleStatus.RUNNING
+
+
+def test_no_reason_and_no_launch_holds_the_token(dagster: Dagster) -> None:
+    assert CANARY_TOKEN not in repr(look(dagster.instance))
