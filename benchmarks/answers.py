@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 from innomaint_pipeline.domain.innomaint.answers import check_answer, dump_json
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.batches import find_batch_keys
 from innomaint_pipeline.store.innomaint.responses import NewAnswer, save_answers
-from innomaint_pipeline.store.workbook import find_batch_keys
 from innomaint_pipeline.sync.innomaint.batch import BatchRun
 from innomaint_pipeline.sync.innomaint.rebuilding import RebuildTask, rebuild_batches
 from innomaint_pipeline.sync.innomaint.steps import enrich_batch

@@ -12,8 +12,9 @@ from pathlib import Path
 from benchmarks.place import INNOMAINT, PROJECT, TOKEN, Place, Scale, import_serials
 from benchmarks.rate import rate_shares
 from benchmarks.report import Row
+from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.simulator.innomaint.world import World
-from innomaint_pipeline.store.innomaint.batch_rows import SYNC_INTERVAL, save_setting
+from innomaint_pipeline.store.settings import SYNC_INTERVAL_SECONDS, save_setting
 
 _SIZES = {Scale.DEFAULT: 500, Scale.FULL: 2957}
 _RATE_MS = 200
@@ -33,7 +34,7 @@ def run(place: Place, scale: str) -> list[Row]:
     ):
         import_serials(database, World(size).serials)
         with database.begin() as connection:
-            save_setting(connection, SYNC_INTERVAL, 30)
+            save_setting(connection, SOURCE, SYNC_INTERVAL_SECONDS, 30)
         place.postgres.ensure_database("measured_dagster")
         environment = place.environment(
             INNOMAINT_HOME=folder,

@@ -71,7 +71,7 @@ _FILL = (
     """insert into cmms_sync_log (sync_type, status, assets_synced, duration_ms, synced_at, batch_key)
        select 'api_sync', 'complete', 100, 20000, now() - i * interval '1 minute', 'batch_000001'
        from generate_series(1, {batches}) i""",
-    """insert into innomaint_batch_lease (batch_key, owner, acquired_at, expires_at)
+    """insert into innomaint_lease (resource, owner, acquired_at, expires_at)
        values ('batch_000001', 'measured', now(), now() + interval '1 day')""",
 )
 

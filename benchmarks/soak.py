@@ -32,9 +32,10 @@ from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.housekeeping import delete_old_rows
+from innomaint_pipeline.store.innomaint.batch_rows import RETENTIONS
+from innomaint_pipeline.store.innomaint.batches import find_batch_keys
 from innomaint_pipeline.store.innomaint.invariants import count_orphans, count_violations
 from innomaint_pipeline.store.pacing import SharedPacing
-from innomaint_pipeline.store.workbook import find_batch_keys
 from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
 from innomaint_pipeline.sync.innomaint.steps import enrich_batch, fetch_batch, settle_batch
 
@@ -119,7 +120,7 @@ def _soak(database: Database, simulator: Simulator, rounds: int) -> _Soak:
         if number >= _RETENTION_ROUNDS:
             # Time runs fast: what is older than a few rounds is older than the retention.
             age = timedelta(seconds=time.time() - began[number - _RETENTION_ROUNDS + 1])
-            soak.deleted.update(delete_old_rows(database, older_than=age))
+            soak.deleted.update(delete_old_rows(database, RETENTIONS, older_than=age))
         _sample(database, soak)
     return soak
 

@@ -14,8 +14,8 @@ from benchmarks.report import Row, spread
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.batches import find_batch_keys
 from innomaint_pipeline.store.pacing import SharedPacing
-from innomaint_pipeline.store.workbook import find_batch_keys
 from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
 from innomaint_pipeline.sync.innomaint.steps import enrich_batch, fetch_batch, settle_batch
 
@@ -33,7 +33,7 @@ _ALLOWED_UPDATES = {
 _ALLOWED_INSERTS = {"ic3_sync_log": 1}
 # Rows of runs and batches, not of CMMS assets.
 _OF_BATCHES = {
-    "innomaint_batch_lease",
+    "innomaint_lease",
     "innomaint_batch_count",
     "cmms_sync_log",
     "innomaint_rate_limit",

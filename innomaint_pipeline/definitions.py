@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import dagster as dg
 
 from innomaint_pipeline.defs.alerts import alerts
-from innomaint_pipeline.defs.housekeeping import daily_housekeeping, housekeeping
-from innomaint_pipeline.defs.innomaint.assets import BATCH_ASSETS, sync_batch
-from innomaint_pipeline.defs.innomaint.automation import continuous_sync, daily_import, workbook_changed
-from innomaint_pipeline.defs.innomaint.checks import CHECKS, check_tables, hourly_checks
-from innomaint_pipeline.defs.requests import requested_syncs
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
-from innomaint_pipeline.defs.workbook import ic3_asset_master, import_asset_master
+from innomaint_pipeline.defs.housekeeping import build_housekeeping, check_tables, hourly_checks
+from innomaint_pipeline.defs.innomaint.definitions import INNOMAINT
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.source import SourceDefinitions
+from innomaint_pipeline.defs.workbook import WORKBOOK
 from innomaint_pipeline.redaction import install_redaction
+from innomaint_pipeline.store.housekeeping import REQUESTS
+
+SOURCES = (WORKBOOK, INNOMAINT)
 
 
-def build_defs(**overrides: Any) -> dg.Definitions:
+def build_defs(sources: Sequence[SourceDefinitions] = SOURCES, **overrides: Any) -> dg.Definitions:
     """Return the definitions; `overrides` replace arguments of `dagster.Definitions` by name."""
+    retentions = [REQUESTS, *chain.from_iterable(source.retentions for source in sources)]
+    housekeeping, daily_housekeeping = build_housekeeping(retentions)
+    resources: dict[str, Any] = {"ic3": Ic3DatabaseResource()}
+    for source in sources:
+        resources |= source.resources
     arguments: dict[str, Any] = {
-        "assets": [ic3_asset_master, *BATCH_ASSETS],
-        "asset_checks": CHECKS,
-        "jobs": [check_tables, housekeeping, import_asset_master, sync_batch],
-        "sensors": [continuous_sync, requested_syncs, workbook_changed, alerts],
-        "schedules": [daily_import, hourly_checks, daily_housekeeping],
-        "resources": {"ic3": Ic3DatabaseResource(), "innomaint": InnomaintResource()},
+        "assets": list(chain.from_iterable(source.assets for source in sources)),
+        "asset_checks": list(chain.from_iterable(source.asset_checks for source in sources)),
+        "jobs": [check_tables, housekeeping, *chain.from_iterable(source.jobs for source in sources)],
+        "sensors": [alerts, *chain.from_iterable(source.sensors for source in sources)],
+        "schedules": [
+            hourly_checks,
+            daily_housekeeping,
+            *chain.from_iterable(source.schedules for source in sources),
+        ],
+        "resources": resources,
         # A process for each step costs a batch more than twice the time of one process for all of them.
         "executor": dg.in_process_executor,
     }

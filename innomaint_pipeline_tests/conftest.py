@@ -20,8 +20,8 @@ from sqlalchemy import text
 from xdist.scheduler import LoadScopeScheduling
 
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
-from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
@@ -172,13 +172,13 @@ def database_url(database: Database) -> str:
 
 
 @pytest.fixture(scope="session")
-def _simulator_process() -> Iterator[SimulatorServer]:
-    with SimulatorServer(World(WORLD_SIZE), token=CANARY_TOKEN) as running:
+def _simulator_process() -> Iterator[InnomaintSimulator]:
+    with InnomaintSimulator(World(WORLD_SIZE), token=CANARY_TOKEN) as running:
         yield running
 
 
 @pytest.fixture
-def simulator(_simulator_process: SimulatorServer) -> SimulatorServer:
+def simulator(_simulator_process: InnomaintSimulator) -> InnomaintSimulator:
     """A simulated Innomaint of `WORLD_SIZE` CMMS assets on a real socket; it takes the canary token only."""
     server = _simulator_process
     fix_world(server, World(WORLD_SIZE))
@@ -188,7 +188,7 @@ def simulator(_simulator_process: SimulatorServer) -> SimulatorServer:
     return server
 
 
-def fix_world(server: SimulatorServer, world: World) -> None:
+def fix_world(server: InnomaintSimulator, world: World) -> None:
     """Serve another world; its clock stands still: answers differ only where a test changes them."""
     moment = datetime(2026, 6, 20, 10, tzinfo=UTC)
     world.now = lambda: moment
@@ -205,7 +205,7 @@ class Pipeline:
     """A database and a simulator, and the steps of a batch run between them."""
 
     database: Database
-    simulator: SimulatorServer
+    simulator: InnomaintSimulator
     policy: RequestPolicy = field(
         default_factory=lambda: RequestPolicy(retry_base_seconds=0.001, timeout_seconds=20)
     )
@@ -290,7 +290,7 @@ class Pipeline:
         }
 
 
-def import_two_batches(database: Database, simulator: SimulatorServer) -> Pipeline:
+def import_two_batches(database: Database, simulator: InnomaintSimulator) -> Pipeline:
     """Return a pipeline whose `WORLD_SIZE` CMMS assets are in two batches."""
     fix_world(simulator, World(WORLD_SIZE))
     made = Pipeline(database, simulator)
@@ -299,13 +299,13 @@ def import_two_batches(database: Database, simulator: SimulatorServer) -> Pipeli
 
 
 @pytest.fixture
-def empty_pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
+def empty_pipeline(database: Database, simulator: InnomaintSimulator) -> Pipeline:
     """Database and simulator, without a CMMS asset in the database."""
     return Pipeline(database, simulator)
 
 
 @pytest.fixture
-def pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
+def pipeline(database: Database, simulator: InnomaintSimulator) -> Pipeline:
     """Database and simulator, with every CMMS asset of the simulator imported into one batch."""
     made = Pipeline(database, simulator)
     made.import_serials()

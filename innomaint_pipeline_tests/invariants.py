@@ -76,7 +76,7 @@ def find_violations(connection: Connection, began: datetime) -> dict[str, object
     found["sum_of_states"] = counts["synced"] + counts["failed"] + counts["never"] - counts["total"]
     leases = connection.execute(
         text(
-            "select batch_key from innomaint_batch_lease"
+            "select resource from innomaint_lease"
             " where expires_at < least(clock_timestamp(), cast(:latest as timestamptz))"
         ),
         {"latest": began + timedelta(seconds=LEASE_SECONDS)},

@@ -187,7 +187,7 @@ def test_a_planted_violation_is_found(module, source):
             "from innomaint_pipeline.embedded.watch import x\nimport psycopg",
         ),
         (
-            "innomaint_pipeline.cli.innomaint.demo",
+            "innomaint_pipeline.cli.demo",
             "from innomaint_pipeline.simulator.innomaint.demo import x\nimport dagster",
         ),
     ],

@@ -21,7 +21,7 @@ from innomaint_pipeline.cli.main import cli
 from innomaint_pipeline.domain import health, pacing
 from innomaint_pipeline.domain.innomaint import launches as automation
 from innomaint_pipeline.domain.innomaint.answers import VOLATILE_FIELDS
-from innomaint_pipeline.domain.requests import SyncResult
+from innomaint_pipeline.domain.innomaint.selection import SyncResult
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, WHAT_TO_DO, ErrorClass, retry_delay
 from innomaint_pipeline.embedded.data import SYSTEM_USER
 from innomaint_pipeline.embedded.watch import POSTGRES_MAJOR

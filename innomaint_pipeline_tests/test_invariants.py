@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.store.leases import LEASE_SECONDS, acquire_lease
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, FIRST_BATCH, Pipeline
 from innomaint_pipeline_tests.invariants import (
@@ -41,11 +42,11 @@ _DROP_CHECK = "alter table innomaint_sync_state drop constraint innomaint_sync_s
         ("ic3_workorder_summary", "insert into ic3_workorder_summary values (4711, 'upto')"),
         (
             "leases_of_finished_runs",
-            "insert into innomaint_batch_lease select batch_key, run_id, synced_at, now() from cmms_sync_log",
+            "insert into innomaint_lease select batch_key, run_id, synced_at, now() from cmms_sync_log",
         ),
         (
             "expired_leases",
-            "insert into innomaint_batch_lease values ('batch_1', 'killed', now(), now() - interval '1 s')",
+            "insert into innomaint_lease values ('batch_1', 'killed', now(), now() - interval '1 s')",
         ),
     ],
 )
@@ -63,7 +64,7 @@ def test_a_lease_that_was_not_settled_is_no_violation_however_slow_the_machine_i
     began = now - timedelta(seconds=LEASE_SECONDS + 60)
     with pipeline.database.engine.connect() as connection:
         # Taken ten seconds after the test began, and never given up.
-        assert acquire_lease(connection, FIRST_BATCH, "first", seconds=-50)
+        assert acquire_lease(connection, lease_name(FIRST_BATCH), "first", seconds=-50)
         assert "expired_leases" not in find_violations(connection, began)
         assert "expired_leases" in find_violations(connection, now)
 

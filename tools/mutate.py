@@ -49,7 +49,7 @@ MUTATIONS = (
     Mutation(
         "lease",
         "store/leases.py",
-        "where=or_(is_own, batch_lease.c.expires_at < func.clock_timestamp()),",
+        "where=or_(is_own, lease.c.expires_at < func.clock_timestamp()),",
         "",
         "store/test_leases.py::test_a_leased_batch_is_refused_to_a_second_owner",
     ),
@@ -62,7 +62,7 @@ MUTATIONS = (
     ),
     Mutation(
         "split on failure",
-        "store/splitting.py",
+        "store/rows.py",
         "for part in (items[:middle], items[middle:])",
         "for part in (items[:middle],)",
         "store/test_splitting.py::test_bad_rows_are_found_and_refused_one_by_one",

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.batches import find_batch_keys
 from innomaint_pipeline.store.pacing import SharedPacing
-from innomaint_pipeline.store.workbook import find_batch_keys
 from innomaint_pipeline.sync.innomaint.batch import BatchRun
 from innomaint_pipeline.sync.innomaint.steps import enrich_batch, fetch_batch, settle_batch
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import click
 from filelock import FileLock
 
+from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.embedded.server import embedded_postgres
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
-from innomaint_pipeline.settings import Settings
-from innomaint_pipeline.store.database import Database, with_driver
-from innomaint_pipeline.store.server import ensure_database
+from innomaint_pipeline.settings import Settings, describe_open_env_file, load_settings
+from innomaint_pipeline.store.database import Database, ensure_database, with_driver
 from innomaint_pipeline.store.upgrade import upgrade_database
 
 _IC3_DATABASE = "ic3"
@@ -35,6 +36,24 @@ class Addresses:
     ic3_url: str = field(repr=False)
     dagster_url: str = field(repr=False)
     is_embedded: bool
+
+
+def own_settings() -> Settings:
+    """Return the settings of the person who runs the command, and tell of a .env that others may read."""
+    if warning := describe_open_env_file():
+        say(warning)
+    return load_settings()
+
+
+def command_settings() -> Settings:
+    """Return the settings of the command: the person's, or with --demo the demonstration's."""
+    settings = own_settings()
+    root = click.get_current_context().find_root()
+    if not root.params["is_demo"]:
+        return settings
+    from innomaint_pipeline.cli.demo import demo_environment
+
+    return root.with_resource(demo_environment(settings, has_outage=False))
 
 
 def project_folder() -> Path:

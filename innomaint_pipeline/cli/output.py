@@ -8,8 +8,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
+
+json_option = click.option(
+    "--json", "is_json", is_flag=True, help="Print one JSON object on standard output."
+)
 
 people = Console(stderr=True, highlight=False)
 

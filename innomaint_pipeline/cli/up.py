@@ -15,7 +15,6 @@ from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
 from innomaint_pipeline.cli.environment import export_for_dagster, open_database
-from innomaint_pipeline.cli.interrupts import interruptible
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.cli.processes import KeptProcess, ProcessKeeper
 from innomaint_pipeline.cli.serving import (
@@ -45,9 +44,8 @@ def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | No
     Raise `ChildEndedError` when a part cannot be kept.
     """
     with ExitStack() as stack:
-        stack.enter_context(interruptible())
         if is_demo:
-            from innomaint_pipeline.cli.innomaint.demo import demo_environment, has_demo_data
+            from innomaint_pipeline.cli.demo import demo_environment, has_demo_data
 
             has_outage = not has_demo_data(settings)
             settings = stack.enter_context(demo_environment(settings, has_outage=has_outage))

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
+from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.alerts import decide_notices
 from innomaint_pipeline.domain.innomaint.launches import parse_moment
 from innomaint_pipeline.store.alerts import load_conditions, load_told, save_told

@@ -1,14 +1,17 @@
-"""The clean-up: old log rows, and old Dagster runs, which Dagster itself never removes."""
+"""What is done by the clock for all sources: their checks each hour, the clean-up each night.
+
+The clean-up removes old log rows, and old runs, which Dagster itself never removes.
+"""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from pydantic import Field
 
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
-from innomaint_pipeline.store.housekeeping import LOG_RETENTION, delete_old_rows
+from innomaint_pipeline.store.housekeeping import LOG_RETENTION, Retention, delete_old_rows
 
 _PARTITION_TAG = "dagster/partition"
 _PAGE_RUNS = 100
@@ -23,16 +26,6 @@ class HousekeepingConfig(dg.Config):
     )
     run_days: int = Field(default=14, ge=1, description="Days that Dagster's runs and events are kept.")
     most_runs: int = Field(default=5000, ge=1, description="How many runs one clean-up removes at most.")
-
-
-@dg.op(description="Delete rows of the sync logs beyond their retention.")
-def delete_old_log_rows(
-    context: dg.OpExecutionContext, config: HousekeepingConfig, ic3: Ic3DatabaseResource
-) -> None:
-    """Delete old rows of the logs, in small steps."""
-    with ic3.open() as database:
-        deleted = delete_old_rows(database, older_than=timedelta(days=config.log_days))
-    context.add_output_metadata(dict(deleted))
 
 
 @dg.op(description="Delete Dagster's old runs with their events; the latest of each partition and job stay.")
@@ -86,18 +79,45 @@ def _find_kept(instance: dg.DagsterInstance, job_name: str, partition_key: str |
     return {run.run_id for run in (*latest, *successful)}
 
 
-@dg.job(description="Delete what is older than its retention.")
-def housekeeping() -> None:
-    """Delete old log rows, then old runs."""
-    delete_old_log_rows()
-    delete_old_runs()
+def build_housekeeping(
+    retentions: Sequence[Retention],
+) -> tuple[dg.JobDefinition, dg.ScheduleDefinition]:
+    """Return the nightly clean-up of the rows with a retention, and of Dagster's runs, and its schedule."""
+
+    @dg.op(description="Delete rows of the logs beyond their retention.")
+    def delete_old_log_rows(
+        context: dg.OpExecutionContext, config: HousekeepingConfig, ic3: Ic3DatabaseResource
+    ) -> None:
+        with ic3.open() as database:
+            deleted = delete_old_rows(database, retentions, older_than=timedelta(days=config.log_days))
+        context.add_output_metadata(dict(deleted))
+
+    @dg.job(description="Delete what is older than its retention.")
+    def housekeeping() -> None:
+        delete_old_log_rows()
+        delete_old_runs()
+
+    return housekeeping, dg.ScheduleDefinition(
+        job=housekeeping,
+        name="daily_housekeeping",
+        cron_schedule="40 2 * * *",
+        execution_timezone="Asia/Kolkata",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Every night.",
+    )
 
 
-daily_housekeeping = dg.ScheduleDefinition(
-    job=housekeeping,
-    name="daily_housekeeping",
-    cron_schedule="40 2 * * *",
+check_tables = dg.define_asset_job(
+    "check_tables",
+    selection=dg.AssetSelection.all_asset_checks(),
+    description="Run every asset check.",
+)
+
+hourly_checks = dg.ScheduleDefinition(
+    job=check_tables,
+    name="hourly_checks",
+    cron_schedule="5 * * * *",
     execution_timezone="Asia/Kolkata",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every night.",
+    description="Every hour.",
 )

@@ -1,11 +1,18 @@
-"""Runs that Dagster believes to be under way although nobody works on them any more (spec 03, "A batch run").
+"""Runs that Dagster believes to be under way although nobody works on them any more.
 
 A killed worker cannot report its end, and Dagster's own launcher cannot ask it. Its lease does tell: it is
 renewed every few seconds while the run lives. Reporting such a run failed frees its slot and lets Dagster
 launch it once more.
+
+Belongs here: telling whose runs they are, and which of them are lost. Only runs of a source that says that
+its runs hold leases are judged, each by whether its own id owns a live one.
 """
 
+from collections.abc import Collection
+from dataclasses import dataclass
+
 import dagster as dg
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import find_lease_owners
@@ -14,37 +21,58 @@ from innomaint_pipeline.store.leases import find_lease_owners
 _GRACE_SECONDS = 30.0
 _PARTITION_TAG = "dagster/partition"
 _LOST = (
-    "The process of this run is gone: it holds no lease on its batch any more. What it had stored is "
-    "kept; the next run "
-    "of the batch asks only for the rest."
+    "The process of this run is gone: it holds no lease on its work any more. What it had stored is kept; "
+    "the next run asks only for the rest."
 )
+_UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 
 
-def find_batches_in_runs(instance: dg.DagsterInstance) -> dict[str, str]:
-    """Return the batches with a run queued or under way, with the run's id."""
-    runs = instance.get_runs(
-        filters=dg.RunsFilter(
-            statuses=[
-                dg.DagsterRunStatus.QUEUED,
-                dg.DagsterRunStatus.NOT_STARTED,
-                dg.DagsterRunStatus.STARTING,
-                dg.DagsterRunStatus.STARTED,
-                dg.DagsterRunStatus.CANCELING,
-            ]
-        )
-    )
-    return {run.tags[_PARTITION_TAG]: run.run_id for run in runs if _PARTITION_TAG in run.tags}
+@dataclass(frozen=True)
+class RunsOfSource:
+    """The leased runs of one source: those of its jobs, and those that materialize its assets in the UI."""
+
+    job_names: frozenset[str]
+    asset_keys: frozenset[dg.AssetKey]
+
+    def includes(self, run: dg.DagsterRun) -> bool:
+        """Tell whether a run is one of them."""
+        if run.job_name in self.job_names:
+            return True
+        # What a person selects in the UI runs in Dagster's own job, whichever source it belongs to.
+        chosen: Collection[dg.AssetKey] = run.asset_selection or ()
+        return run.job_name == IMPLICIT_ASSET_JOB_NAME and not self.asset_keys.isdisjoint(chosen)
 
 
-def report_lost_runs(instance: dg.DagsterInstance, database: Database, *, now: float) -> list[str]:
-    """Report batch runs without a lease as failed; return their ids. `now` is a Unix time. Repeatable."""
+def find_partitions_in_runs(instance: dg.DagsterInstance, runs: RunsOfSource) -> dict[str, str]:
+    """Return the partitions of a source with a run queued or under way, with the run's id."""
+    found = instance.get_runs(filters=dg.RunsFilter(statuses=_UNDER_WAY))
+    return {
+        run.tags[_PARTITION_TAG]: run.run_id
+        for run in found
+        if _PARTITION_TAG in run.tags and runs.includes(run)
+    }
+
+
+def report_lost_runs(
+    instance: dg.DagsterInstance, database: Database, runs: RunsOfSource, *, now: float
+) -> list[str]:
+    """Report the runs of a source that hold no lease as failed; return their ids. Repeatable.
+
+    `now` is a Unix time.
+    """
     records = instance.get_run_records(
         filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
     )
     suspects = [
         record
         for record in records
-        if _PARTITION_TAG in record.dagster_run.tags
+        if runs.includes(record.dagster_run)
         and record.start_time is not None
         and now - record.start_time > _GRACE_SECONDS
     ]

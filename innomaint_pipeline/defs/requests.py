@@ -1,126 +1,154 @@
-"""Carrying out what people asked the admin service for: `requested_syncs` (spec 04, "HTTP").
+"""Carrying out what people asked the admin service for, whatever kind of work it is.
 
-Thin: what becomes of a batch is `domain.requests`'s decision, from Dagster's runs, which carry the request's
+Thin: what becomes of a part is `domain.requests`'s decision, from Dagster's runs, which carry the request's
 id as a tag, and from the tables. Nothing is remembered between two looks: whatever is restarted in between,
 the next look finds the same runs.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any, Protocol
 
 import dagster as dg
 
 from innomaint_pipeline.defs.failures import find_stop
-from innomaint_pipeline.defs.innomaint.assets import selection_run_config, sync_batch
-from innomaint_pipeline.defs.innomaint.partitions import register_batches
-from innomaint_pipeline.defs.recovery import find_batches_in_runs, report_lost_runs
+from innomaint_pipeline.defs.recovery import RunsOfSource, find_partitions_in_runs, report_lost_runs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
-from innomaint_pipeline.domain.innomaint.launches import BATCHES_IN_FLIGHT
-from innomaint_pipeline.domain.requests import RequestState, RunSeen, Step, Verdict, decide_batch
-from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.innomaint.batch_rows import find_row_statuses
-from innomaint_pipeline.store.leases import find_leases
+from innomaint_pipeline.domain.requests import RequestState, RunSeen, Step, Verdict, decide_part
+from innomaint_pipeline.store.database import Connection, Database
 from innomaint_pipeline.store.requests import (
-    AskedBatch,
-    AskedRequest,
+    OpenRequest,
+    RequestPart,
     close_request,
     find_open,
     note_look,
     save_progress,
 )
-from innomaint_pipeline.sync.innomaint.batch import Selection
 
 REQUEST_TAG = "innomaint/request"
 _PARTITION_TAG = "dagster/partition"
 _REPEATED_TAG = "dagster/will_retry"
-# A person waits: before what continuous sync has queued.
+# A person waits: before what goes on by itself.
 _PRIORITY = {"dagster/priority": "5"}
 _BEAT_SECONDS = 3
 
 
-@dg.sensor(
-    job=sync_batch,
-    name="requested_syncs",
-    minimum_interval_seconds=_BEAT_SECONDS,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description=(
-        "Carries out what people asked the admin service for: a run for each batch, three at a time for "
-        "each request, again where a run was lost; also while continuous sync is paused."
-    ),
-)
-def requested_syncs(
-    context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource
-) -> dg.SensorResult | dg.SkipReason:
-    """Launch, follow and close the open requests."""
-    with ic3.open() as database:
-        with database.begin() as connection:
-            note_look(connection)
-            requests = find_open(connection)
-        if not requests:
-            return dg.SkipReason("no request is open")
-        report_lost_runs(context.instance, database, now=time.time())
-        register_batches(context.instance, database)
-        look = _Look(context.instance, database)
-        launches = [launch for request in requests for launch in look.follow(request)]
-    words = f"{len(requests)} requests open, {len(launches)} runs launched"
-    if not launches:
-        return dg.SkipReason(words)
-    context.log.info(words)
-    return dg.SensorResult(run_requests=launches)
+class RequestedWork(Protocol):
+    """One kind of work that people ask for: how a part of it is run, and how its result is counted.
+
+    `parts_at_once` bounds the runs under way for one request.
+    """
+
+    kind: str
+    runs: RunsOfSource
+    parts_at_once: int
+
+    def prepare(self, instance: dg.DagsterInstance, database: Database) -> None:
+        """Make sure that every part has its partition."""
+        ...
+
+    def build_run_config(self, request: OpenRequest, part: RequestPart) -> Mapping[str, Any]:
+        """Return the run config of the run of a part."""
+        ...
+
+    def find_holders(self, connection: Connection) -> Mapping[str, str]:
+        """Return the parts that are leased, with the run that holds each."""
+        ...
+
+    def find_row_statuses(self, connection: Connection, run_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return what each run that has ended has written of its end."""
+        ...
+
+    def count_result(self, connection: Connection, request: OpenRequest) -> Mapping[str, Any]:
+        """Return the JSON of the result of a request all of whose runs have ended."""
+        ...
+
+
+def build_requests_sensor(
+    name: str, job: dg.JobDefinition | Any, work: RequestedWork, *, description: str
+) -> dg.SensorDefinition:
+    """Return the sensor that launches, follows and closes the open requests of a kind."""
+
+    @dg.sensor(
+        job=job,
+        name=name,
+        minimum_interval_seconds=_BEAT_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=description,
+    )
+    def follow_requests(
+        context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        with ic3.open() as database:
+            with database.begin() as connection:
+                note_look(connection, work.kind)
+                requests = find_open(connection, work.kind)
+            if not requests:
+                return dg.SkipReason("no request is open")
+            report_lost_runs(context.instance, database, work.runs, now=time.time())
+            work.prepare(context.instance, database)
+            look = _Look(context.instance, database, work)
+            launches = [launch for request in requests for launch in look.follow(request)]
+        words = f"{len(requests)} requests open, {len(launches)} runs launched"
+        if not launches:
+            return dg.SkipReason(words)
+        context.log.info(words)
+        return dg.SensorResult(run_requests=launches)
+
+    return follow_requests
 
 
 class _Look:
-    """One look at the open requests; a batch is launched for one of them at a time."""
+    """One look at the open requests; a part is launched for one of them at a time."""
 
-    def __init__(self, instance: dg.DagsterInstance, database: Database) -> None:
+    def __init__(self, instance: dg.DagsterInstance, database: Database, work: RequestedWork) -> None:
         self._instance = instance
         self._database = database
-        self._holders = find_batches_in_runs(instance)
+        self._work = work
+        self._holders = find_partitions_in_runs(instance, work.runs)
         with database.begin() as connection:
-            self._holders |= {lease.batch_key: lease.owner for lease in find_leases(connection)}
+            self._holders |= work.find_holders(connection)
 
-    def follow(self, request: AskedRequest) -> list[dg.RunRequest]:
+    def follow(self, request: OpenRequest) -> list[dg.RunRequest]:
         """Note how far a request is, close it when it is done, and return the runs to launch."""
         runs = self._find_runs(request)
-        verdicts = {batch.batch_key: self._decide(batch, runs[batch.batch_key]) for batch in request.batches}
-        batches = [
-            _as_decided(batch, verdicts[batch.batch_key], runs[batch.batch_key]) for batch in request.batches
-        ]
+        verdicts = {part.part: self._decide(part, runs[part.part]) for part in request.parts}
+        parts = [_as_decided(part, verdicts[part.part], runs[part.part]) for part in request.parts]
         in_flight = sum(any(not run.is_finished for run in found) for found in runs.values())
         stop = next((verdict for verdict in verdicts.values() if verdict.stop_code is not None), None)
         request.stop_code = stop.stop_code if stop else None
         is_done = all(verdict.step is Step.CLOSE for verdict in verdicts.values())
-        launch = []
+        launch: list[RequestPart] = []
         if stop is None:
-            wanted = [key for key, verdict in verdicts.items() if verdict.step is Step.LAUNCH]
-            launch = wanted[: max(BATCHES_IN_FLIGHT - in_flight, 0)]
-        changed = [new for old, new in zip(request.batches, batches, strict=True) if new != old]
-        request.batches = batches
+            wanted = [part for part in parts if verdicts[part.part].step is Step.LAUNCH]
+            launch = wanted[: max(self._work.parts_at_once - in_flight, 0)]
+        changed = [new for old, new in zip(request.parts, parts, strict=True) if new != old]
+        request.parts = parts
         with self._database.begin() as connection:
             save_progress(
                 connection,
                 request.id,
                 changed,
-                state=RequestState.RUNNING
-                if any(batch.run_ids for batch in batches)
-                else RequestState.WAITING,
+                state=RequestState.RUNNING if any(part.run_ids for part in parts) else RequestState.WAITING,
                 message=None,
                 stop_code=request.stop_code,
             )
             if is_done or (stop is not None and in_flight == 0):
-                close_request(connection, request, message=_reason(verdicts, stop))
-        self._holders |= dict.fromkeys(launch, "a run launched just now")
-        return [self._launch(request, key, len(runs[key])) for key in launch]
+                result = self._work.count_result(connection, request)
+                close_request(connection, request, message=_reason(verdicts, stop), result=result)
+        self._holders |= {part.part: "a run launched just now" for part in launch}
+        return [self._launch(request, part, len(runs[part.part])) for part in launch]
 
-    def _find_runs(self, request: AskedRequest) -> dict[str, list[RunSeen]]:
-        """Return the runs made for a request by batch, oldest first, those that Dagster repeats included."""
+    def _find_runs(self, request: OpenRequest) -> dict[str, list[RunSeen]]:
+        """Return the runs made for a request by part, oldest first, those that Dagster repeats included."""
         records = self._instance.get_run_records(
             filters=dg.RunsFilter(tags={REQUEST_TAG: str(request.id)}), ascending=True
         )
         with self._database.begin() as connection:
-            rows = find_row_statuses(connection, [record.dagster_run.run_id for record in records])
-        found: dict[str, list[RunSeen]] = {batch.batch_key: [] for batch in request.batches}
+            run_ids = [record.dagster_run.run_id for record in records]
+            rows = self._work.find_row_statuses(connection, run_ids)
+        found: dict[str, list[RunSeen]] = {part.part: [] for part in request.parts}
         for record in records:
             key = record.dagster_run.tags.get(_PARTITION_TAG, "")
             if key in found:
@@ -136,7 +164,7 @@ class _Look:
             return replace(seen, is_success=True)
         entries = self._instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
         events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
-        stop_code, message, is_of_assets = find_stop(events)
+        stop_code, message, is_of_items = find_stop(events)
         return replace(
             seen,
             is_ended_by_person=run.status is dg.DagsterRunStatus.CANCELED,
@@ -144,32 +172,30 @@ class _Look:
             ended_seconds_ago=time.time() - (record.end_time or 0.0),
             stop_code=stop_code,
             message=message,
-            is_of_assets=is_of_assets,
+            is_of_items=is_of_items,
         )
 
-    def _decide(self, batch: AskedBatch, runs: Sequence[RunSeen]) -> Verdict:
-        holder = self._holders.get(batch.batch_key)
+    def _decide(self, part: RequestPart, runs: Sequence[RunSeen]) -> Verdict:
+        holder = self._holders.get(part.part)
         is_other = holder is not None and holder not in {run.run_id for run in runs}
-        return decide_batch(runs, held_by=holder if is_other else None)
+        return decide_part(runs, held_by=holder if is_other else None)
 
-    @staticmethod
-    def _launch(request: AskedRequest, batch_key: str, number: int) -> dg.RunRequest:
-        names = next(batch.cmms_asset_ids for batch in request.batches if batch.batch_key == batch_key)
+    def _launch(self, request: OpenRequest, part: RequestPart, number: int) -> dg.RunRequest:
         return dg.RunRequest(
             # A daemon that dies after this look repeats it: the same run is not launched twice.
-            run_key=f"request-{request.id}-{batch_key}-{number}",
-            partition_key=batch_key,
-            run_config=selection_run_config(Selection(names, request.asked_before)),
+            run_key=f"request-{request.id}-{part.part}-{number}",
+            partition_key=part.part,
+            run_config=dict(self._work.build_run_config(request, part)),
             tags={"innomaint/started_by": request.asked_by, REQUEST_TAG: str(request.id), **_PRIORITY},
         )
 
 
-def _as_decided(batch: AskedBatch, verdict: Verdict, runs: Sequence[RunSeen]) -> AskedBatch:
+def _as_decided(part: RequestPart, verdict: Verdict, runs: Sequence[RunSeen]) -> RequestPart:
     if verdict.step is Step.CLOSE:
         state = RequestState.DONE if verdict.is_good else RequestState.FAILED
     else:
         state = RequestState.RUNNING if runs and not runs[-1].is_finished else RequestState.WAITING
-    return replace(batch, state=state, run_ids=tuple(run.run_id for run in runs), message=verdict.message)
+    return replace(part, state=state, run_ids=tuple(run.run_id for run in runs), message=verdict.message)
 
 
 def _reason(verdicts: dict[str, Verdict], stop: Verdict | None) -> str | None:

@@ -1,20 +1,26 @@
 """The asset master from Excel, as a Dagster asset (spec 03 "Importing", spec 04 "Dagster")."""
 
+import json
 from contextlib import suppress
+from datetime import UTC
 from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
 
-from innomaint_pipeline.defs.descriptions import DESCRIPTIONS, column_schema
+from innomaint_pipeline.defs.columns import column_schema
 from innomaint_pipeline.defs.innomaint.partitions import register_batches
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
+from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.source import SourceDefinitions
+from innomaint_pipeline.domain.workbook import SOURCE
 from innomaint_pipeline.errors import InnomaintPipelineError
-from innomaint_pipeline.store.innomaint.batch_rows import IMPORT_FAILED, save_setting
-from innomaint_pipeline.sync.workbook import ImportReport, import_master
+from innomaint_pipeline.store.settings import IMPORT_ERROR, save_setting
+from innomaint_pipeline.sync.workbook import ImportReport, import_master, look_at_workbook, parse_mark
 
 OWNERS = ["team:data-engineering"]
 _ASSET = "ic3_asset_master"
+_WORKBOOK_SECONDS = 60
 
 
 class ImportConfig(dg.Config):
@@ -34,7 +40,10 @@ class ImportConfig(dg.Config):
     group_name="ic3",
     owners=OWNERS,
     kinds={"excel", "postgres"},
-    description=DESCRIPTIONS[_ASSET],
+    description=(
+        "The physical assets, imported from the Excel asset master: inserted, updated, never removed. "
+        "Rows that cannot be imported stand in innomaint_import_reject with their reason."
+    ),
     metadata=column_schema(_ASSET),
 )
 def ic3_asset_master(
@@ -74,7 +83,7 @@ def ic3_asset_master(
 def _remember(ic3: Ic3DatabaseResource, error: InnomaintPipelineError) -> None:
     """Leave a note for the alerts; a database that is out of reach is noticed by others."""
     with suppress(InnomaintPipelineError), ic3.open() as database, database.begin() as connection:
-        save_setting(connection, IMPORT_FAILED, str(error))
+        save_setting(connection, SOURCE, IMPORT_ERROR, str(error))
 
 
 def import_metadata(report: ImportReport) -> dict[str, dg.MetadataValue]:
@@ -100,4 +109,53 @@ import_asset_master = dg.define_asset_job(
     "import_asset_master",
     selection=dg.AssetSelection.assets(ic3_asset_master),
     description="Import the asset master from the workbook.",
+)
+
+
+@dg.schedule(
+    job=import_asset_master,
+    name="daily_import",
+    cron_schedule="15 1 * * *",
+    execution_timezone="Asia/Kolkata",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Imports the workbook of INNOMAINT_WORKBOOK every night; an unchanged one changes nothing.",
+)
+def daily_import(
+    context: dg.ScheduleEvaluationContext, innomaint: InnomaintResource
+) -> dg.RunRequest | dg.SkipReason:
+    """Import the asset master once a day."""
+    found = look_at_workbook(innomaint.settings().innomaint_workbook, None)
+    if isinstance(found, str):
+        return dg.SkipReason(found)
+    day = context.scheduled_execution_time.astimezone(UTC).date().isoformat()
+    return dg.RunRequest(run_key=f"daily-{day}", tags={"innomaint/started_by": "daily import"})
+
+
+@dg.sensor(
+    job=import_asset_master,
+    name="workbook_changed",
+    minimum_interval_seconds=_WORKBOOK_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Imports the workbook when its size or time and then its hash have changed.",
+)
+def workbook_changed(
+    context: dg.SensorEvaluationContext, innomaint: InnomaintResource
+) -> dg.SensorResult | dg.SkipReason:
+    """Import the asset master when the file has changed."""
+    known = parse_mark(context.cursor)
+    found = look_at_workbook(innomaint.settings().innomaint_workbook, known)
+    if isinstance(found, str):
+        return dg.SkipReason(found)
+    cursor = json.dumps(vars(found))
+    if known is not None and found.sha256 == known.sha256:
+        return dg.SensorResult(skip_reason=dg.SkipReason("the workbook is unchanged"), cursor=cursor)
+    request = dg.RunRequest(tags={"innomaint/started_by": "changed workbook"})
+    return dg.SensorResult(run_requests=[request], cursor=cursor)
+
+
+WORKBOOK = SourceDefinitions(
+    assets=[ic3_asset_master],
+    jobs=[import_asset_master],
+    sensors=[workbook_changed],
+    schedules=[daily_import],
 )

@@ -1,98 +1,23 @@
-"""What a person asks to be synced, the result, and what becomes of each batch of a stored request.
+"""What becomes of each part of a request that a person has made, whatever kind of work it asks for.
 
-Belongs here: the selection and its words, the result's JSON (spec 04), the decision what to do with a batch.
-Facts come from `store` and Dagster, launching is `defs.requests`'s.
+Belongs here: the states, and the decision what to do with a part, like a batch, from the runs made for it.
+Facts come from `store` and Dagster; `defs.requests` launches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 LAUNCHES_OF_LOST = 4
-"""Runs of one batch of a request that may be lost, killed with their process, before it is given up."""
+"""Runs of one part of a request that may be lost, killed with their process, before it is given up."""
 
 _RETRY_BY_DAGSTER_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
-class SyncOptions:
-    """A selection of CMMS assets; as it is, everything that is due.
-
-    `limit` and `offset` count in report order, among the retryable failures where `is_retry_failed`;
-    `is_due_only` narrows a partition to what is due or worth retrying; alone it is everything that is due,
-    and its runs ask for nothing else.
-    """
-
-    everything: bool = False
-    limit: int | None = None
-    offset: int = 0
-    partition_key: str | None = None
-    is_retry_failed: bool = False
-    cmms_asset_ids: tuple[str, ...] = ()
-    is_due_only: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the selection in a form by which the same request is recognized."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in vars(self).items()
-            if value
-        }
-
-    def describe(self) -> str:
-        """Return the selection in words."""
-        if self.partition_key is not None:
-            return f"batch {self.partition_key}" + (", what is due or failed" if self.is_due_only else "")
-        if self.cmms_asset_ids:
-            return ", ".join(self.cmms_asset_ids)
-        if self.limit is not None:
-            what = "retryable failures" if self.is_retry_failed else "assets"
-            return f"{self.limit} {what} from position {self.offset}"
-        if self.is_retry_failed:
-            return "retry failed"
-        return "everything" if self.everything else "what is due"
-
-
-@dataclass
-class SyncResult:
-    """The result of a sync, and why it stopped early if it did.
-
-    `has_fault` tells that a run ended for a reason that is neither of its CMMS assets nor of everybody.
-    """
-
-    total: int = 0
-    success: int = 0
-    failed: int = 0
-    unchanged: int = 0
-    errors: list[str] = field(default_factory=list)
-    duration_ms: int = 0
-    stop_code: int | None = None
-    stop_message: str | None = None
-    has_fault: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the JSON of `sync`."""
-        return {
-            "total": self.total,
-            "success": self.success,
-            "failed": self.failed,
-            "skipped": self.total - self.success - self.failed,
-            "unchanged": self.unchanged,
-            "errors": self.errors,
-            "duration_ms": self.duration_ms,
-        }
-
-    @property
-    def exit_code(self) -> int:
-        """0 nothing failed, 1 some failed, else why it stopped."""
-        return self.stop_code or (1 if self.failed or self.has_fault else 0)
-
-
 class RequestState(StrEnum):
-    """How far a stored request, or one of its batches, is."""
+    """How far a stored request, or one of its parts, is."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -101,7 +26,7 @@ class RequestState(StrEnum):
 
 
 class Step(StrEnum):
-    """What to do with a batch of a request now."""
+    """What to do with a part of a request now."""
 
     LAUNCH = "launch"
     WAIT = "wait"
@@ -110,12 +35,12 @@ class Step(StrEnum):
 
 @dataclass(frozen=True)
 class RunSeen:
-    """A Dagster run of a batch, made for a request.
+    """A Dagster run of a part, made for a request.
 
-    `row_status` is that of its row in cmms_sync_log, None where it wrote none; `is_ended_by_person` tells
-    Terminate from a worker that died or was stopped with the program, whose run Dagster itself may repeat
-    (`is_repeated_by_dagster`). `stop_code` and `message` say what stopped it for everybody, `message` alone
-    what else.
+    `row_status` is what the run wrote of its end into its source's log, None where it wrote nothing;
+    `is_ended_by_person` tells Terminate from a worker that died or was stopped with the program, whose run
+    Dagster itself may repeat (`is_repeated_by_dagster`). `stop_code` and `message` say what stopped it for
+    everybody, `message` alone what else.
     """
 
     run_id: str
@@ -127,14 +52,14 @@ class RunSeen:
     ended_seconds_ago: float = 0.0
     stop_code: int | None = None
     message: str | None = None
-    is_of_assets: bool = False
+    is_of_items: bool = False
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What to do with a batch; `message` says why it did not end well, or what is waited for.
+    """What to do with a part; `message` says why it did not end well, or what is waited for.
 
-    `stop_code`: the same would stop every other batch.
+    `stop_code`: the same would stop every other part.
     """
 
     step: Step
@@ -143,11 +68,16 @@ class Verdict:
     stop_code: int | None = None
 
 
-def decide_batch(runs: Sequence[RunSeen], *, held_by: str | None) -> Verdict:
-    """Decide about one batch from its runs, oldest first, so that exactly one of them does the work.
+def is_given_up(lost_runs: int) -> bool:
+    """Tell whether a part of which so many runs were lost is not launched once more."""
+    return lost_runs >= LAUNCHES_OF_LOST
 
-    `held_by` is another's run that works on the batch or waits for it. A run that was lost, or found the
-    batch taken, is followed by another one.
+
+def decide_part(runs: Sequence[RunSeen], *, held_by: str | None) -> Verdict:
+    """Decide about one part from its runs, oldest first, so that exactly one of them does the work.
+
+    `held_by` is another's run that works on the part or waits for it. A run that was lost, or found the
+    part taken, is followed by another one.
     """
     last = runs[-1] if runs else None
     if last is not None and not last.is_finished:
@@ -157,7 +87,7 @@ def decide_batch(runs: Sequence[RunSeen], *, held_by: str | None) -> Verdict:
     if last is not None and not last.is_success:
         if last.is_repeated_by_dagster and last.ended_seconds_ago < _RETRY_BY_DAGSTER_SECONDS:
             return Verdict(Step.WAIT, f"run {last.run_id} was lost; Dagster repeats it")
-        if sum(not run.is_success for run in runs) >= LAUNCHES_OF_LOST:
+        if is_given_up(sum(not run.is_success for run in runs)):
             words = f"{len(runs)} runs ended before they were done; look at run {last.run_id} in Dagster"
             return Verdict(Step.CLOSE, words, is_good=False)
     if held_by is not None:
@@ -166,7 +96,7 @@ def decide_batch(runs: Sequence[RunSeen], *, held_by: str | None) -> Verdict:
 
 
 def _is_to_repeat(run: RunSeen) -> bool:
-    """Tell a run that was lost, stopped with its worker, or found its batch taken."""
+    """Tell a run that was lost, stopped with its worker, or found its part taken."""
     if run.is_ended_by_person or run.stop_code is not None:
         return False
     return run.row_status is None or (run.row_status == "cancelled" and not run.is_success)
@@ -175,7 +105,7 @@ def _is_to_repeat(run: RunSeen) -> bool:
 def _close(run: RunSeen) -> Verdict:
     if run.is_ended_by_person:
         return Verdict(Step.CLOSE, f"run {run.run_id} was ended by a person", is_good=False)
-    if run.is_success or run.is_of_assets:
+    if run.is_success or run.is_of_items:
         return Verdict(Step.CLOSE)
     return Verdict(
         Step.CLOSE,
@@ -185,15 +115,10 @@ def _close(run: RunSeen) -> Verdict:
     )
 
 
-def waiting_seconds(total: int) -> float:
-    """Return how long a caller may wait for so many CMMS assets (spec 04, "HTTP")."""
-    return total * 0.3 + 30.0
-
-
 def describe_request(
     states: Mapping[str, str], *, waits: Mapping[str, str], seconds_since_look: float | None
 ) -> str:
-    """Return how far an open request is, from the states of its batches and what they wait for."""
+    """Return how far an open request is, from the states of its parts and what they wait for."""
     if seconds_since_look is None or seconds_since_look > LOOK_IS_LATE_SECONDS:
         ago = "never" if seconds_since_look is None else f"{seconds_since_look / 60:.0f} min ago"
         return (

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.simulator.innomaint.estate import build_dice
+from innomaint_pipeline.simulator.dice import build_dice
 
 Latency = Callable[[], float]
 """Returns the seconds that the next answer takes."""

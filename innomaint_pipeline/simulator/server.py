@@ -1,6 +1,6 @@
-"""The simulator on a real socket: in a background thread, or in the foreground.
+"""A simulated source on a real socket: in a background thread, or in the foreground.
 
-Belongs here: binding to loopback, starting, stopping. What is served is `app`.
+Belongs here: binding to loopback, starting, stopping. What is served, any ASGI application, is handed in.
 """
 
 import asyncio
@@ -8,19 +8,16 @@ import ipaddress
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
 
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.simulator.innomaint.app import BASE_PATH, SimulatorApp, build_app
-from innomaint_pipeline.simulator.innomaint.control import CONTROL_PATH
-from innomaint_pipeline.simulator.innomaint.faults import FaultScript
-from innomaint_pipeline.simulator.innomaint.world import World
-from innomaint_pipeline.simulator.limit import Latency, VendorLimit
-from innomaint_pipeline.simulator.record import RequestRecord
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+"""An ASGI application."""
 
 _START_SECONDS = 10
 _STOP_SECONDS = 10
@@ -29,37 +26,15 @@ _BACKLOG = 512
 
 
 class SimulatorServer:
-    """The simulator as a context manager: serves when entered, holds no port or thread when left.
+    """A simulated source as a context manager: serves when entered, holds no port or thread when left.
 
-    `port` 0 takes a free one; `url` is known as soon as it is entered. Leaving cuts off what is still under
-    way, so that a hanging request delays nothing. Raises ConfigurationError for a host that is not loopback
-    or a port that is taken.
+    `port` 0 takes a free one; `origin` is known as soon as it is entered. Leaving cuts off what is still
+    under way, so that a hanging request delays nothing. Raises ConfigurationError for a host that is not
+    loopback or a port that is taken.
     """
 
-    def __init__(
-        self,
-        world: World | None = None,
-        *,
-        faults: FaultScript | None = None,
-        record: RequestRecord | None = None,
-        token: str | None = None,
-        latency: Latency | None = None,
-        limit_per_second: int | None = None,
-        retry_after: float | str | None = None,
-        retry_after_as_date: bool = False,
-        host: str = "127.0.0.1",
-        port: int = 0,
-    ) -> None:
-        self.app: SimulatorApp = build_app(
-            World() if world is None else world,
-            faults,
-            record,
-            token=token,
-            latency=latency,
-            limit_per_second=limit_per_second,
-            retry_after=retry_after,
-            retry_after_as_date=retry_after_as_date,
-        )
+    def __init__(self, app: Application, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._served = app
         self._host = host
         self._port = port
         self._origin: str | None = None
@@ -67,46 +42,21 @@ class SimulatorServer:
         self._thread: threading.Thread | None = None
 
     @property
-    def world(self) -> World:
-        """The world that is served."""
-        return self.app.parts.world
-
-    @property
-    def faults(self) -> FaultScript:
-        """The script of faults, to be changed at any time."""
-        return self.app.parts.faults
-
-    @property
-    def record(self) -> RequestRecord:
-        """The record of requests."""
-        return self.app.parts.record
-
-    @property
-    def limit(self) -> VendorLimit:
-        """The vendor's rate limit; assign another one to change it."""
-        return self.app.parts.limit
-
-    @limit.setter
-    def limit(self, limit: VendorLimit) -> None:
-        self.app.parts.limit = limit
-
-    @property
-    def url(self) -> str:
-        """The base for INNOMAINT_API_URL."""
-        return f"{self._read_origin()}{BASE_PATH}"
-
-    @property
-    def control_url(self) -> str:
-        """The base of the control endpoints, ending in a slash."""
-        return f"{self._read_origin()}{CONTROL_PATH}"
+    def origin(self) -> str:
+        """Where it is reached, like http://127.0.0.1:8099."""
+        if self._origin is None:
+            raise RuntimeError(
+                "The simulator has no address yet: enter it first (with the server as a context manager)."
+            )
+        return self._origin
 
     def __enter__(self) -> Self:
         """Start serving; returns once requests are answered."""
         listener = _listen(self._host, self._port)
         self._origin = _build_origin(listener)
-        self._server = _Server(self.app)
+        self._server = _Server(self._served)
         self._thread = threading.Thread(
-            target=self._server.run, args=([listener],), name="innomaint-simulator", daemon=True
+            target=self._server.run, args=([listener],), name="simulator", daemon=True
         )
         self._thread.start()
         if not self._server.ready.wait(_START_SECONDS):
@@ -126,37 +76,28 @@ class SimulatorServer:
             raise RuntimeError(f"The simulator did not stop within {_STOP_SECONDS} s.")
         self._server = self._thread = None
 
-    def _read_origin(self) -> str:
-        if self._origin is None:
-            raise RuntimeError(
-                "The simulator has no address yet: enter it first (with SimulatorServer(...) as server)."
-            )
-        return self._origin
-
 
 def serve(
-    app: SimulatorApp,
+    app: Application,
     *,
     host: str = "127.0.0.1",
     port: int = 8099,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve in the foreground until SIGINT or SIGTERM; `on_ready` is told the base for INNOMAINT_API_URL.
+    """Serve in the foreground until SIGINT or SIGTERM; `on_ready` is told the origin.
 
     What is under way then is cut off, the port is released, and the signal takes its usual effect: Ctrl-C is
     a KeyboardInterrupt here. Raises ConfigurationError as `SimulatorServer` does.
     """
     listener = _listen(host, port)
-    server = _Server(
-        app, on_ready=lambda: on_ready(f"{_build_origin(listener)}{BASE_PATH}") if on_ready else None
-    )
+    server = _Server(app, on_ready=lambda: on_ready(_build_origin(listener)) if on_ready else None)
     server.run([listener])
 
 
 class _Server(uvicorn.Server):
     """uvicorn that tells when it is ready, and cuts off what is under way when it stops."""
 
-    def __init__(self, app: SimulatorApp, *, on_ready: Callable[[], None] | None = None) -> None:
+    def __init__(self, app: Application, *, on_ready: Callable[[], None] | None = None) -> None:
         # asyncio's own loop on every system: breaking a connection needs the socket itself. Without a log
         # configuration the process's own logging is left as it is.
         super().__init__(

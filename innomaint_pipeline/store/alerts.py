@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from innomaint_pipeline.domain.alerts import Condition, Notice, Told
 from innomaint_pipeline.domain.health import FAILED_BATCHES_IN_A_ROW, Health
-from innomaint_pipeline.store.innomaint.batch_rows import AUTH_REFUSED, IMPORT_FAILED, load_setting
+from innomaint_pipeline.store.settings import AUTH_REFUSED_AT, IMPORT_ERROR, load_setting
 from innomaint_pipeline.store.tables import alert
 
 # Between the name of a condition and the number of the address that was told: one that refuses for months
@@ -25,8 +25,8 @@ def load_conditions(connection: Connection, *, health: str, consecutive_failures
     """Return what people are told about, good or bad."""
     word = Health(health)
     is_fine = word in {Health.HEALTHY, Health.UNKNOWN}
-    refused = load_setting(connection, AUTH_REFUSED)
-    import_error = load_setting(connection, IMPORT_FAILED)
+    refused = load_setting(connection, "innomaint", AUTH_REFUSED_AT)
+    import_error = load_setting(connection, "workbook", IMPORT_ERROR)
     is_failing = consecutive_failures >= FAILED_BATCHES_IN_A_ROW
     return [
         Condition(

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import IntEnum, unique
 
+from sqlalchemy import URL, Engine, create_engine, func, make_url, select, text
 from sqlalchemy import Connection as Connection  # noqa: PLC0414 # a type for other layers, which do not know SQL
-from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, SQLAlchemyError
 
 from innomaint_pipeline.errors import ConfigurationError, ConflictError, DatabaseError
@@ -21,6 +22,9 @@ _CONFLICT_STATES = {"40001", "40P01"}
 _SERVER_CLASSES = {"08", "53", "57", "58", "XX", "25", "28", "3D", "55", "26", "0A"}
 # Missing tables, columns, keys or rights: true of every row alike, so never a single value's fault.
 _SCHEMA_CLASS = "42"
+_MISSING_DATABASE = "3D000"
+_EXISTS_ALREADY = {"42P04", "23505"}
+_MAINTENANCE_DATABASE = "postgres"
 
 
 def with_driver(url: str, driver: str) -> str:
@@ -54,6 +58,20 @@ def short_message(error: DBAPIError) -> str:
     """Return the server's own first line, without the statement and its values."""
     lines = str(error.orig).strip().splitlines()
     return lines[0][:300] if lines else type(error.orig).__name__
+
+
+@unique
+class AdvisoryLock(IntEnum):
+    """What only one transaction of a database does at a time; each has a number of its own."""
+
+    UPGRADE = 7_241_300_601
+    IMPORT = 7_241_300_602
+    SUBMIT = 7_241_300_603
+
+
+def take_lock(connection: Connection, lock: AdvisoryLock) -> None:
+    """Wait until no other transaction holds the lock, and hold it until this one ends."""
+    connection.execute(select(func.pg_advisory_xact_lock(lock.value)))
 
 
 def limit_statements(connection: Connection, seconds: int) -> None:
@@ -131,3 +149,44 @@ class Database:
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def ensure_database(url: str) -> None:
+    """Connect to a database, creating it in its server if it is missing.
+
+    Raise `DatabaseError` if neither works.
+    """
+    address = make_url(with_driver(url, "psycopg"))
+    if _try(address) is None:
+        return
+    maintenance = create_engine(address.set(database=_MAINTENANCE_DATABASE), isolation_level="AUTOCOMMIT")
+    try:
+        with maintenance.connect() as connection:
+            name = connection.dialect.identifier_preparer.quote(address.database or "")
+            connection.execute(text(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0"))
+    except DBAPIError as error:
+        if sqlstate(error) not in _EXISTS_ALREADY:
+            raise DatabaseError(
+                f"database {address.database} does not exist and cannot be created: {short_message(error)}"
+            ) from error
+    finally:
+        maintenance.dispose()
+
+
+def _try(address: URL) -> DBAPIError | None:
+    """Return None when the database takes connections, the error when it does not exist.
+
+    Raise for all else.
+    """
+    engine = create_engine(address, connect_args={"connect_timeout": 10})
+    try:
+        with engine.connect():
+            return None
+    except DBAPIError as error:
+        message = short_message(error)
+        # psycopg gives a failed connection no SQLSTATE.
+        if sqlstate(error) == _MISSING_DATABASE or "does not exist" in str(error.orig):
+            return error
+        raise DatabaseError(f"the server cannot be reached: {message}") from error
+    finally:
+        engine.dispose()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, TableClause, delete, func, literal, select, text
 
-from innomaint_pipeline.store.tables import asset_master
+from innomaint_pipeline.store.innomaint.tables import asset_master
 
 # SQLAlchemy's inspector asks for far more, which costs a small import a third of its time.
 _COLUMNS = text(

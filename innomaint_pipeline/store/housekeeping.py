@@ -1,37 +1,50 @@
-"""Bounded growth: old rows of the logs go, in small steps (spec 02, "Growth is bounded")."""
+"""Bounded growth: rows beyond their retention go, in small steps."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Table, delete, func, select
+from sqlalchemy import Column, ColumnElement, Table, delete, func, select
 
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.tables import batch_log, data_issue, sync_log, sync_request
+from innomaint_pipeline.store.tables import request
 
 LOG_RETENTION = timedelta(days=90)
 _ROWS_PER_STEP = 5_000
 
 
-def delete_old_rows(database: Database, *, older_than: timedelta = LOG_RETENTION) -> dict[str, int]:
-    """Delete rows older than the retention; return how many of each table.
+@dataclass(frozen=True)
+class Retention:
+    """Rows of a table, which has a key `id`, that go by their age, that of `moment`.
 
-    A few thousand in each transaction, so that nobody waits. The newest row of each batch stays in
-    cmms_sync_log.
+    `is_removable` tells those that may go from those that are kept for another reason; None: all may.
     """
-    limit = func.now() - older_than
-    newest = select(func.max(batch_log.c.id)).group_by(batch_log.c.batch_key)
-    return {
-        "ic3_sync_log": _delete(database, sync_log, sync_log.c.synced_at < limit),
-        "cmms_sync_log": _delete(
-            database, batch_log, (batch_log.c.synced_at < limit) & batch_log.c.id.not_in(newest)
-        ),
-        "innomaint_data_issue": _delete(database, data_issue, data_issue.c.resolved_at < limit),
-        "innomaint_sync_request": _delete(database, sync_request, sync_request.c.requested_at < limit),
-    }
+
+    table: Table
+    moment: Column
+    is_removable: ColumnElement[bool] | None = None
 
 
-def _delete(database: Database, table: Table, where: ColumnElement[bool]) -> int:
+REQUESTS = Retention(request, request.c.requested_at)
+
+
+def delete_old_rows(
+    database: Database, retentions: Iterable[Retention], *, older_than: timedelta = LOG_RETENTION
+) -> dict[str, int]:
+    """Delete rows older than the retention, a few thousand in each transaction, so that nobody waits.
+
+    Return how many of each table.
+    """
+    return {item.table.name: _delete(database, item, older_than) for item in retentions}
+
+
+def _delete(database: Database, retention: Retention, older_than: timedelta) -> int:
+    table = retention.table
+    where = retention.moment < func.now() - older_than
+    if retention.is_removable is not None:
+        where &= retention.is_removable
     deleted = 0
     while True:
         step = select(table.c.id).where(where).limit(_ROWS_PER_STEP)

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Text, delete, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
+from innomaint_pipeline.store.innomaint.tables import import_reject
 from innomaint_pipeline.store.rows import recordset, rows_parameter
-from innomaint_pipeline.store.tables import import_reject
 
 
 def save_rejects(

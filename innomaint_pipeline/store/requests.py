@@ -1,59 +1,70 @@
-"""What a person asked Dagster to sync: innomaint_sync_request with an asker, and its batches.
+"""What people have asked for and somebody carries out: innomaint_request and its parts.
 
-Belongs here: storing a request, what the sensor that carries it out notes, closing it. Requests without an
-asker are those of `innomaint sync`, which carries them out itself (`store.innomaint.requests`).
+Belongs here: storing a request of any kind, what is noted of it while it is carried out, closing it. A
+request with an asker is carried out by Dagster's sensor of its kind; one without by the command that asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, func, insert, select, update
 
-from innomaint_pipeline.domain.requests import RequestState, SyncOptions, SyncResult
-from innomaint_pipeline.store.innomaint.batch_rows import save_setting
-from innomaint_pipeline.store.innomaint.selection import EarlierRun, Plan, count_sync
-from innomaint_pipeline.store.tables import setting, sync_request, sync_request_batch
+from innomaint_pipeline.domain.requests import RequestState
+from innomaint_pipeline.store.database import AdvisoryLock, take_lock
+from innomaint_pipeline.store.settings import save_setting, stored_name
+from innomaint_pipeline.store.tables import request as request_table
+from innomaint_pipeline.store.tables import request_part, setting
 
 LOOKED_AT = "requests_looked_at"
-_SHOWN = ("id", "asked_by", "finished_at", "what", "state", "message", "total", "stop_code", "result")
 _SHOWN = ("id", "asked_by", "finished_at", "what", "state", "message", "total", "stop_code")
-_SUBMIT_LOCK = 7_241_300_602
 _RECENT = timedelta(minutes=5)
-_IS_OPEN = sync_request.c.finished_at.is_(None) & sync_request.c.asked_by.is_not(None)
+_IS_OPEN = request_table.c.finished_at.is_(None) & request_table.c.asked_by.is_not(None)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants: a kind of work with its options, in words, and its parts.
+
+    `parts` names for each part the items selected of it; an empty list means the whole part. `empty_result`
+    is the result where nothing of it is to be done.
+    """
+
+    kind: str
+    options: Mapping[str, Any]
+    what: str
+    total: int
+    parts: Mapping[str, Sequence[str]]
+    empty_result: Mapping[str, Any]
 
 
 @dataclass
-class AskedBatch:
-    """One batch of a request; an empty list of names means the whole batch. Runs stand oldest first."""
+class RequestPart:
+    """One part of a request; without items the whole part. Runs stand oldest first."""
 
-    batch_key: str
-    cmms_asset_ids: tuple[str, ...]
+    part: str
+    items: tuple[str, ...]
     state: str
     run_ids: tuple[str, ...]
     message: str | None
 
 
 @dataclass
-class AskedRequest:
-    """An open request."""
+class OpenRequest:
+    """A request that Dagster carries out."""
 
     id: int
+    kind: str
+    options: Mapping[str, Any]
     asked_by: str
     requested_at: datetime
     total: int
-    is_due_only: bool
     stop_code: int | None
     message: str | None
-    batches: list[AskedBatch] = field(default_factory=list)
-
-    @property
-    def asked_before(self) -> datetime | None:
-        """What its runs must not ask for again: everything asked since; None where only the due is asked."""
-        return None if self.is_due_only else self.requested_at
+    parts: list[RequestPart] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -66,184 +77,232 @@ class Stored:
     is_new: bool
 
 
-def submit(connection: Connection, options: SyncOptions, plan: Plan, *, asked_by: str) -> Stored:
+@dataclass(frozen=True)
+class OwnRequest:
+    """A command's request; it stays open until it is finished, so that the same one can be taken up again."""
+
+    id: int
+    requested_at: datetime
+    is_resumed: bool
+
+
+def submit(connection: Connection, wish: Wish, *, asked_by: str) -> Stored:
     """Store a request, or return the same one that is in flight; one of nothing is done at once."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SUBMIT_LOCK})
-    selection = options.to_json()
+    take_lock(connection, AdvisoryLock.SUBMIT)
     found = connection.execute(
-        select(sync_request.c.id, sync_request.c.requested_at, sync_request.c.total)
-        .where(_IS_OPEN, sync_request.c.selection == selection)
-        .order_by(sync_request.c.id)
+        select(request_table.c.id, request_table.c.requested_at, request_table.c.total)
+        .where(_IS_OPEN, request_table.c.kind == wish.kind, request_table.c.options == wish.options)
+        .order_by(request_table.c.id)
         .limit(1)
     ).first()
     if found is not None:
         return Stored(found.id, found.requested_at, found.total, is_new=False)
-    is_empty = not plan.names
+    is_empty = not wish.parts
     row = connection.execute(
-        insert(sync_request)
+        insert(request_table)
         .values(
-            selection=selection,
+            kind=wish.kind,
+            options=wish.options,
             asked_by=asked_by,
-            what=options.describe(),
+            what=wish.what,
             state=RequestState.DONE if is_empty else RequestState.WAITING,
             message="nothing of it is to be asked for" if is_empty else None,
-            total=plan.total,
+            total=wish.total,
             finished_at=func.now() if is_empty else None,
-            result=SyncResult().to_json() if is_empty else None,
+            result=wish.empty_result if is_empty else None,
         )
-        .returning(sync_request.c.id, sync_request.c.requested_at)
+        .returning(request_table.c.id, request_table.c.requested_at)
     ).one()
     if not is_empty:
         connection.execute(
-            insert(sync_request_batch),
+            insert(request_part),
             [
                 {
                     "request_id": row.id,
-                    "batch_key": key,
-                    "cmms_asset_ids": names,
+                    "part": part,
+                    "items": list(items),
                     "state": RequestState.WAITING,
                 }
-                for key, names in plan.names.items()
+                for part, items in wish.parts.items()
             ],
         )
-    return Stored(row.id, row.requested_at, plan.total, is_new=True)
+    return Stored(row.id, row.requested_at, wish.total, is_new=True)
 
 
-def note_look(connection: Connection) -> None:
-    """Note that Dagster's daemon has looked for requests now."""
-    save_setting(connection, LOOKED_AT, value=True)
+def open_own_request(
+    connection: Connection, kind: str, options: Mapping[str, Any], *, resume_minutes: int
+) -> OwnRequest:
+    """Open a command's request, or take up the same one that a killed or interrupted process left unfinished.
+
+    What was asked for since `requested_at` belongs to the request already and is not asked for again.
+    """
+    row = connection.execute(
+        select(request_table.c.id, request_table.c.requested_at)
+        .where(
+            request_table.c.finished_at.is_(None),
+            # Those with an asker are Dagster's to carry out.
+            request_table.c.asked_by.is_(None),
+            request_table.c.kind == kind,
+            request_table.c.options == options,
+            request_table.c.requested_at > func.now() - func.make_interval(0, 0, 0, 0, 0, resume_minutes),
+        )
+        .order_by(request_table.c.id.desc())
+        .limit(1)
+    ).first()
+    if row is not None:
+        return OwnRequest(row.id, row.requested_at, is_resumed=True)
+    new = connection.execute(
+        insert(request_table)
+        .values(kind=kind, options=options)
+        .returning(request_table.c.id, request_table.c.requested_at)
+    ).one()
+    return OwnRequest(new.id, new.requested_at, is_resumed=False)
 
 
-def seconds_since_look(connection: Connection) -> float | None:
-    """Return how long ago the daemon last looked for requests, None when it never did."""
+def finish_own_request(connection: Connection, request_id: int) -> None:
+    """Close a command's request."""
+    connection.execute(
+        update(request_table)
+        .where(request_table.c.id == request_id)
+        .values(finished_at=func.clock_timestamp())
+    )
+
+
+def note_look(connection: Connection, kind: str) -> None:
+    """Note that Dagster's daemon has looked for requests of this kind now."""
+    save_setting(connection, kind, LOOKED_AT, value=True)
+
+
+def seconds_since_look(connection: Connection, kind: str) -> float | None:
+    """Return how long ago the daemon last looked for requests of this kind, None when it never did."""
     age = func.extract("epoch", func.clock_timestamp() - setting.c.updated_at)
-    seconds = connection.execute(select(age).where(setting.c.name == LOOKED_AT)).scalar_one_or_none()
+    seconds = connection.execute(
+        select(age).where(setting.c.name == stored_name(kind, LOOKED_AT))
+    ).scalar_one_or_none()
     return None if seconds is None else float(seconds)
 
 
-def find_open(connection: Connection) -> list[AskedRequest]:
-    """Return the open requests with their batches, oldest first."""
+def find_open(connection: Connection, kind: str) -> list[OpenRequest]:
+    """Return the open requests of a kind with their parts, oldest first."""
     requests = {
-        row.id: AskedRequest(
+        row.id: OpenRequest(
             row.id,
+            row.kind,
+            row.options,
             row.asked_by,
             row.requested_at,
             row.total,
-            bool(row.selection.get("is_due_only")),
             row.stop_code,
             row.message,
         )
-        for row in connection.execute(select(sync_request).where(_IS_OPEN).order_by(sync_request.c.id))
+        for row in connection.execute(
+            select(request_table).where(_IS_OPEN, request_table.c.kind == kind).order_by(request_table.c.id)
+        )
     }
     for row in connection.execute(
-        select(sync_request_batch)
-        .where(sync_request_batch.c.request_id.in_(list(requests)))
-        .order_by(sync_request_batch.c.request_id, sync_request_batch.c.batch_key)
+        select(request_part)
+        .where(request_part.c.request_id.in_(list(requests)))
+        .order_by(request_part.c.request_id, request_part.c.part)
     ):
-        requests[row.request_id].batches.append(
-            AskedBatch(row.batch_key, tuple(row.cmms_asset_ids), row.state, tuple(row.run_ids), row.message)
+        requests[row.request_id].parts.append(
+            RequestPart(row.part, tuple(row.items), row.state, tuple(row.run_ids), row.message)
         )
     return list(requests.values())
 
 
-def count_open(connection: Connection) -> int:
-    """Return how many requests are open."""
-    return connection.execute(select(func.count()).select_from(sync_request).where(_IS_OPEN)).scalar_one()
+def count_open(connection: Connection, kind: str) -> int:
+    """Return how many requests of a kind are open."""
+    return connection.execute(
+        select(func.count()).select_from(request_table).where(_IS_OPEN, request_table.c.kind == kind)
+    ).scalar_one()
 
 
 def save_progress(
     connection: Connection,
     request_id: int,
-    batches: Sequence[AskedBatch],
+    parts: Sequence[RequestPart],
     *,
     state: RequestState,
     message: str | None,
     stop_code: int | None,
 ) -> None:
-    """Note how far a request is; writes only the batches given."""
-    for batch in batches:
+    """Note how far a request is; writes only the parts given."""
+    for part in parts:
         connection.execute(
-            update(sync_request_batch)
-            .where(
-                sync_request_batch.c.request_id == request_id,
-                sync_request_batch.c.batch_key == batch.batch_key,
-            )
-            .values(state=batch.state, run_ids=list(batch.run_ids), message=batch.message)
+            update(request_part)
+            .where(request_part.c.request_id == request_id, request_part.c.part == part.part)
+            .values(state=part.state, run_ids=list(part.run_ids), message=part.message)
         )
     values = {"state": state, "message": message, "stop_code": stop_code}
     connection.execute(
-        update(sync_request)
+        update(request_table)
         .where(
-            sync_request.c.id == request_id,
-            func.row(*(sync_request.c[name] for name in values)).is_distinct_from(func.row(*values.values())),
+            request_table.c.id == request_id,
+            func.row(*(request_table.c[name] for name in values)).is_distinct_from(
+                func.row(*values.values())
+            ),
         )
         .values(values)
     )
 
 
-def close_request(connection: Connection, request: AskedRequest, *, message: str | None) -> SyncResult:
-    """Compute the result of a request from the tables and close it; failed where there is a message."""
-    plan = Plan(request.total, {}, is_due_only=request.is_due_only)
-    last = [batch.run_ids[-1] for batch in request.batches if batch.run_ids]
-    earlier = [
-        EarlierRun(batch.batch_key, run_id, batch.cmms_asset_ids)
-        for batch in request.batches
-        for run_id in batch.run_ids[:-1]
-    ]
-    result = SyncResult()
-    count_sync(connection, plan, last, result, earlier=earlier)
-    elapsed = func.extract("epoch", func.clock_timestamp() - sync_request.c.requested_at) * 1000
-    duration = connection.execute(select(elapsed).where(sync_request.c.id == request.id)).scalar_one()
-    result.duration_ms = round(duration)
+def close_request(
+    connection: Connection, request: OpenRequest, *, message: str | None, result: Mapping[str, Any]
+) -> None:
+    """Close a request with its result and, as `duration_ms` of it, how long it took.
+
+    It has failed where there is a message.
+    """
+    elapsed = func.extract("epoch", func.clock_timestamp() - request_table.c.requested_at) * 1000
+    duration = connection.execute(select(elapsed).where(request_table.c.id == request.id)).scalar_one()
     connection.execute(
-        update(sync_request)
-        .where(sync_request.c.id == request.id)
+        update(request_table)
+        .where(request_table.c.id == request.id)
         .values(
             finished_at=func.clock_timestamp(),
             state=RequestState.DONE if message is None else RequestState.FAILED,
             message=message,
-            result=result.to_json(),
+            result={**result, "duration_ms": round(duration)},
             stop_code=request.stop_code,
         )
     )
-    return result
 
 
-def load_request(connection: Connection, request_id: int) -> dict[str, Any] | None:
+def load_request(connection: Connection, kind: str, request_id: int) -> dict[str, Any] | None:
     """Return a request and its runs, None when there is none."""
     row = connection.execute(
-        select(sync_request).where(sync_request.c.id == request_id, sync_request.c.asked_by.is_not(None))
+        select(request_table).where(
+            request_table.c.id == request_id,
+            request_table.c.kind == kind,
+            request_table.c.asked_by.is_not(None),
+        )
     ).first()
     if row is None:
         return None
-    batches = connection.execute(
-        select(sync_request_batch)
-        .where(sync_request_batch.c.request_id == request_id)
-        .order_by(sync_request_batch.c.batch_key)
+    parts = connection.execute(
+        select(request_part).where(request_part.c.request_id == request_id).order_by(request_part.c.part)
     ).all()
     return {
         **{name: getattr(row, name) for name in _SHOWN},
         "asked_at": row.requested_at,
-        # jsonb does not keep the order of the names.
-        "result": row.result and {name: row.result[name] for name in SyncResult().to_json()},
-        "batches": {batch.batch_key: batch.state for batch in batches},
-        "waits": {batch.batch_key: batch.message for batch in batches if batch.message},
-        "runs": [
-            {"batch_key": batch.batch_key, "run_id": run_id} for batch in batches for run_id in batch.run_ids
-        ],
+        "result": row.result,
+        "parts": {part.part: part.state for part in parts},
+        "waits": {part.part: part.message for part in parts if part.message},
+        "runs": [{"part": part.part, "run_id": run_id} for part in parts for run_id in part.run_ids],
     }
 
 
-def find_recent(connection: Connection) -> list[dict[str, Any]]:
-    """Return the requests that are open or were finished a moment ago, oldest first."""
+def find_recent(connection: Connection, kind: str) -> list[dict[str, Any]]:
+    """Return the requests of a kind that are open or were finished a moment ago, oldest first."""
     columns = ("id", "asked_by", "what", "state", "total", "message", "result")
     rows = connection.execute(
-        select(sync_request.c.requested_at, *(sync_request.c[name] for name in columns))
+        select(request_table.c.requested_at, *(request_table.c[name] for name in columns))
         .where(
-            sync_request.c.asked_by.is_not(None),
-            sync_request.c.finished_at.is_(None) | (sync_request.c.finished_at > func.now() - _RECENT),
+            request_table.c.kind == kind,
+            request_table.c.asked_by.is_not(None),
+            request_table.c.finished_at.is_(None) | (request_table.c.finished_at > func.now() - _RECENT),
         )
-        .order_by(sync_request.c.id)
+        .order_by(request_table.c.id)
     )
     return [_as_listed(row) for row in rows.mappings()]
 
@@ -264,9 +323,9 @@ def find_askers(connection: Connection, run_ids: Sequence[str]) -> dict[str, str
     found = {}
     for run_id in run_ids:
         asked_by = connection.execute(
-            select(sync_request.c.asked_by)
-            .join(sync_request_batch, sync_request_batch.c.request_id == sync_request.c.id)
-            .where(_IS_OPEN, sync_request_batch.c.run_ids.any(run_id))
+            select(request_table.c.asked_by)
+            .join(request_part, request_part.c.request_id == request_table.c.id)
+            .where(_IS_OPEN, request_part.c.run_ids.any(run_id))
             .limit(1)
         ).scalar_one_or_none()
         if asked_by is not None:

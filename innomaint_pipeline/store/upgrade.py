@@ -1,6 +1,7 @@
-"""`innomaint db upgrade`: create or adopt the tables, then run the revisions (spec 02).
+"""`innomaint db upgrade`: create or adopt the tables of every source, then run the revisions.
 
-One transaction under an advisory lock: two upgrades at once wait for each other, a killed one leaves the old
+Belongs here: the order of it, and the line of each source: its tables, and what it does at the end. One
+transaction under an advisory lock: two upgrades at once wait for each other, a killed one leaves the old
 state.
 """
 
@@ -17,12 +18,21 @@ from sqlalchemy.exc import DBAPIError
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
 from innomaint_pipeline.store.adoption import reconcile
-from innomaint_pipeline.store.database import Database, is_server_trouble, short_message, sqlstate
-from innomaint_pipeline.store.innomaint.batches import correct_counts
+from innomaint_pipeline.store.database import (
+    AdvisoryLock,
+    Database,
+    is_server_trouble,
+    short_message,
+    sqlstate,
+    take_lock,
+)
+from innomaint_pipeline.store.innomaint import tables as innomaint_tables
+from innomaint_pipeline.store.innomaint.batches import finish_upgrade as finish_innomaint_upgrade
 from innomaint_pipeline.store.tables import metadata
-from innomaint_pipeline.store.workbook import assign_new_batches
 
-_UPGRADE_LOCK = 7_241_300_601
+SOURCE_TABLES = (innomaint_tables,)
+"""Importing the tables of a source adds them to `metadata`."""
+
 _VERSION_TABLE = "innomaint_schema_version"
 _OLDEST_SERVER = 150000
 
@@ -68,17 +78,12 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
                 raise DatabaseError(
                     f"{database.place} is PostgreSQL {version // 10000}; 15 or later is needed"
                 )
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+            take_lock(connection, AdvisoryLock.UPGRADE)
             done = reconcile(connection)
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-            corrected = correct_counts(connection)
-            if corrected:
-                done.append(f"counted the states of {corrected} batches")
-            assigned = assign_new_batches(connection, batch_size)
-            if assigned:
-                done.append(f"gave {assigned} assets their batch")
+            done += finish_innomaint_upgrade(connection, batch_size=batch_size)
             crash_points.reach("upgrade: batches given")
     except (DBAPIError, DatabaseError) as error:
         cause = error if isinstance(error, DBAPIError) else error.__cause__

@@ -32,17 +32,18 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
 from innomaint_pipeline import crash_points
-from innomaint_pipeline.domain.innomaint.batches import LastBatch, assign_batches, batch_number
 from innomaint_pipeline.domain.innomaint.detail import OVERRIDING_FIELDS
 from innomaint_pipeline.errors import DatabaseError
-from innomaint_pipeline.store.database import is_conflict, is_server_trouble, short_message
+from innomaint_pipeline.store.database import (
+    is_conflict,
+    is_server_trouble,
+    short_message,
+)
 from innomaint_pipeline.store.fitting import refuse_unfit
-from innomaint_pipeline.store.innomaint.batches import find_batch_keys as find_batch_keys  # noqa: PLC0414 # beside count_batches
-from innomaint_pipeline.store.innomaint.batches import find_last_batch_key
+from innomaint_pipeline.store.innomaint.batches import assign_new_batches, count_batches
+from innomaint_pipeline.store.innomaint.tables import asset_master, overridden_value, sync_log
 from innomaint_pipeline.store.rows import recordset, rows_parameter
-from innomaint_pipeline.store.tables import asset_master, overridden_value, sync_log, sync_state
 
-_IMPORT_LOCK = 7_241_300_602
 _ROWS_PER_STATEMENT = 2_000
 _STAGE = "innomaint_import_stage"
 
@@ -98,11 +99,6 @@ def _stage(connection: Connection, rows: Sequence[Mapping[str, Any]], columns: S
     connection.execute(text(f"CREATE UNIQUE INDEX ON {_STAGE} (cmms_asset_id)"))
     connection.execute(text(f"ANALYZE {_STAGE}"))
     return stage
-
-
-def lock_imports(connection: Connection) -> None:
-    """Let one import at a time run, until the transaction ends."""
-    connection.execute(select(func.pg_advisory_xact_lock(_IMPORT_LOCK)))
 
 
 def import_rows(
@@ -232,43 +228,3 @@ def _log_import(connection: Connection, cmms_asset_ids: Sequence[str], run_id: s
         "run_id": cast(run_id, Text),
     }
     connection.execute(insert(sync_log).from_select(list(row), select(*row.values())))
-
-
-def assign_new_batches(connection: Connection, batch_size: int) -> int:
-    """Give each CMMS asset without a batch its own, for good; return how many there were.
-
-    In report order, missing numbers last, then by asset_id. Repeatable, also for rows that another program
-    inserted; the caller's transaction must not run beside another import, see `lock_imports`.
-    """
-    lock_imports(connection)
-    without = (
-        connection.execute(
-            select(sync_state.c.asset_id)
-            .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
-            .where(sync_state.c.batch_key.is_(None), func.btrim(asset_master.c.cmms_asset_id) != "")
-            .order_by(asset_master.c.report_seq_no.asc().nulls_last(), asset_master.c.asset_id)
-        )
-        .scalars()
-        .all()
-    )
-    if not without:
-        return 0
-    last_key = find_last_batch_key(connection)
-    size = connection.execute(
-        select(func.count()).select_from(sync_state).where(sync_state.c.batch_key == last_key)
-    ).scalar_one()
-    last = LastBatch(batch_number(last_key), size) if last_key else LastBatch(0, 0)
-    asset_ids, batch_keys = zip(*assign_batches(without, last, batch_size), strict=True)
-    arrays = cast(asset_ids, ARRAY(Integer)), cast(batch_keys, ARRAY(Text))
-    given = func.unnest(*arrays).table_valued("asset_id", "batch_key", name="given").render_derived()
-    connection.execute(
-        update(sync_state)
-        .values(batch_key=given.c.batch_key)
-        .where(sync_state.c.asset_id == given.c.asset_id)
-    )
-    return len(without)
-
-
-def count_batches(connection: Connection) -> int:
-    """Return how many batches there are."""
-    return len(find_batch_keys(connection))

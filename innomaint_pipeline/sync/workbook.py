@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from innomaint_pipeline import crash_points
+from innomaint_pipeline.domain.workbook import SOURCE
 from innomaint_pipeline.domain.workbook.cells import JsonValue
 from innomaint_pipeline.domain.workbook.headers import ID_COLUMN
 from innomaint_pipeline.domain.workbook.register import (
@@ -26,9 +27,10 @@ from innomaint_pipeline.domain.workbook.register import (
 )
 from innomaint_pipeline.sources.workbook.reading import read_mapping, read_sheet
 from innomaint_pipeline.store.database import Connection, Database
-from innomaint_pipeline.store.innomaint.batch_rows import IMPORT_FAILED, clear_setting
+from innomaint_pipeline.store.innomaint.batches import lock_imports
 from innomaint_pipeline.store.rejects import save_rejects
-from innomaint_pipeline.store.workbook import import_rows, lock_imports
+from innomaint_pipeline.store.settings import IMPORT_ERROR, clear_setting
+from innomaint_pipeline.store.workbook import import_rows
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +104,7 @@ def import_master(
     try:
         with database.begin() as connection:
             reports.append(_write(connection, parsed, batch_size=batch_size, run_id=run_id))
-            clear_setting(connection, IMPORT_FAILED)
+            clear_setting(connection, SOURCE, IMPORT_ERROR)
             crash_points.reach("import: rejects written")
             if is_dry_run:
                 raise _DryRunError

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from innomaint_pipeline.api.parts import Parts
 from innomaint_pipeline.api.server import AdminServer
-from innomaint_pipeline.simulator.server import SimulatorServer
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline_tests.conftest import Pipeline, import_two_batches
 
@@ -120,7 +120,7 @@ def serving(database: Database, *, port: int = 0, **options: Any) -> Iterator[Cl
 
 
 @pytest.fixture
-def pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
+def pipeline(database: Database, simulator: InnomaintSimulator) -> Pipeline:
     """Database and simulator, with 12 CMMS assets in two batches."""
     return import_two_batches(database, simulator)
 

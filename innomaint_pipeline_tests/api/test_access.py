@@ -73,10 +73,10 @@ def test_without_the_token_nothing_is_told(client: Client, path: str, sent: dict
 def test_liveness_and_readiness_need_no_token(client: Client, pipeline: Pipeline) -> None:
     assert client.get("/healthz", headers={}).json == {"status": "ok"}
     assert client.get("/readyz", headers={}).json == {"status": "ok"}
-    pipeline.execute("alter table innomaint_sync_request drop column message")
+    pipeline.execute("alter table innomaint_request drop column message")
     answer = client.get("/readyz", headers={})
     assert answer.status == 503
-    assert "innomaint_sync_request.message" in answer.error
+    assert "innomaint_request.message" in answer.error
     assert "innomaint db upgrade" in answer.error
 
 

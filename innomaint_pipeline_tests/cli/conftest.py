@@ -17,7 +17,7 @@ from psycopg import sql
 from innomaint_pipeline.cli.main import main
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.settings import Settings
-from innomaint_pipeline.simulator.server import SimulatorServer
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.store.database import Database, with_driver
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, WORLD_SIZE, Pipeline, import_two_batches
 from innomaint_pipeline_tests.invariants import SECRET, find_tables_with
@@ -130,13 +130,13 @@ def cli(
 
 
 @pytest.fixture
-def pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
+def pipeline(database: Database, simulator: InnomaintSimulator) -> Pipeline:
     """Database and simulator, with 12 CMMS assets in two batches."""
     return import_two_batches(database, simulator)
 
 
 @pytest.fixture
-def connected(cli: Cli, database_url: str, dagster_url: str, simulator: SimulatorServer) -> Cli:
+def connected(cli: Cli, database_url: str, dagster_url: str, simulator: InnomaintSimulator) -> Cli:
     """The command line with databases of its own and the simulator."""
     os.environ |= {
         "IC3_DATABASE_URL": database_url,

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.innomaint.batch_rows import load_setting
+from innomaint_pipeline.store.settings import load_setting
 from innomaint_pipeline_tests.cli.conftest import Cli
 from innomaint_pipeline_tests.conftest import Pipeline
 
@@ -21,7 +22,7 @@ def online(cli: Cli, database_url: str, database: Database) -> Cli:
 
 def stored(database: Database, name: str) -> Any:
     with database.begin() as connection:
-        return load_setting(connection, name)
+        return load_setting(connection, SOURCE, name)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ with warnings.catch_warnings():
 
 from innomaint_pipeline.defs.innomaint.partitions import BATCHES
 from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
-from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, FIRST_BATCH, Pipeline, fix_world
 
@@ -144,7 +144,7 @@ def cause_of(run: Run) -> str:
 
 
 @pytest.fixture
-def pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
+def pipeline(database: Database, simulator: InnomaintSimulator) -> Pipeline:
     """Database and simulator, with 30 CMMS assets in one batch."""
     fix_world(simulator, World(30))
     made = Pipeline(database, simulator)

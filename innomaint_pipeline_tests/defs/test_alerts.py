@@ -8,15 +8,16 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from innomaint_pipeline.cli.settings import set_paused
+from innomaint_pipeline.cli.innomaint.commands import save_pause
 from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs.alerts import alerts
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
+from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline.simulator.innomaint.faults import Status
-from innomaint_pipeline.store.innomaint.batch_rows import IMPORT_FAILED, clear_setting, save_setting
 from innomaint_pipeline.store.innomaint.status import load_status
+from innomaint_pipeline.store.settings import IMPORT_ERROR, clear_setting, save_setting
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline
 from innomaint_pipeline_tests.defs.conftest import Dagster
 from innomaint_pipeline_tests.sources.listener import SECRET, Listener, listening, watched_log
@@ -128,7 +129,7 @@ def test_three_failed_runs_in_a_row_are_told_and_two_are_not(dagster: Dagster, l
 
 
 def test_three_failed_runs_are_told_while_paused_too(dagster: Dagster, listener: Listener) -> None:
-    set_paused(load_settings(), is_paused=True)
+    save_pause(load_settings(), is_paused=True)
     fail_runs(dagster.pipeline, 3)
 
     look(dagster.instance)
@@ -138,10 +139,10 @@ def test_three_failed_runs_are_told_while_paused_too(dagster: Dagster, listener:
 
 def test_a_failed_import_is_told_and_its_end_too(dagster: Dagster, listener: Listener) -> None:
     with dagster.pipeline.database.begin() as connection:
-        save_setting(connection, IMPORT_FAILED, "master.xlsx is no workbook.")
+        save_setting(connection, "workbook", IMPORT_ERROR, "master.xlsx is no workbook.")
     look(dagster.instance)
     with dagster.pipeline.database.begin() as connection:
-        clear_setting(connection, IMPORT_FAILED)
+        clear_setting(connection, "workbook", IMPORT_ERROR)
     look(dagster.instance)
 
     assert "master.xlsx is no workbook." in listener.told[0]["message"]
@@ -149,7 +150,7 @@ def test_a_failed_import_is_told_and_its_end_too(dagster: Dagster, listener: Lis
 
 
 def test_what_lasts_is_reminded_of_after_a_day(dagster: Dagster, listener: Listener) -> None:
-    set_paused(load_settings(), is_paused=True)
+    save_pause(load_settings(), is_paused=True)
     look(dagster.instance)
     dagster.pipeline.execute("update innomaint_alert set told_at = now() - interval '23 hours'")
     look(dagster.instance)
@@ -165,7 +166,7 @@ def test_what_lasts_is_reminded_of_after_a_day(dagster: Dagster, listener: Liste
 def test_what_nobody_took_fails_the_tick_without_the_address_and_is_sent_again(
     dagster: Dagster, listener: Listener
 ) -> None:
-    set_paused(load_settings(), is_paused=True)
+    save_pause(load_settings(), is_paused=True)
     listener.status = 500
     for _ in range(2):
         with pytest.raises(ConnectionError, match="did not take: health raised") as raised:
@@ -189,7 +190,7 @@ def test_an_address_that_refuses_does_not_make_the_others_hear_everything_again(
         probe.bind(("127.0.0.1", 0))
         nobody = f"json://user:{SECRET}@127.0.0.1:{probe.getsockname()[1]}/"
     environment.setenv("INNOMAINT_ALERT_URLS", f"{nobody} {listener.address}")
-    set_paused(load_settings(), is_paused=True)
+    save_pause(load_settings(), is_paused=True)
 
     for _ in range(3):
         with pytest.raises(ConnectionError, match=r"health raised \(address 1\)"):
@@ -202,7 +203,7 @@ def test_an_address_that_is_added_later_is_told_what_is_wrong_now(
     dagster: Dagster, listener: Listener, environment: pytest.MonkeyPatch
 ) -> None:
     environment.delenv("INNOMAINT_ALERT_URLS")
-    set_paused(load_settings(), is_paused=True)
+    save_pause(load_settings(), is_paused=True)
     assert look(dagster.instance).skip_message == "health paused; told: health raised"
     assert look(dagster.instance).skip_message == "health paused; nothing new to tell"
 
@@ -250,7 +251,7 @@ def test_a_heartbeat_that_is_not_taken_fails_the_tick_after_the_alerts_went_out(
     dagster: Dagster, listener: Listener, environment: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("INNOMAINT_HEARTBEAT_URL", f"http://127.0.0.1:1/{SECRET}")
-    set_paused(load_settings(), is_paused=True)
+    save_pause(load_settings(), is_paused=True)
 
     with pytest.raises(ConnectionError, match="heartbeat address") as raised:
         look(dagster.instance)
@@ -263,7 +264,7 @@ def test_a_refused_alert_does_not_stop_the_heartbeat(
     dagster: Dagster, listener: Listener, environment: pytest.MonkeyPatch
 ) -> None:
     environment.setenv("INNOMAINT_HEARTBEAT_URL", listener.heartbeat)
-    set_paused(load_settings(), is_paused=True)
+    save_pause(load_settings(), is_paused=True)
     environment.setenv("INNOMAINT_ALERT_URLS", "json://127.0.0.1:1/")
 
     with pytest.raises(ConnectionError, match="did not take"):
@@ -273,7 +274,7 @@ def test_a_refused_alert_does_not_stop_the_heartbeat(
 
 
 def test_no_secret_of_an_address_stands_in_the_database(dagster: Dagster, listener: Listener) -> None:
-    set_paused(load_settings(), is_paused=True)
+    save_pause(load_settings(), is_paused=True)
     look(dagster.instance)
 
     rows = dagster.pipeline.rows("select * from innomaint_alert")

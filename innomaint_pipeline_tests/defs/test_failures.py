@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import dagster as dg
 import pytest
 
-from innomaint_pipeline.defs.failures import remaining_failure, retry_wait_seconds, run_step
+from innomaint_pipeline.defs.failures import retry_wait_seconds
+from innomaint_pipeline.defs.innomaint.assets import remaining_failure, run_batch_step
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
 from innomaint_pipeline.errors import (
     AuthError,
@@ -27,7 +28,7 @@ DATABASE = DatabaseError("the database is away")
 
 @dataclass
 class StepContext:
-    """What `run_step` needs of a step: how often it was repeated, and a log."""
+    """What `run_batch_step` needs of a step: how often it was repeated, and a log."""
 
     retry_number: int = 0
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("step"))
@@ -42,7 +43,7 @@ def fail(
         raise error
 
     try:
-        run_step(StepContext(repeated), run or pipeline.run("run-1"), step)  # pyright: ignore[reportArgumentType]
+        run_batch_step(StepContext(repeated), run or pipeline.run("run-1"), step)  # pyright: ignore[reportArgumentType]
     except BaseException as raised:  # noqa: BLE001 # an interrupt is among those looked at
         return raised
     raise AssertionError("a step that raises returned")
@@ -53,7 +54,7 @@ def statuses(pipeline: Pipeline) -> list[str]:
 
 
 def test_the_result_of_a_good_step_is_returned(pipeline: Pipeline) -> None:
-    assert run_step(StepContext(), pipeline.run("run-1"), lambda: 42) == 42  # pyright: ignore[reportArgumentType]
+    assert run_batch_step(StepContext(), pipeline.run("run-1"), lambda: 42) == 42  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("error", [BREAKER, DATABASE])

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sqlalchemy import text
 
 from innomaint_pipeline.definitions import defs
-from innomaint_pipeline.defs.housekeeping import daily_housekeeping, find_old_runs
+from innomaint_pipeline.defs.housekeeping import find_old_runs
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 from innomaint_pipeline_tests.defs.conftest import PROJECT
 from innomaint_pipeline_tests.defs.runs import make_run, report
@@ -176,8 +176,9 @@ def test_a_retention_of_nothing_is_refused(instance: dg.DagsterInstance, config:
 
 
 def test_the_clean_up_runs_every_night_by_default() -> None:
-    assert daily_housekeeping.default_status is dg.DefaultScheduleStatus.RUNNING
-    assert daily_housekeeping.cron_schedule == "40 2 * * *"
+    schedule = defs.resolve_schedule_def("daily_housekeeping")
+    assert schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    assert schedule.cron_schedule == "40 2 * * *"
 
 
 @pytest.mark.parametrize("kind", [InstigatorType.SENSOR, InstigatorType.SCHEDULE])

@@ -5,7 +5,9 @@ import time
 import dagster as dg
 import pytest
 
-from innomaint_pipeline.defs.recovery import find_batches_in_runs, report_lost_runs
+from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS
+from innomaint_pipeline.defs.recovery import find_partitions_in_runs, report_lost_runs
+from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import acquire_lease, release_lease
 from innomaint_pipeline_tests.conftest import FIRST_BATCH
@@ -16,12 +18,12 @@ SECOND_BATCH = "batch_000002"
 
 
 def report_lost(instance: dg.DagsterInstance, database: Database) -> list[str]:
-    return report_lost_runs(instance, database, now=time.time())
+    return report_lost_runs(instance, database, BATCH_RUNS, now=time.time())
 
 
 def lease(database: Database, owner: str, *, seconds: float = 30) -> None:
     with database.begin() as connection:
-        assert acquire_lease(connection, FIRST_BATCH, owner, seconds=seconds)
+        assert acquire_lease(connection, lease_name(FIRST_BATCH), owner, seconds=seconds)
 
 
 def test_a_silent_run_without_a_lease_is_reported_failed_once(
@@ -35,7 +37,7 @@ def test_a_silent_run_without_a_lease_is_reported_failed_once(
     assert status_of(instance, run_id) is dg.DagsterRunStatus.FAILURE
     messages = [entry.message for entry in instance.all_logs(run_id)]
     assert any("The process of this run is gone" in message for message in messages)
-    assert find_batches_in_runs(instance) == {}
+    assert find_partitions_in_runs(instance, BATCH_RUNS) == {}
 
 
 def test_a_run_with_a_live_lease_is_left_alone_however_old(
@@ -66,7 +68,7 @@ def test_a_run_that_has_just_given_up_its_lease_is_about_to_end_and_left_alone(
     lease(database, run_id)
     report(instance, run_id, dg.DagsterEventType.ENGINE_EVENT, seconds_ago=1)
     with database.begin() as connection:
-        release_lease(connection, FIRST_BATCH, run_id)
+        release_lease(connection, lease_name(FIRST_BATCH), run_id)
 
     assert report_lost(instance, database) == []
     assert status_of(instance, run_id) is STARTED
@@ -85,7 +87,7 @@ def test_a_run_that_has_not_started_is_left_to_dagster(
 ) -> None:
     run_id = make_run(instance, FIRST_BATCH, status)
 
-    assert report_lost_runs(instance, database, now=time.time() + 1e6) == []
+    assert report_lost_runs(instance, database, BATCH_RUNS, now=time.time() + 1e6) == []
     assert status_of(instance, run_id) is status
 
 
@@ -116,7 +118,7 @@ def test_runs_without_a_partition_hold_no_lease_and_are_left_alone(
     report(instance, run_id, dg.DagsterEventType.RUN_START, seconds_ago=1000)
 
     assert report_lost(instance, database) == []
-    assert find_batches_in_runs(instance) == {}
+    assert find_partitions_in_runs(instance, BATCH_RUNS) == {}
 
 
 def test_a_finished_run_is_never_touched(instance: dg.DagsterInstance, database: Database) -> None:
@@ -149,7 +151,7 @@ def test_batches_with_a_run_queued_or_under_way_are_found(instance: dg.DagsterIn
     ended = start_run(instance, "batch_000003", seconds_ago=5)
     report(instance, ended, dg.DagsterEventType.RUN_FAILURE)
 
-    assert find_batches_in_runs(instance) == {FIRST_BATCH: started, SECOND_BATCH: queued}
+    assert find_partitions_in_runs(instance, BATCH_RUNS) == {FIRST_BATCH: started, SECOND_BATCH: queued}
 
     report(instance, started, dg.DagsterEventType.RUN_CANCELING)
-    assert find_batches_in_runs(instance) == {FIRST_BATCH: started, SECOND_BATCH: queued}
+    assert find_partitions_in_runs(instance, BATCH_RUNS) == {FIRST_BATCH: started, SECOND_BATCH: queued}

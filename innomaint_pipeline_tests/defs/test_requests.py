@@ -9,18 +9,25 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from innomaint_pipeline.definitions import defs
-from innomaint_pipeline.defs.requests import requested_syncs
+from innomaint_pipeline.defs.innomaint.requests import requested_syncs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
-from innomaint_pipeline.domain.requests import SyncOptions
+from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.innomaint.batches import lease_name
+from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, SyncOptions
 from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
-from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.innomaint.batch_rows import set_paused
-from innomaint_pipeline.store.innomaint.requests import open_request
-from innomaint_pipeline.store.innomaint.selection import plan_sync
+from innomaint_pipeline.store.innomaint.selection import plan_sync, wish_for
 from innomaint_pipeline.store.leases import acquire_lease, release_lease
-from innomaint_pipeline.store.requests import Stored, load_request, seconds_since_look, submit
+from innomaint_pipeline.store.requests import (
+    Stored,
+    load_request,
+    open_own_request,
+    seconds_since_look,
+    submit,
+)
+from innomaint_pipeline.store.settings import set_paused
 from innomaint_pipeline_tests.conftest import Pipeline, fix_world
 from innomaint_pipeline_tests.defs.conftest import Dagster, requested
 from innomaint_pipeline_tests.defs.runs import make_run, report
@@ -29,7 +36,7 @@ BATCHES = [f"batch_{number:06d}" for number in range(1, 6)]
 
 
 @pytest.fixture
-def pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
+def pipeline(database: Database, simulator: InnomaintSimulator) -> Pipeline:
     """Ten CMMS assets in five batches of two."""
     fix_world(simulator, World(10))
     made = Pipeline(database, simulator)
@@ -40,12 +47,12 @@ def pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
 def ask(pipeline: Pipeline, **options: Any) -> Stored:
     with pipeline.database.begin() as connection:
         chosen = SyncOptions(**options)
-        return submit(connection, chosen, plan_sync(connection, chosen), asked_by="page")
+        return submit(connection, wish_for(chosen, plan_sync(connection, chosen)), asked_by="page")
 
 
 def found(pipeline: Pipeline, stored: Stored) -> dict[str, Any]:
     with pipeline.database.begin() as connection:
-        loaded = load_request(connection, stored.id)
+        loaded = load_request(connection, SYNC_REQUESTS, stored.id)
     assert loaded is not None
     return loaded
 
@@ -270,7 +277,7 @@ def test_what_a_lost_run_had_synced_is_counted_once(dagster: Dagster) -> None:
     pipeline.fetch(run)
     pipeline.enrich(run)
     with pipeline.database.begin() as connection:
-        release_lease(connection, BATCHES[0], run_id)
+        release_lease(connection, lease_name(BATCHES[0]), run_id)
     report(dagster.instance, run_id, dg.DagsterEventType.RUN_FAILURE)
 
     assert carry_out(dagster) == 1
@@ -283,13 +290,13 @@ def test_what_a_lost_run_had_synced_is_counted_once(dagster: Dagster) -> None:
 def test_a_batch_that_another_run_holds_is_waited_for(dagster: Dagster) -> None:
     stored = ask(dagster.pipeline, limit=4)
     with dagster.pipeline.database.begin() as connection:
-        acquire_lease(connection, BATCHES[0], "run of a command")
+        acquire_lease(connection, lease_name(BATCHES[0]), "run of a command")
 
     (other,) = launches(dagster.instance)
     assert other.partition_key == BATCHES[1]
     assert "another run holds it" in found(dagster.pipeline, stored)["waits"][BATCHES[0]]
     with dagster.pipeline.database.begin() as connection:
-        release_lease(connection, BATCHES[0], "run of a command")
+        release_lease(connection, lease_name(BATCHES[0]), "run of a command")
     execute(dagster, other)
     assert keys(launches(dagster.instance)) == [BATCHES[0]]
 
@@ -298,10 +305,10 @@ def test_a_run_that_found_the_lease_taken_is_followed_by_another_one(dagster: Da
     stored = ask(dagster.pipeline, limit=2)
     (first,) = launches(dagster.instance)
     with dagster.pipeline.database.begin() as connection:
-        acquire_lease(connection, BATCHES[0], "somebody else")
+        acquire_lease(connection, lease_name(BATCHES[0]), "somebody else")
     assert execute(dagster, first).success
     with dagster.pipeline.database.begin() as connection:
-        release_lease(connection, BATCHES[0], "somebody else")
+        release_lease(connection, lease_name(BATCHES[0]), "somebody else")
 
     assert carry_out(dagster) == 1
     assert found(dagster.pipeline, stored)["result"]["success"] == 2
@@ -349,7 +356,7 @@ def test_a_run_that_a_person_terminated_is_not_repeated(dagster: Dagster) -> Non
 
 def test_a_pause_does_not_hold_back_what_a_person_asked_for(dagster: Dagster) -> None:
     with dagster.pipeline.database.begin() as connection:
-        set_paused(connection, is_paused=True)
+        set_paused(connection, SOURCE, is_paused=True)
     ask(dagster.pipeline, limit=2)
 
     assert carry_out(dagster) == 1
@@ -358,20 +365,20 @@ def test_a_pause_does_not_hold_back_what_a_person_asked_for(dagster: Dagster) ->
 def test_a_request_of_the_command_line_is_left_to_it(dagster: Dagster) -> None:
     selection = SyncOptions(limit=2).to_json()
     with dagster.pipeline.database.begin() as connection:
-        own = open_request(connection, selection, resume_minutes=60)
+        own = open_own_request(connection, SYNC_REQUESTS, selection, resume_minutes=60)
 
     assert launches(dagster.instance) == []
     asked = ask(dagster.pipeline, limit=2)
     assert asked.id != own.id
     with dagster.pipeline.database.begin() as connection:
-        assert open_request(connection, selection, resume_minutes=60).id == own.id
+        assert open_own_request(connection, SYNC_REQUESTS, selection, resume_minutes=60).id == own.id
 
 
 def test_each_look_is_noted(dagster: Dagster) -> None:
     with dagster.pipeline.database.begin() as connection:
-        assert seconds_since_look(connection) is None
+        assert seconds_since_look(connection, SYNC_REQUESTS) is None
     look(dagster.instance)
     with dagster.pipeline.database.begin() as connection:
-        seconds = seconds_since_look(connection)
+        seconds = seconds_since_look(connection, SYNC_REQUESTS)
     assert seconds is not None
     assert 0 <= seconds < 60

@@ -9,10 +9,8 @@ from innomaint_pipeline.domain.requests import (
     LOOK_IS_LATE_SECONDS,
     RunSeen,
     Step,
-    SyncOptions,
-    decide_batch,
+    decide_part,
     describe_request,
-    waiting_seconds,
 )
 
 QUEUED = RunSeen("queued", is_finished=False)
@@ -21,7 +19,7 @@ LEASED_ELSEWHERE = RunSeen("idle", is_finished=True, is_success=True)
 LOST = RunSeen("lost", is_finished=True, ended_seconds_ago=5.0)
 STOPPED_WITH_ITS_WORKER = replace(LOST, row_status="cancelled")
 TERMINATED = replace(LOST, row_status="cancelled", is_ended_by_person=True)
-ASSETS_REMAIN = replace(LOST, row_status="partial", is_of_assets=True, message="batch lacks 1 asset")
+ASSETS_REMAIN = replace(LOST, row_status="partial", is_of_items=True, message="batch lacks 1 asset")
 REFUSED = replace(LOST, row_status="failed", stop_code=3, message="the token is refused")
 REFUSED_BEFORE_ITS_ROW = replace(REFUSED, row_status=None)
 FAULTY = replace(LOST, row_status="failed", message="ZeroDivisionError")
@@ -52,9 +50,9 @@ REPEATED = replace(LOST, is_repeated_by_dagster=True)
     ],
 )
 def test_the_last_run_of_a_batch_decides_what_is_next(runs: list[RunSeen], step: Step) -> None:
-    assert decide_batch(runs, held_by=None).step is step
+    assert decide_part(runs, held_by=None).step is step
     expected = Step.WAIT if step is Step.LAUNCH else step
-    assert decide_batch(runs, held_by="another run").step is expected
+    assert decide_part(runs, held_by="another run").step is expected
 
 
 @pytest.mark.parametrize(
@@ -70,7 +68,7 @@ def test_the_last_run_of_a_batch_decides_what_is_next(runs: list[RunSeen], step:
 def test_a_batch_that_ended_badly_says_why(
     run: RunSeen, is_good: bool, stop_code: int | None, words: str | None
 ) -> None:
-    verdict = decide_batch([run], held_by=None)
+    verdict = decide_part([run], held_by=None)
 
     assert (verdict.is_good, verdict.stop_code) == (is_good, stop_code)
     assert (verdict.message is None) if words is None else (words in str(verdict.message))
@@ -87,23 +85,3 @@ def test_an_open_request_says_how_far_it_is_and_when_nobody_works_on_it() -> Non
     assert "last looked never" in said(None)
     assert "last looked 2 min ago; start it with innomaint up" in said(120.0)
     assert "batches done" in said(LOOK_IS_LATE_SECONDS)
-
-
-def test_a_caller_waits_300_ms_for_each_asset_and_30_s_more() -> None:
-    assert waiting_seconds(100) == 60.0
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (SyncOptions(), "what is due"),
-        (SyncOptions(everything=True), "everything"),
-        (SyncOptions(is_retry_failed=True), "retry failed"),
-        (SyncOptions(limit=5, offset=2), "5 assets from position 2"),
-        (SyncOptions(limit=5, is_retry_failed=True), "5 retryable failures from position 0"),
-        (SyncOptions(partition_key="batch_000001"), "batch batch_000001"),
-        (SyncOptions(cmms_asset_ids=("A 1", "B/2")), "A 1, B/2"),
-    ],
-)
-def test_a_selection_is_described_in_words(options: SyncOptions, words: str) -> None:
-    assert options.describe() == words

@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from innomaint_pipeline.simulator.innomaint.faults import Fault
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
-from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.sources.route import DIRECT, Route
@@ -213,7 +213,7 @@ def _module_database(_upgraded_databases: Any) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def _module_pipeline(_module_database: Database, _simulator_process: SimulatorServer) -> FaultPipeline:
+def _module_pipeline(_module_database: Database, _simulator_process: InnomaintSimulator) -> FaultPipeline:
     fix_world(_simulator_process, World(WORLD_SIZE))
     made = FaultPipeline(_module_database, _simulator_process)
     made.import_serials()
@@ -221,7 +221,7 @@ def _module_pipeline(_module_database: Database, _simulator_process: SimulatorSe
 
 
 @pytest.fixture
-def faults(_module_pipeline: FaultPipeline, simulator: SimulatorServer) -> Iterator[FaultPipeline]:
+def faults(_module_pipeline: FaultPipeline, simulator: InnomaintSimulator) -> Iterator[FaultPipeline]:
     """Every CMMS asset of a world of `WORLD_SIZE`, synced, nothing wrong yet."""
     assert len(simulator.world) == WORLD_SIZE
     _module_pipeline.start_over()

@@ -22,9 +22,9 @@ from innomaint_pipeline import crash_points
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.batches import find_batch_keys
 from innomaint_pipeline.store.pacing import SharedPacing
 from innomaint_pipeline.store.upgrade import upgrade_database
-from innomaint_pipeline.store.workbook import find_batch_keys
 from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
 from innomaint_pipeline.sync.innomaint.steps import enrich_batch, fetch_batch, settle_batch
 from innomaint_pipeline.sync.workbook import import_master

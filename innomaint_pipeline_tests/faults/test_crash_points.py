@@ -26,8 +26,8 @@ import innomaint_pipeline
 from innomaint_pipeline.crash_points import CRASH_POINTS
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.simulator.innomaint.faults import Status, StatusFalse
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
-from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.states import RETRYABLE_CLASSES
 from innomaint_pipeline_tests.conftest import (
@@ -245,7 +245,7 @@ def write_workbook(path: Path, serials: tuple[str, ...]) -> Path:
 
 @pytest.fixture(scope="module")
 def half_synced(
-    postgres: EmbeddedPostgres, upgraded_template: str, _simulator_process: SimulatorServer
+    postgres: EmbeddedPostgres, upgraded_template: str, _simulator_process: InnomaintSimulator
 ) -> Iterator[str]:
     """A database whose first half was imported and synced once, and that will refuse one of the others."""
     name = "template_half_synced"
@@ -263,7 +263,7 @@ def half_synced(
         yield name
 
 
-def prepare(simulator: SimulatorServer) -> None:
+def prepare(simulator: InnomaintSimulator) -> None:
     """Let the world move on, and some CMMS assets fail, each in another way."""
     fix_world(simulator, World(WORLD_SIZE))
     simulator.record.clear()
@@ -278,7 +278,7 @@ def prepare(simulator: SimulatorServer) -> None:
 
 @contextmanager
 def set_up(
-    postgres: EmbeddedPostgres, template: str, simulator: SimulatorServer, folder: Path
+    postgres: EmbeddedPostgres, template: str, simulator: InnomaintSimulator, folder: Path
 ) -> Iterator[tuple[Pipeline, Order]]:
     """Yield a database and the world as the work finds them, and the order to do it."""
     with copied(postgres, template, "synced_to_the_end") as url, opened(url) as database:
@@ -298,7 +298,7 @@ def set_up(
 
 @pytest.fixture
 def scene(
-    postgres: EmbeddedPostgres, half_synced: str, simulator: SimulatorServer, tmp_path: Path
+    postgres: EmbeddedPostgres, half_synced: str, simulator: InnomaintSimulator, tmp_path: Path
 ) -> Iterator[tuple[Pipeline, Order]]:
     with set_up(postgres, half_synced, simulator, tmp_path) as made:
         yield made
@@ -308,7 +308,7 @@ def scene(
 def undisturbed_end(
     postgres: EmbeddedPostgres,
     half_synced: str,
-    _simulator_process: SimulatorServer,
+    _simulator_process: InnomaintSimulator,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, list[str]]:
     folder = tmp_path_factory.mktemp("undisturbed")
@@ -411,7 +411,7 @@ def test_work_killed_at_any_point_and_done_again_ends_as_if_it_had_not_been(
     assert_all_or_nothing(pipeline)
     missing = lacking(pipeline, order.asked_before)
     # What 30 seconds would do.
-    pipeline.execute("update innomaint_batch_lease set expires_at = now() - interval '1 second'")
+    pipeline.execute("update innomaint_lease set expires_at = now() - interval '1 second'")
     pipeline.simulator.record.clear()
     do_work(replace(order, run_id="again"))
     assert set(pipeline.simulator.record.count_by_serial()) == missing

@@ -25,8 +25,8 @@ from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.embedded.watch import ServerFiles, account_of, run_program
 from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.limit import build_fixed_latency
-from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.upgrade import upgrade_database
@@ -116,7 +116,7 @@ def wire(server: Server) -> Iterator[Wire]:
 class HarmedPipeline(Pipeline):
     """A pipeline whose every connection goes over the wire."""
 
-    def __init__(self, server: Server, wire: Wire, simulator: SimulatorServer, name: str) -> None:
+    def __init__(self, server: Server, wire: Wire, simulator: InnomaintSimulator, name: str) -> None:
         self.server = server
         self.wire = wire
         self.name = name
@@ -168,7 +168,7 @@ class HarmedPipeline(Pipeline):
 
 
 @contextmanager
-def harmed(server: Server, wire: Wire, simulator: SimulatorServer) -> Iterator[HarmedPipeline]:
+def harmed(server: Server, wire: Wire, simulator: InnomaintSimulator) -> Iterator[HarmedPipeline]:
     name = f"faults_{next(numbers)}"
     server.execute(f"create database {name} template {TEMPLATE}")
     pipeline = HarmedPipeline(server, wire, simulator, name)
@@ -183,7 +183,7 @@ def harmed(server: Server, wire: Wire, simulator: SimulatorServer) -> Iterator[H
 
 
 @pytest.fixture
-def unimported(server: Server, wire: Wire, simulator: SimulatorServer) -> Iterator[HarmedPipeline]:
+def unimported(server: Server, wire: Wire, simulator: InnomaintSimulator) -> Iterator[HarmedPipeline]:
     with harmed(server, wire, simulator) as made:
         yield made
 

@@ -15,8 +15,8 @@ from typing import Any, Final
 import pytest
 
 from innomaint_pipeline.domain.innomaint import detail as declared
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import ABSENT, World
-from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN
 from innomaint_pipeline_tests.faults.conftest import SETTLED_COLUMNS, FaultPipeline
@@ -297,7 +297,7 @@ def outcome(_upgraded_databases: Any) -> Iterator[Outcome]:
     world.now = lambda: now
     with (
         _upgraded_databases.take() as url,
-        SimulatorServer(world, token=CANARY_TOKEN) as simulator,
+        InnomaintSimulator(world, token=CANARY_TOKEN) as simulator,
     ):
         database = Database(url)
         pipeline = FaultPipeline(database, simulator)

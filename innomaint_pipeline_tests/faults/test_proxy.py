@@ -8,7 +8,7 @@ import pytest
 import trustme
 from pydantic import SecretStr
 
-from innomaint_pipeline.defs.resources import InnomaintResource
+from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.sources.route import Route
 from innomaint_pipeline.sync.innomaint.batch import Selection
 from innomaint_pipeline.sync.innomaint.steps import SettleReport, fetch_batch, settle_batch

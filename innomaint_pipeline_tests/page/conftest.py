@@ -20,7 +20,9 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, is_due_only
 from innomaint_pipeline.domain.requests import RequestState
+from innomaint_pipeline.store.innomaint.selection import count_request
 from innomaint_pipeline.store.requests import close_request, find_open, save_progress
 from innomaint_pipeline.sync.innomaint.batch import Selection
 from innomaint_pipeline_tests.api.conftest import ADMIN_TOKEN, Client, serving
@@ -160,21 +162,23 @@ def visitor(arrive: Callable[..., Visitor]) -> Visitor:
 def carry_out(pipeline: Pipeline, run_id: str) -> None:
     """Carry out the open requests as Dagster's sensor does, without Dagster."""
     with pipeline.database.begin() as connection:
-        requests = find_open(connection)
+        requests = find_open(connection, SYNC_REQUESTS)
     assert requests
     for request in requests:
-        for batch in request.batches:
-            run = f"{run_id}-{batch.batch_key}"
-            selection = Selection(batch.cmms_asset_ids, request.asked_before)
-            pipeline.sync(pipeline.run(run, batch_key=batch.batch_key, selection=selection))
+        for batch in request.parts:
+            run = f"{run_id}-{batch.part}"
+            asked_before = None if is_due_only(request.options) else request.requested_at
+            selection = Selection(batch.items, asked_before)
+            pipeline.sync(pipeline.run(run, batch_key=batch.part, selection=selection))
             batch.run_ids, batch.state = (run,), RequestState.DONE
         with pipeline.database.begin() as connection:
             save_progress(
                 connection,
                 request.id,
-                request.batches,
+                request.parts,
                 state=RequestState.RUNNING,
                 message=None,
                 stop_code=None,
             )
-            close_request(connection, request, message=None)
+            result = count_request(connection, request).to_json()
+            close_request(connection, request, message=None, result=result)

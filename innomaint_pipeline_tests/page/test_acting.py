@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from playwright.sync_api import expect
 
+from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.simulator.innomaint.faults import Status
-from innomaint_pipeline.store.innomaint.batch_rows import PAUSED, load_refresh_minutes, load_setting
+from innomaint_pipeline.store.settings import PAUSED, load_refresh_minutes, load_setting
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 from innomaint_pipeline_tests.page.conftest import Visitor, carry_out
 
@@ -54,7 +55,7 @@ def test_sync_now_asks_for_what_is_due_and_for_nothing_else(visitor: Visitor, pi
     expect(button).to_be_enabled()
     asked = {start.serial for start in pipeline.simulator.record.starts}
     assert asked == {pipeline.serials[0], *pipeline.serials[6:]}
-    assert pipeline.one("select count(*) as n from innomaint_sync_request")["n"] == 1
+    assert pipeline.one("select count(*) as n from innomaint_request")["n"] == 1
 
 
 def test_one_batch_is_synced_from_its_panel(visitor: Visitor, pipeline: Pipeline) -> None:
@@ -84,7 +85,7 @@ def test_one_asset_is_synced_from_its_view(visitor: Visitor, pipeline: Pipeline)
     visitor.see("#asset-state", "failed")
     pipeline.simulator.faults.clear()
     visitor.page.get_by_role("button", name="Sync this asset now").click()
-    visitor.wait_for(lambda: pipeline.one("select count(*) as n from innomaint_sync_request")["n"] == 2)
+    visitor.wait_for(lambda: pipeline.one("select count(*) as n from innomaint_request")["n"] == 2)
     carry_out(pipeline, "run-2")
     visitor.see("#asset-outcome", "1 synced")
     visitor.see("#asset-state", "synced")
@@ -112,11 +113,11 @@ def test_continuous_sync_is_paused_and_resumed(visitor: Visitor, pipeline: Pipel
     visitor.see("#health", "paused")
     visitor.see("#settings-message", "Paused")
     with pipeline.database.begin() as connection:
-        assert load_setting(connection, PAUSED)
+        assert load_setting(connection, SOURCE, PAUSED)
     visitor.page.get_by_role("button", name="Resume").click()
     visitor.see("#health", "unknown")
     with pipeline.database.begin() as connection:
-        assert not load_setting(connection, PAUSED)
+        assert not load_setting(connection, SOURCE, PAUSED)
 
 
 def test_the_refresh_interval_is_changed_within_its_bounds(visitor: Visitor, pipeline: Pipeline) -> None:
@@ -131,7 +132,7 @@ def test_the_refresh_interval_is_changed_within_its_bounds(visitor: Visitor, pip
     visitor.press("Enter")
     visitor.see("#settings-message", "Saved: every asset is refreshed after 1 h 30 min.")
     with pipeline.database.begin() as connection:
-        assert load_refresh_minutes(connection, 1440) == 90
+        assert load_refresh_minutes(connection, SOURCE, 1440) == 90
     visitor.see("#interval-help", "now 1 h 30 min")
 
 

@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
-from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.innomaint.refresh import change_refresh_minutes
 from innomaint_pipeline.sync.innomaint.batch import Selection
@@ -42,7 +42,7 @@ class AnySequence(RuleBasedStateMachine):
     """One database and one simulated Innomaint, and the model of what must become of them."""
 
     databases: Any
-    server: SimulatorServer
+    server: InnomaintSimulator
     folder: Path
 
     def __init__(self) -> None:
@@ -219,17 +219,17 @@ class AnySequence(RuleBasedStateMachine):
             asset.state, asset.version, asset.is_due = state, row["sync_version"], row["is_due"]
             content: Content = (int(row["barcode"] or 0), bool(row["is_odd"]))
             asset.pending = content if row["is_pending"] else None
-        leases = self.pipeline.rows("select batch_key from innomaint_batch_lease")
+        leases = self.pipeline.rows("select resource from innomaint_lease")
         self.model.leased = {row["batch_key"] for row in leases}
 
     @rule()
     def let_leases_expire(self) -> None:
-        self.pipeline.execute("update innomaint_batch_lease set expires_at = now() - interval '1 s'")
+        self.pipeline.execute("update innomaint_lease set expires_at = now() - interval '1 s'")
         self.model.leased.clear()
 
     @invariant()
     def what_must_hold_holds(self) -> None:
-        expired = self.pipeline.rows("select 1 from innomaint_batch_lease where expires_at < now()")
+        expired = self.pipeline.rows("select 1 from innomaint_lease where expires_at < now()")
         check_invariants(self.pipeline.database, datetime.now(UTC), {"expired_leases"} if expired else ())
 
     @invariant()
@@ -259,12 +259,12 @@ class AnySequence(RuleBasedStateMachine):
                 self.sync(batch, Selection(asked_before=datetime.now(UTC)))
             assert {asset.state for asset in self.model.assets.values()} <= {("synced", None)}
             self.every_asset_is_as_the_model_says()
-            assert self.pipeline.rows("select * from innomaint_batch_lease") == []
+            assert self.pipeline.rows("select * from innomaint_lease") == []
             check_invariants(self.pipeline.database, self.began)
 
 
 def test_any_sequence_keeps_what_must_hold(
-    request: pytest.FixtureRequest, simulator: SimulatorServer, tmp_path: Path
+    request: pytest.FixtureRequest, simulator: InnomaintSimulator, tmp_path: Path
 ) -> None:
     databases = request.getfixturevalue("_upgraded_databases")
     machine = type(

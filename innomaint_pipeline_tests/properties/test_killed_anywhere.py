@@ -34,7 +34,7 @@ def test_a_run_killed_at_any_statement_is_finished_by_the_next(
             else:
                 break
         check_invariants(pipeline.database, datetime.now(UTC))
-        pipeline.execute("update innomaint_batch_lease set expires_at = now() - interval '1 s'")
+        pipeline.execute("update innomaint_lease set expires_at = now() - interval '1 s'")
         pipeline.execute("update innomaint_sync_state set next_due_at = now() where state = 'failed'")
         report = pipeline.sync(pipeline.run(f"second-{statements}", batch_key=batch))
         assert (report.status, report.remaining) == ("complete", ())
@@ -46,4 +46,4 @@ def test_a_run_killed_at_any_statement_is_finished_by_the_next(
         )
         assert sorted(row["serialnumber"] for row in logged) == sorted(serials), "each succeeded once"
     assert 20 < killed < MOST_STATEMENTS - 1
-    assert pipeline.rows("select * from innomaint_batch_lease") == []
+    assert pipeline.rows("select * from innomaint_lease") == []

@@ -4,23 +4,23 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
-from innomaint_pipeline.simulator.server import SimulatorServer
 
 PATH = "/assetmanagement/getAssetIDDetailByAssetID"
 Ask = Callable[..., httpx.Response]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[SimulatorServer]:
-    with SimulatorServer(World(size=60, now=lambda: datetime(2026, 6, 20, 10, tzinfo=UTC))) as running:
+def server() -> Iterator[InnomaintSimulator]:
+    with InnomaintSimulator(World(size=60, now=lambda: datetime(2026, 6, 20, 10, tzinfo=UTC))) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
 def _fresh(request: pytest.FixtureRequest) -> None:
     if "server" in request.fixturenames:
-        running: SimulatorServer = request.getfixturevalue("server")
+        running: InnomaintSimulator = request.getfixturevalue("server")
         running.faults.clear()
         running.record.clear()
         running.world.restore()
@@ -33,7 +33,7 @@ def client() -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def ask(server: SimulatorServer, client: httpx.Client) -> Ask:
+def ask(server: InnomaintSimulator, client: httpx.Client) -> Ask:
     def send(serial: str) -> httpx.Response:
         return client.post(
             server.url + PATH, json={"serialnumber": serial}, headers={"Authorization": "Bearer invented"}

@@ -39,7 +39,7 @@ from innomaint_pipeline.simulator.innomaint.faults import (
     WrongCharset,
     read_fault,
 )
-from innomaint_pipeline.simulator.server import SimulatorServer
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline_tests.simulator.conftest import PATH, Ask
 
 EVERY_FAULT: tuple[Fault, ...] = (
@@ -53,18 +53,18 @@ EVERY_FAULT: tuple[Fault, ...] = (
 
 
 @pytest.fixture
-def serial(server: SimulatorServer) -> str:
+def serial(server: InnomaintSimulator) -> str:
     return server.world.serials[4]
 
 
 @pytest.fixture
-def honest(server: SimulatorServer, serial: str) -> dict[str, Any]:
+def honest(server: InnomaintSimulator, serial: str) -> dict[str, Any]:
     answer = server.world.answer(serial)
     assert answer is not None
     return answer
 
 
-def meet(fault: Fault, server: SimulatorServer, ask: Ask, serial: str) -> httpx.Response:
+def meet(fault: Fault, server: InnomaintSimulator, ask: Ask, serial: str) -> httpx.Response:
     server.faults.next(serial, fault)
     return ask(serial)
 
@@ -73,38 +73,40 @@ def meet(fault: Fault, server: SimulatorServer, ask: Ask, serial: str) -> httpx.
     "code", [204, 301, 304, 400, 401, 403, 404, 405, 408, 413, 422, 429, 500, 502, 503, 504, 599]
 )
 def test_any_status_can_be_sent_once_and_is_gone_then(
-    code: int, server: SimulatorServer, ask: Ask, serial: str
+    code: int, server: InnomaintSimulator, ask: Ask, serial: str
 ) -> None:
     assert meet(Status(code), server, ask, serial).status_code == code
     assert ask(serial).status_code == 200
     assert [start.status for start in server.record.starts] == [code, 200]
 
 
-def test_a_redirect_names_its_target(server: SimulatorServer, ask: Ask, serial: str) -> None:
+def test_a_redirect_names_its_target(server: InnomaintSimulator, ask: Ask, serial: str) -> None:
     answer = meet(Status(307, location="http://127.0.0.1:9/elsewhere"), server, ask, serial)
     assert (answer.status_code, answer.headers["location"]) == (307, "http://127.0.0.1:9/elsewhere")
 
 
 @pytest.mark.parametrize(("value", "text"), [(3, "3"), (0, "0"), (1.5, "1.5"), ("soon", "soon")])
 def test_retry_after_is_sent_as_seconds_or_as_it_is(
-    value: float | str, text: str, server: SimulatorServer, ask: Ask, serial: str
+    value: float | str, text: str, server: InnomaintSimulator, ask: Ask, serial: str
 ) -> None:
     assert meet(Status(429, retry_after=value), server, ask, serial).headers["retry-after"] == text
 
 
-def test_retry_after_can_be_a_date(server: SimulatorServer, ask: Ask, serial: str) -> None:
+def test_retry_after_can_be_a_date(server: InnomaintSimulator, ask: Ask, serial: str) -> None:
     before = time.time()
     answer = meet(Status(429, retry_after=60, retry_after_as_date=True), server, ask, serial)
     moment = parsedate_to_datetime(answer.headers["retry-after"]).timestamp()
     assert before + 60 <= moment <= time.time() + 61
 
 
-def test_a_status_carries_its_own_body_and_type(server: SimulatorServer, ask: Ask, serial: str) -> None:
+def test_a_status_carries_its_own_body_and_type(server: InnomaintSimulator, ask: Ask, serial: str) -> None:
     answer = meet(Status(502, body="<h1>Bad</h1>", content_type="text/html"), server, ask, serial)
     assert (answer.text, answer.headers["content-type"]) == ("<h1>Bad</h1>", "text/html")
 
 
-def test_a_hanging_request_gets_no_byte(server: SimulatorServer, client: httpx.Client, serial: str) -> None:
+def test_a_hanging_request_gets_no_byte(
+    server: InnomaintSimulator, client: httpx.Client, serial: str
+) -> None:
     server.faults.next(serial, Hang())
     with pytest.raises(httpx.ReadTimeout):
         client.post(
@@ -117,7 +119,7 @@ def test_a_hanging_request_gets_no_byte(server: SimulatorServer, client: httpx.C
 
 
 def test_an_answer_can_hang_after_its_headers(
-    server: SimulatorServer, client: httpx.Client, serial: str
+    server: InnomaintSimulator, client: httpx.Client, serial: str
 ) -> None:
     server.faults.next(serial, Hang(after_headers=True))
     with client.stream(
@@ -133,7 +135,7 @@ def test_an_answer_can_hang_after_its_headers(
 
 
 def test_a_slow_answer_comes_late_and_whole(
-    server: SimulatorServer, ask: Ask, serial: str, honest: dict[str, Any]
+    server: InnomaintSimulator, ask: Ask, serial: str, honest: dict[str, Any]
 ) -> None:
     began = time.monotonic()
     assert meet(Slow(0.2), server, ask, serial).json() == honest
@@ -141,7 +143,7 @@ def test_a_slow_answer_comes_late_and_whole(
 
 
 def test_a_trickle_that_ends_is_whole(
-    server: SimulatorServer, ask: Ask, serial: str, honest: dict[str, Any]
+    server: InnomaintSimulator, ask: Ask, serial: str, honest: dict[str, Any]
 ) -> None:
     began = time.monotonic()
     fault = Trickle(interval_seconds=0.02, bytes_before_end=10)
@@ -150,7 +152,7 @@ def test_a_trickle_that_ends_is_whole(
 
 
 def test_a_trickle_outlives_a_read_timeout_longer_than_its_interval(
-    server: SimulatorServer, client: httpx.Client, serial: str
+    server: InnomaintSimulator, client: httpx.Client, serial: str
 ) -> None:
     server.faults.next(serial, Trickle(interval_seconds=0.02))
     began = time.monotonic()
@@ -171,7 +173,7 @@ def test_a_trickle_outlives_a_read_timeout_longer_than_its_interval(
 
 
 def test_a_trickle_without_end_goes_on_after_the_json(
-    server: SimulatorServer, client: httpx.Client, serial: str, honest: dict[str, Any]
+    server: InnomaintSimulator, client: httpx.Client, serial: str, honest: dict[str, Any]
 ) -> None:
     server.faults.next(serial, Trickle(interval_seconds=0.001))
     text = b""
@@ -193,7 +195,7 @@ def request_bytes(serial: str) -> bytes:
     ).encode() + body
 
 
-def talk(server: SimulatorServer, serial: str) -> tuple[bytes, bool]:
+def talk(server: InnomaintSimulator, serial: str) -> tuple[bytes, bool]:
     """Return all bytes that arrive, and whether the end is a TCP reset."""
     address = httpx.URL(server.url)
     received = b""
@@ -210,13 +212,13 @@ def talk(server: SimulatorServer, serial: str) -> tuple[bytes, bool]:
 
 
 def test_a_reset_before_the_answer_is_a_tcp_reset_without_a_byte(
-    server: SimulatorServer, serial: str
+    server: InnomaintSimulator, serial: str
 ) -> None:
     server.faults.next(serial, ResetBeforeAnswer())
     assert talk(server, serial) == (b"", True)
 
 
-def test_a_reset_in_the_body_is_a_tcp_reset_after_a_part(server: SimulatorServer, serial: str) -> None:
+def test_a_reset_in_the_body_is_a_tcp_reset_after_a_part(server: InnomaintSimulator, serial: str) -> None:
     server.faults.next(serial, ResetInBody(after_bytes=120))
     received, is_reset = talk(server, serial)
     head, _, body = received.partition(b"\r\n\r\n")
@@ -225,7 +227,7 @@ def test_a_reset_in_the_body_is_a_tcp_reset_after_a_part(server: SimulatorServer
 
 
 def test_resets_are_read_errors_to_httpx_and_the_next_request_goes_well(
-    server: SimulatorServer, ask: Ask, serial: str
+    server: InnomaintSimulator, ask: Ask, serial: str
 ) -> None:
     server.faults.next(serial, ResetBeforeAnswer(), ResetInBody())
     for _ in range(2):
@@ -235,7 +237,7 @@ def test_resets_are_read_errors_to_httpx_and_the_next_request_goes_well(
 
 
 def test_truncated_json_with_its_true_length_is_whole_to_http(
-    server: SimulatorServer, ask: Ask, serial: str
+    server: InnomaintSimulator, ask: Ask, serial: str
 ) -> None:
     answer = meet(Truncated(), server, ask, serial)
     assert int(answer.headers["content-length"]) == len(answer.content) > 500
@@ -244,7 +246,7 @@ def test_truncated_json_with_its_true_length_is_whole_to_http(
 
 
 def test_truncated_json_with_a_larger_length_ends_in_an_orderly_close(
-    server: SimulatorServer, ask: Ask, serial: str
+    server: InnomaintSimulator, ask: Ask, serial: str
 ) -> None:
     server.faults.next(
         serial, Truncated(share=0.5, is_length_too_large=True), Truncated(is_length_too_large=True)
@@ -257,26 +259,28 @@ def test_truncated_json_with_a_larger_length_ends_in_an_orderly_close(
         ask(serial)
 
 
-def test_html_comes_with_200(server: SimulatorServer, ask: Ask, serial: str) -> None:
+def test_html_comes_with_200(server: InnomaintSimulator, ask: Ask, serial: str) -> None:
     answer = meet(Html(), server, ask, serial)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert answer.text.startswith("<!DOCTYPE html>")
 
 
-def test_an_empty_body_has_the_length_zero(server: SimulatorServer, ask: Ask, serial: str) -> None:
+def test_an_empty_body_has_the_length_zero(server: InnomaintSimulator, ask: Ask, serial: str) -> None:
     answer = meet(EmptyBody(), server, ask, serial)
     assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "0")
 
 
 def test_a_byte_order_mark_stands_before_the_answer(
-    server: SimulatorServer, ask: Ask, serial: str, honest: dict[str, Any]
+    server: InnomaintSimulator, ask: Ask, serial: str, honest: dict[str, Any]
 ) -> None:
     content = meet(ByteOrderMark(), server, ask, serial).content
     assert content[:3] == b"\xef\xbb\xbf"
     assert json.loads(content.decode("utf-8-sig")) == honest
 
 
-def test_a_wrong_charset_cannot_be_read_as_declared(server: SimulatorServer, ask: Ask, serial: str) -> None:
+def test_a_wrong_charset_cannot_be_read_as_declared(
+    server: InnomaintSimulator, ask: Ask, serial: str
+) -> None:
     answer = meet(WrongCharset(), server, ask, serial)
     assert answer.headers["content-type"] == "application/json; charset=utf-8"
     with pytest.raises(UnicodeDecodeError):
@@ -286,14 +290,16 @@ def test_a_wrong_charset_cannot_be_read_as_declared(server: SimulatorServer, ask
     )
 
 
-def test_a_wrong_charset_can_mislead_without_an_error(server: SimulatorServer, ask: Ask, serial: str) -> None:
+def test_a_wrong_charset_can_mislead_without_an_error(
+    server: InnomaintSimulator, ask: Ask, serial: str
+) -> None:
     answer = meet(WrongCharset(declared="latin-1", actual="utf-8"), server, ask, serial)
     assert "SociÃ©tÃ©" in answer.text
     assert json.loads(answer.content)["response"]["data"]["in_charge_person"] == "Société Pompière"
 
 
 def test_a_huge_body_is_valid_json_of_exactly_that_size(
-    server: SimulatorServer, ask: Ask, serial: str
+    server: InnomaintSimulator, ask: Ask, serial: str
 ) -> None:
     answer = meet(HugeBody(size_bytes=5_300_001), server, ask, serial)
     assert len(answer.content) == int(answer.headers["content-length"]) == 5_300_001
@@ -301,7 +307,7 @@ def test_a_huge_body_is_valid_json_of_exactly_that_size(
 
 
 def test_leaving_in_the_middle_of_a_huge_body_hurts_nobody(
-    server: SimulatorServer, client: httpx.Client, ask: Ask, serial: str
+    server: InnomaintSimulator, client: httpx.Client, ask: Ask, serial: str
 ) -> None:
     server.faults.next(serial, HugeBody(size_bytes=20_000_000))
     with client.stream(
@@ -312,7 +318,7 @@ def test_leaving_in_the_middle_of_a_huge_body_hurts_nobody(
 
 
 def test_a_gzip_bomb_is_small_on_the_way_and_of_that_size_unpacked(
-    server: SimulatorServer, ask: Ask, serial: str
+    server: InnomaintSimulator, ask: Ask, serial: str
 ) -> None:
     answer = meet(GzipBomb(size_bytes=8_000_000), server, ask, serial)
     assert int(answer.headers["content-length"]) < 20_000
@@ -320,7 +326,7 @@ def test_a_gzip_bomb_is_small_on_the_way_and_of_that_size_unpacked(
     assert answer.json()["response"]["data"]["serialnumber"] == serial
 
 
-def test_deep_nesting_overcomes_the_parser(server: SimulatorServer, ask: Ask, serial: str) -> None:
+def test_deep_nesting_overcomes_the_parser(server: InnomaintSimulator, ask: Ask, serial: str) -> None:
     content = meet(DeepNesting(), server, ask, serial).content
     assert content.count(b"[" * 100_000) == 1
     with pytest.raises(RecursionError):
@@ -341,7 +347,7 @@ def test_deep_nesting_overcomes_the_parser(server: SimulatorServer, ask: Ask, se
     ],
 )
 def test_a_broken_contract_breaks_in_one_place_only(
-    server: SimulatorServer, ask: Ask, *, fault: Fault, path: list[str], value: Any
+    server: InnomaintSimulator, ask: Ask, *, fault: Fault, path: list[str], value: Any
 ) -> None:
     serial = server.world.serials[4]
     honest = server.world.answer(serial)
@@ -359,7 +365,7 @@ def test_a_broken_contract_breaks_in_one_place_only(
 
 @pytest.mark.parametrize("place", ["answer", "response", "data", "performance", "workorder_transactional"])
 def test_a_list_can_stand_for_any_object(
-    place: str, server: SimulatorServer, ask: Ask, serial: str, honest: dict[str, Any]
+    place: str, server: InnomaintSimulator, ask: Ask, serial: str, honest: dict[str, Any]
 ) -> None:
     found = meet(ListForObject(place), server, ask, serial).json()
     inner = (
@@ -371,7 +377,7 @@ def test_a_list_can_stand_for_any_object(
 
 
 def test_another_serial_number_comes_with_its_own_honest_answer(
-    server: SimulatorServer, ask: Ask, serial: str
+    server: InnomaintSimulator, ask: Ask, serial: str
 ) -> None:
     world = server.world
     assert meet(OtherSerial(), server, ask, serial).json() == world.answer(world.serials[5])
@@ -379,7 +385,7 @@ def test_another_serial_number_comes_with_its_own_honest_answer(
 
 
 def test_a_serial_number_that_does_not_exist_can_be_answered(
-    server: SimulatorServer, ask: Ask, serial: str, honest: dict[str, Any]
+    server: InnomaintSimulator, ask: Ask, serial: str, honest: dict[str, Any]
 ) -> None:
     found = meet(OtherSerial("invented"), server, ask, serial).json()
     assert found["response"]["data"] == honest["response"]["data"] | {"serialnumber": "invented"}
@@ -396,7 +402,7 @@ def test_a_serial_number_that_does_not_exist_can_be_answered(
     ],
 )
 def test_an_odd_value_arrives_as_json_writes_it(
-    value: str, text: bytes, server: SimulatorServer, ask: Ask, serial: str
+    value: str, text: bytes, server: InnomaintSimulator, ask: Ask, serial: str
 ) -> None:
     content = meet(OddValue(value, field="capacity_rating"), server, ask, serial).content
     assert text in content
@@ -404,7 +410,7 @@ def test_an_odd_value_arrives_as_json_writes_it(
 
 
 def test_duplicate_keys_arrive_twice_and_the_last_is_honest(
-    server: SimulatorServer, ask: Ask, serial: str, honest: dict[str, Any]
+    server: InnomaintSimulator, ask: Ask, serial: str, honest: dict[str, Any]
 ) -> None:
     answer = meet(DuplicateKeys(), server, ask, serial)
     assert answer.content.count(b'"criticality":') == 2
@@ -412,7 +418,7 @@ def test_duplicate_keys_arrive_twice_and_the_last_is_honest(
     assert answer.json() == honest
 
 
-def test_where_there_is_no_answer_to_alter_it_is_404(server: SimulatorServer, ask: Ask) -> None:
+def test_where_there_is_no_answer_to_alter_it_is_404(server: InnomaintSimulator, ask: Ask) -> None:
     for fault in (StatusFalse(), Truncated(), Trickle(), ResetInBody()):
         assert meet(fault, server, ask, "unknown").status_code == 404
 

@@ -12,9 +12,10 @@ import pytest
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.simulator.innomaint.app import build_app
 from innomaint_pipeline.simulator.innomaint.faults import Hang, Slow, Trickle
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.limit import build_fixed_latency
-from innomaint_pipeline.simulator.server import SimulatorServer, serve
+from innomaint_pipeline.simulator.server import serve
 from innomaint_pipeline_tests.simulator.conftest import PATH
 
 FOREGROUND = """
@@ -31,7 +32,7 @@ except KeyboardInterrupt:
 def test_it_is_ready_when_entered_and_gone_when_left() -> None:
     # Other tests may keep a simulator of their own for longer.
     others = set(threading.enumerate())
-    with SimulatorServer(World(size=2)) as server:
+    with InnomaintSimulator(World(size=2)) as server:
         assert httpx.get(server.control_url + "health", trust_env=False).status_code == 200
         health = server.control_url + "health"
         assert server.url.endswith("/api/public/api/restapicontroller")
@@ -42,17 +43,17 @@ def test_it_is_ready_when_entered_and_gone_when_left() -> None:
 
 
 def test_it_can_be_entered_again() -> None:
-    server = SimulatorServer(World(size=2))
+    server = InnomaintSimulator(World(size=2))
     for _ in range(2):
         with server:
             assert httpx.get(server.control_url + "health", trust_env=False).status_code == 200
 
 
 def test_its_port_can_be_taken_again_at_once() -> None:
-    with SimulatorServer(World(size=2)) as server:
+    with InnomaintSimulator(World(size=2)) as server:
         port = httpx.URL(server.url).port or 0
         httpx.get(server.control_url + "health", trust_env=False)
-    with SimulatorServer(World(size=2), port=port) as server:
+    with InnomaintSimulator(World(size=2), port=port) as server:
         assert httpx.URL(server.url).port == port
 
 
@@ -74,7 +75,7 @@ def test_leaving_does_not_wait_for_what_hangs(
         except httpx.TransportError as error:
             cut_off.append(error)
 
-    with SimulatorServer(World(size=2)) as server:
+    with InnomaintSimulator(World(size=2)) as server:
         server.faults.always_everywhere(fault)
         waiting = threading.Thread(target=wait, args=(server.url + PATH, server.world.serials[0]))
         waiting.start()
@@ -88,7 +89,7 @@ def test_leaving_does_not_wait_for_what_hangs(
 
 
 def test_leaving_does_not_wait_for_latency_or_idle_connections() -> None:
-    with httpx.Client(trust_env=False) as client, SimulatorServer(World(size=2)) as server:
+    with httpx.Client(trust_env=False) as client, InnomaintSimulator(World(size=2)) as server:
         assert client.get(server.control_url + "health").status_code == 200
         server.app.latency = build_fixed_latency(60)
         with pytest.raises(httpx.ReadTimeout):
@@ -104,14 +105,14 @@ def test_leaving_does_not_wait_for_latency_or_idle_connections() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org", ""])
 def test_other_hosts_than_loopback_are_refused(host: str) -> None:
-    with pytest.raises(ConfigurationError, match="loopback"), SimulatorServer(World(size=2), host=host):
+    with pytest.raises(ConfigurationError, match="loopback"), InnomaintSimulator(World(size=2), host=host):
         pytest.fail("it listens")
     with pytest.raises(ConfigurationError, match="loopback"):
         serve(build_app(World(size=2)), host=host)
 
 
 def test_localhost_is_loopback() -> None:
-    with SimulatorServer(World(size=2), host="localhost") as server:
+    with InnomaintSimulator(World(size=2), host="localhost") as server:
         assert httpx.get(server.control_url + "health", trust_env=False).status_code == 200
 
 
@@ -120,7 +121,7 @@ def test_a_port_that_is_taken_is_named() -> None:
         port = taken.getsockname()[1]
         with (
             pytest.raises(ConfigurationError, match=f"port {port}"),
-            SimulatorServer(World(size=2), port=port),
+            InnomaintSimulator(World(size=2), port=port),
         ):
             pytest.fail("it listens")
         with pytest.raises(ConfigurationError, match=f"port {port}"):
@@ -128,13 +129,16 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 
 def test_a_port_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="port 70000"), SimulatorServer(World(size=2), port=70_000):
+    with (
+        pytest.raises(ConfigurationError, match="port 70000"),
+        InnomaintSimulator(World(size=2), port=70_000),
+    ):
         pytest.fail("it listens")
 
 
 def test_the_address_is_unknown_before_it_is_entered() -> None:
     with pytest.raises(RuntimeError, match="enter it first"):
-        _ = SimulatorServer(World(size=2)).url
+        _ = InnomaintSimulator(World(size=2)).url
 
 
 def test_in_the_foreground_it_serves_until_interrupted() -> None:

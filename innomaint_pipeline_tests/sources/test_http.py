@@ -46,8 +46,8 @@ from innomaint_pipeline.simulator.innomaint.faults import (
     Truncated,
     WrongCharset,
 )
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.limit import build_fixed_latency
-from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.sources.http import RATE_LIMIT_REPEATS, HttpSession, parse_retry_after
 from innomaint_pipeline.sources.innomaint import DETAIL_PATH
 from innomaint_pipeline.sources.outcomes import Request, RequestFailure, RequestPolicy, RequestSuccess
@@ -100,7 +100,7 @@ class Waits:
 class Asker:
     """Asks the simulator, with everything about it open to a test."""
 
-    def __init__(self, simulator: SimulatorServer) -> None:
+    def __init__(self, simulator: InnomaintSimulator) -> None:
         self.simulator = simulator
         self.pacing = OpenPacing()
         self.waits = Waits()
@@ -146,7 +146,7 @@ class Asker:
 
 
 @pytest.fixture
-def asker(simulator: SimulatorServer) -> Asker:
+def asker(simulator: InnomaintSimulator) -> Asker:
     return Asker(simulator)
 
 

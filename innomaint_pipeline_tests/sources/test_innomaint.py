@@ -13,7 +13,7 @@ from innomaint_pipeline.domain.innomaint.answers import CheckedAnswer
 from innomaint_pipeline.domain.pacing import Permit
 from innomaint_pipeline.errors import AuthError
 from innomaint_pipeline.simulator.innomaint.faults import OddValue, OtherSerial
-from innomaint_pipeline.simulator.server import SimulatorServer
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.sources.outcomes import RequestFailure, RequestPolicy, RequestSuccess
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN
@@ -55,7 +55,7 @@ def fetch(url: str, *serials: str, token: str = CANARY_TOKEN) -> Results:
     return results
 
 
-def test_every_cmms_asset_is_asked_for_once_and_answered(simulator: SimulatorServer) -> None:
+def test_every_cmms_asset_is_asked_for_once_and_answered(simulator: InnomaintSimulator) -> None:
     serials = simulator.world.serials
     results = fetch(simulator.url, *serials)
     assert set(results) == set(serials)
@@ -66,7 +66,7 @@ def test_every_cmms_asset_is_asked_for_once_and_answered(simulator: SimulatorSer
         assert json.loads(result.value.body_json) == simulator.world.answer(serial)
 
 
-def test_a_slash_at_the_end_of_the_address_does_not_matter(simulator: SimulatorServer) -> None:
+def test_a_slash_at_the_end_of_the_address_does_not_matter(simulator: InnomaintSimulator) -> None:
     serial = simulator.world.serials[0]
     assert isinstance(fetch(simulator.url + "/", serial)[serial], RequestSuccess)
 
@@ -97,7 +97,7 @@ def test_the_request_is_the_one_the_vendor_expects() -> None:
     assert body == {"serialnumber": "Pümpe 1 / Süd, East_BP_01"}
 
 
-def test_another_assets_answer_is_never_taken(simulator: SimulatorServer) -> None:
+def test_another_assets_answer_is_never_taken(simulator: InnomaintSimulator) -> None:
     serials = simulator.world.serials
     simulator.faults.always(serials[2], OtherSerial())
     result = fetch(simulator.url, *serials)[serials[2]]
@@ -107,7 +107,7 @@ def test_another_assets_answer_is_never_taken(simulator: SimulatorServer) -> Non
     assert serials[3] in result.message
 
 
-def test_a_value_that_cannot_be_stored_comes_with_an_issue(simulator: SimulatorServer) -> None:
+def test_a_value_that_cannot_be_stored_comes_with_an_issue(simulator: InnomaintSimulator) -> None:
     serial = simulator.world.serials[2]
     simulator.faults.always(serial, OddValue("nan", "ticketcount"))
     result = fetch(simulator.url, serial)[serial]
@@ -115,17 +115,17 @@ def test_a_value_that_cannot_be_stored_comes_with_an_issue(simulator: SimulatorS
     assert [issue.field for issue in result.value.issues] == ["data.ticketcount"]
 
 
-def test_a_wrong_token_is_refused_by_the_simulator_too(simulator: SimulatorServer) -> None:
+def test_a_wrong_token_is_refused_by_the_simulator_too(simulator: InnomaintSimulator) -> None:
     with pytest.raises(AuthError):
         fetch(simulator.url, *simulator.world.serials, token="another-token")
 
 
-def test_nobody_to_ask_for_sends_nothing(simulator: SimulatorServer) -> None:
+def test_nobody_to_ask_for_sends_nothing(simulator: InnomaintSimulator) -> None:
     assert fetch(simulator.url) == {}
     assert len(simulator.record) == 0
 
 
-def test_a_client_shows_no_token(simulator: SimulatorServer) -> None:
+def test_a_client_shows_no_token(simulator: InnomaintSimulator) -> None:
     client = InnomaintClient(simulator.url, SecretStr(CANARY_TOKEN), FreePacing())
     assert CANARY_TOKEN not in repr(client) + repr(vars(client))
     asyncio.run(client.__aexit__())

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.schema import CreateTable
 
 from innomaint_pipeline.errors import AdoptionError
-from innomaint_pipeline.simulator.server import SimulatorServer
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.tables import metadata
 from innomaint_pipeline.store.upgrade import upgrade_database
@@ -58,7 +58,7 @@ def describe(database: Database) -> tuple[Any, ...]:
 
 
 @pytest.fixture
-def old(empty_database: Database, simulator: SimulatorServer) -> Pipeline:
+def old(empty_database: Database, simulator: InnomaintSimulator) -> Pipeline:
     """A predecessor's database with rows."""
     serials = simulator.world.serials
     execute(empty_database, OLD_TABLES)
@@ -228,7 +228,7 @@ def test_after_the_duplicates_are_gone_the_upgrade_succeeds(old: Pipeline) -> No
 
 
 def test_a_plain_number_as_key_continues_after_the_highest(
-    empty_database: Database, simulator: SimulatorServer
+    empty_database: Database, simulator: InnomaintSimulator
 ) -> None:
     execute(
         empty_database,
@@ -247,7 +247,7 @@ def test_a_plain_number_as_key_continues_after_the_highest(
 
 
 def test_another_primary_key_beside_asset_id_stays(
-    empty_database: Database, simulator: SimulatorServer
+    empty_database: Database, simulator: InnomaintSimulator
 ) -> None:
     execute(
         empty_database,

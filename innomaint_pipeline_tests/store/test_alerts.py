@@ -6,9 +6,10 @@ import pytest
 
 from innomaint_pipeline.domain.alerts import Condition, Notice, NoticeKind
 from innomaint_pipeline.domain.health import Health
+from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.store.alerts import load_conditions, load_told, save_told
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.innomaint.batch_rows import AUTH_REFUSED, IMPORT_FAILED, save_setting
+from innomaint_pipeline.store.settings import AUTH_REFUSED_AT, IMPORT_ERROR, save_setting
 
 RAISED = Notice("health", NoticeKind.RAISED, "stale", "Health is stale.")
 
@@ -56,8 +57,8 @@ def test_three_failed_batch_runs_in_a_row_are_a_condition_whatever_health_says(
 
 def test_a_refused_token_and_a_failed_import_are_conditions_that_say_what_to_do(database: Database) -> None:
     with database.begin() as connection:
-        save_setting(connection, AUTH_REFUSED, "2026-06-20T10:00:00+00:00")
-        save_setting(connection, IMPORT_FAILED, "master.xlsx is no workbook.")
+        save_setting(connection, SOURCE, AUTH_REFUSED_AT, "2026-06-20T10:00:00+00:00")
+        save_setting(connection, "workbook", IMPORT_ERROR, "master.xlsx is no workbook.")
 
     found = conditions(database)
 

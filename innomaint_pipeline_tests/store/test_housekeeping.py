@@ -5,11 +5,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event
 
-from innomaint_pipeline.store.housekeeping import LOG_RETENTION, delete_old_rows
+from innomaint_pipeline.store.housekeeping import LOG_RETENTION, REQUESTS, delete_old_rows
+from innomaint_pipeline.store.innomaint.batch_rows import RETENTIONS
 from innomaint_pipeline_tests.conftest import Pipeline
 
+KEPT = (*RETENTIONS, REQUESTS)
 DAYS = [400, 91, 89, 1]
-TABLES = ("ic3_sync_log", "cmms_sync_log", "innomaint_data_issue", "innomaint_sync_request")
+TABLES = ("ic3_sync_log", "cmms_sync_log", "innomaint_data_issue", "innomaint_request")
 
 
 @pytest.fixture
@@ -21,8 +23,8 @@ def aged(pipeline: Pipeline) -> Pipeline:
             " insert into ic3_sync_log (serialnumber, synced_at) select 'P', at from aged),"
             " batches as (insert into cmms_sync_log (batch_key, synced_at)"
             "  select 'batch_000001', at from aged),"
-            " requests as (insert into innomaint_sync_request (selection, requested_at)"
-            "  select '{}', at from aged)"
+            " requests as (insert into innomaint_request (kind, options, requested_at)"
+            "  select 'innomaint/sync', '{}', at from aged)"
             " insert into innomaint_data_issue (asset_id, field, reason, resolved_at)"
             "  select 1, 'mttr', 'is no duration', at from aged",
             days=days,
@@ -51,25 +53,25 @@ def ages(pipeline: Pipeline, table: str, column: str) -> list[int]:
 def test_rows_beyond_the_retention_go_and_the_others_stay(aged: Pipeline) -> None:
     before = aged.one("select count(*) as rows from ic3_sync_log")["rows"]
 
-    deleted = delete_old_rows(aged.database)
+    deleted = delete_old_rows(aged.database, KEPT)
 
     assert deleted == {
         "ic3_sync_log": 2,
         "cmms_sync_log": 4,
         "innomaint_data_issue": 2,
-        "innomaint_sync_request": 2,
+        "innomaint_request": 2,
     }
     assert aged.one("select count(*) as rows from ic3_sync_log")["rows"] == before - 2
-    assert ages(aged, "innomaint_sync_request", "requested_at") == [1, 89]
+    assert ages(aged, "innomaint_request", "requested_at") == [1, 89]
 
 
 def test_an_issue_that_is_still_open_stays_however_old(aged: Pipeline) -> None:
-    delete_old_rows(aged.database)
+    delete_old_rows(aged.database, KEPT)
     assert ages(aged, "innomaint_data_issue", "resolved_at") == [1, 89, None]
 
 
 def test_the_newest_row_of_each_batch_stays_however_old(aged: Pipeline) -> None:
-    delete_old_rows(aged.database, older_than=timedelta(hours=1))
+    delete_old_rows(aged.database, KEPT, older_than=timedelta(hours=1))
 
     rows = aged.rows(
         "select batch_key, extract(day from now() - synced_at)::int as days from cmms_sync_log"
@@ -83,8 +85,8 @@ def test_the_newest_row_of_each_batch_stays_however_old(aged: Pipeline) -> None:
 
 
 def test_a_second_clean_up_finds_nothing(aged: Pipeline) -> None:
-    delete_old_rows(aged.database)
-    assert delete_old_rows(aged.database) == dict.fromkeys(TABLES, 0)
+    delete_old_rows(aged.database, KEPT)
+    assert delete_old_rows(aged.database, KEPT) == dict.fromkeys(TABLES, 0)
 
 
 def test_many_rows_go_in_steps_of_a_few_thousand_each_committed_by_itself(pipeline: Pipeline) -> None:
@@ -98,7 +100,7 @@ def test_many_rows_go_in_steps_of_a_few_thousand_each_committed_by_itself(pipeli
     commits: list[object] = []
     event.listen(engine, "commit", commits.append)
 
-    assert delete_old_rows(pipeline.database)["ic3_sync_log"] == 12_000
+    assert delete_old_rows(pipeline.database, KEPT)["ic3_sync_log"] == 12_000
 
     assert sizes[:3] == [5_000, 5_000, 2_000]
     assert len(commits) == len(sizes)

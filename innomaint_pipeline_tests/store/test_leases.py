@@ -1,5 +1,6 @@
 """The lease of a batch: one owner, an expiry on the database's clock, nothing to unlock by hand."""
 
+from innomaint_pipeline.domain.innomaint.batches import LEASES
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import (
     LEASE_SECONDS,
@@ -33,10 +34,10 @@ def test_a_leased_batch_is_refused_to_a_second_owner(database: Database) -> None
 def test_its_owner_takes_it_again_and_keeps_the_time_at_which_it_began(database: Database) -> None:
     acquire(database, "first")
     with database.begin() as connection:
-        (before,) = find_leases(connection)
+        (before,) = find_leases(connection, LEASES)
     assert acquire(database, "first", seconds=60)
     with database.begin() as connection:
-        (after,) = find_leases(connection)
+        (after,) = find_leases(connection, LEASES)
     assert after.acquired_at == before.acquired_at
     assert before.seconds_left <= LEASE_SECONDS < after.seconds_left <= 60
 
@@ -44,11 +45,11 @@ def test_its_owner_takes_it_again_and_keeps_the_time_at_which_it_began(database:
 def test_an_expired_lease_goes_to_whoever_asks(database: Database) -> None:
     acquire(database, "first", seconds=-1)
     with database.begin() as connection:
-        assert find_leases(connection) == []
+        assert find_leases(connection, LEASES) == []
     assert acquire(database, "second")
     with database.begin() as connection:
-        (lease,) = find_leases(connection)
-    assert (lease.batch_key, lease.owner, lease.total, lease.done) == (BATCH, "second", 0, 0)
+        (lease,) = find_leases(connection, LEASES)
+    assert (lease.resource, lease.owner, lease.total, lease.done) == (BATCH, "second", 0, 0)
 
 
 def test_renewing_extends_a_lease_that_nobody_took(database: Database) -> None:
@@ -64,7 +65,7 @@ def test_a_lost_lease_cannot_be_renewed_or_released(database: Database) -> None:
     with database.begin() as connection:
         release_lease(connection, BATCH, "first")
         report_progress(connection, BATCH, "first", total=9, done=9)
-        (lease,) = find_leases(connection)
+        (lease,) = find_leases(connection, LEASES)
     assert (lease.owner, lease.total) == ("second", 0)
 
 
@@ -81,7 +82,7 @@ def test_progress_is_seen_by_others(database: Database) -> None:
     with database.begin() as connection:
         report_progress(connection, BATCH, "first", total=100, done=42)
     with database.begin() as connection:
-        (lease,) = find_leases(connection)
+        (lease,) = find_leases(connection, LEASES)
     assert (lease.total, lease.done) == (100, 42)
 
 
@@ -96,5 +97,5 @@ def test_a_new_owner_does_not_inherit_the_progress_of_the_old(database: Database
         renew_lease(connection, BATCH, "first", seconds=-1)
     acquire(database, "second")
     with database.begin() as connection:
-        (lease,) = find_leases(connection)
+        (lease,) = find_leases(connection, LEASES)
     assert (lease.owner, lease.total, lease.done) == ("second", 0, 0)

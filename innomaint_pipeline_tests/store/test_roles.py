@@ -10,17 +10,19 @@ import pytest
 from sqlalchemy import text
 
 import innomaint_pipeline
+from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.simulator.innomaint.faults import Status
-from innomaint_pipeline.simulator.server import SimulatorServer
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.store.database import Connection, Database
 from innomaint_pipeline.store.housekeeping import delete_old_rows
-from innomaint_pipeline.store.innomaint.batch_rows import PAUSED, clear_setting, save_setting
+from innomaint_pipeline.store.innomaint.batch_rows import RETENTIONS
 from innomaint_pipeline.store.innomaint.refresh import change_refresh_minutes
-from innomaint_pipeline.store.innomaint.requests import finish_request, open_request
 from innomaint_pipeline.store.innomaint.status import load_status
-from innomaint_pipeline.store.tables import IC3_TABLES
+from innomaint_pipeline.store.innomaint.tables import IC3_TABLES
+from innomaint_pipeline.store.requests import finish_own_request, open_own_request
+from innomaint_pipeline.store.settings import PAUSED, clear_setting, save_setting
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline.sync.workbook import import_master
 from innomaint_pipeline_tests.conftest import WORLD_SIZE, Pipeline
@@ -118,7 +120,7 @@ def test_the_document_names_the_tables_that_may_be_there_already() -> None:
 
 
 def test_the_write_role_suffices_for_all_work(
-    world: World, simulator: SimulatorServer, tmp_path: Path
+    world: World, simulator: InnomaintSimulator, tmp_path: Path
 ) -> None:
     rows = [f'{number},"{serial}",Pump,Low' for number, serial in enumerate(simulator.world.serials, start=1)]
     workbook = tmp_path / "assets.csv"
@@ -137,13 +139,13 @@ def test_the_write_role_suffices_for_all_work(
         workbook.write_text("\n".join([HEADER, *rows[1:]]) + "\n", encoding="utf-8")
         assert import_master(database, workbook, batch_size=100, run_id="import").missing == 1
         with database.begin() as connection:
-            save_setting(connection, PAUSED, value=True)
-            clear_setting(connection, PAUSED)
+            save_setting(connection, SOURCE, PAUSED, value=True)
+            clear_setting(connection, SOURCE, PAUSED)
             change_refresh_minutes(connection, 60)
-            request = open_request(connection, {"all": True}, resume_minutes=60)
-            finish_request(connection, request.id)
+            request = open_own_request(connection, "source/work", {"all": True}, resume_minutes=60)
+            finish_own_request(connection, request.id)
         pipeline.execute("update ic3_sync_log set synced_at = now() - interval '100 days'")
-        assert delete_old_rows(database)["ic3_sync_log"] > WORLD_SIZE
+        assert delete_old_rows(database, RETENTIONS)["ic3_sync_log"] > WORLD_SIZE
         status = load_status(database, account="a", refresh_start_minutes=5, configured_rate_per_second=5)
         assert status["synced_assets"] == WORLD_SIZE - 1
         check_invariants(database)

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.tables import asset_master, building, workorder_summary
 from innomaint_pipeline.store.rows import upsert_rows
-from innomaint_pipeline.store.tables import asset_master, building, workorder_summary
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.splitting import write_splitting
+from innomaint_pipeline.store.rows import write_splitting
 
 
 @pytest.fixture

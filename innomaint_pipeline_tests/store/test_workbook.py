@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from innomaint_pipeline.store.innomaint.batches import count_batches, find_batch_keys
 from innomaint_pipeline.store.rejects import save_rejects
-from innomaint_pipeline.store.workbook import ImportCounts, count_batches, find_batch_keys, import_rows
+from innomaint_pipeline.store.workbook import ImportCounts, import_rows
 from innomaint_pipeline_tests.conftest import Pipeline
 
 FIELDS = ("criticality", "capacity_rating", "in_charge_person")

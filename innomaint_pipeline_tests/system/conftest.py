@@ -24,9 +24,9 @@ from psycopg.rows import dict_row
 
 from innomaint_pipeline.embedded.server import EmbeddedPostgres, embedded_postgres
 from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.limit import Latency
-from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline
@@ -156,7 +156,7 @@ class Installation:
 
     home: Path
     postgres: EmbeddedPostgres
-    simulator: SimulatorServer
+    simulator: InnomaintSimulator
     variables: dict[str, str]
 
     @property
@@ -230,7 +230,7 @@ def installation(
     with ExitStack() as stack:
         home = stack.enter_context(new_home(prefix))
         postgres = stack.enter_context(embedded_postgres(home, fast_and_unsafe=True))
-        simulator = stack.enter_context(SimulatorServer(World(size), token=CANARY_TOKEN, latency=latency))
+        simulator = stack.enter_context(InnomaintSimulator(World(size), token=CANARY_TOKEN, latency=latency))
         postgres.ensure_database("ic3")
         database = Database(postgres.url("ic3"))
         stack.callback(database.close)

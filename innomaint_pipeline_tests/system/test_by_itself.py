@@ -189,7 +189,7 @@ def survive_kills() -> Survived:
         said = ""
         for victim in victims:
             wait_until(
-                lambda: up.made.rows("select 1 from innomaint_batch_lease where expires_at > now()"), "a run"
+                lambda: up.made.rows("select 1 from innomaint_lease where expires_at > now()"), "a run"
             )
             time.sleep(dice.uniform(0.2, 1.5))
             if victim == "everything":
@@ -213,7 +213,7 @@ def survive_kills() -> Survived:
             kills,
             up.states(),
             up.ui.runs("QUEUED", "STARTING", "STARTED", "CANCELING"),
-            up.made.rows("select * from innomaint_batch_lease where expires_at > now()"),
+            up.made.rows("select * from innomaint_lease where expires_at > now()"),
             max(asked.values()),
             said,
         )

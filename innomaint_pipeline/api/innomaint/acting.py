@@ -25,20 +25,20 @@ from innomaint_pipeline.api.parts import (
     check_text,
     refuse_unknown_parameters,
 )
+from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.answers import normalise_id
+from innomaint_pipeline.domain.innomaint.selection import SyncOptions, waiting_seconds
 from innomaint_pipeline.domain.requests import (
     LOOK_IS_LATE_SECONDS,
     RequestState,
-    SyncOptions,
-    waiting_seconds,
 )
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass, SyncState
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.store.innomaint.asset_details import load_outcome
-from innomaint_pipeline.store.innomaint.batch_rows import set_paused
 from innomaint_pipeline.store.innomaint.refresh import change_refresh_minutes
-from innomaint_pipeline.store.innomaint.selection import plan_sync
+from innomaint_pipeline.store.innomaint.selection import plan_sync, wish_for
 from innomaint_pipeline.store.requests import Stored, submit
+from innomaint_pipeline.store.settings import set_paused
 
 router = APIRouter(dependencies=[Depends(refuse_unknown_parameters)], default_response_class=AdminJson)
 
@@ -137,7 +137,7 @@ def resume(parts: PartsOf) -> AdminJson:
 
 def _set_paused(parts: Parts, *, is_paused: bool) -> AdminJson:
     with parts.connect() as connection:
-        set_paused(connection, is_paused=is_paused)
+        set_paused(connection, SOURCE, is_paused=is_paused)
     return AdminJson({"is_paused": is_paused})
 
 
@@ -161,7 +161,7 @@ def _submit(parts: Parts, options: SyncOptions, asked_by: str) -> Stored:
             plan = plan_sync(connection, options)
         except ConfigurationError as error:
             raise AdminError(404, str(error)) from None
-        return submit(connection, options, plan, asked_by=asked_by)
+        return submit(connection, wish_for(options, plan), asked_by=asked_by)
 
 
 def _find(parts: Parts, request_id: int) -> dict[str, Any]:

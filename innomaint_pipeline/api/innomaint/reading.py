@@ -17,6 +17,7 @@ from innomaint_pipeline.api.parts import (
     refuse_unknown_parameters,
 )
 from innomaint_pipeline.domain.innomaint.answers import normalise_id
+from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, SyncResult
 from innomaint_pipeline.domain.requests import describe_request
 from innomaint_pipeline.domain.states import ErrorClass, SyncState
 from innomaint_pipeline.store.database import Connection
@@ -171,20 +172,29 @@ def get_request(
         *("id", "address", "asked_by", "asked_at", "finished_at", "what", "state", "message", "result"),
         "runs",
     )
-    for run in found["runs"]:
-        run["run_url"] = run_url(parts.dagster_url, run["run_id"])
+    result = found["result"]
+    # jsonb does not keep the order of the names.
+    found["result"] = result and {name: result[name] for name in SyncResult().to_json()}
+    found["runs"] = [
+        {
+            "batch_key": run["part"],
+            "run_id": run["run_id"],
+            "run_url": run_url(parts.dagster_url, run["run_id"]),
+        }
+        for run in found["runs"]
+    ]
     return AdminJson({name: found[name] for name in shown})
 
 
 def find_request(connection: Connection, request_id: int) -> dict[str, Any] | None:
     """Return a request with its address and, while it is open, how far it is; None when there is none."""
-    found = load_request(connection, request_id)
+    found = load_request(connection, SYNC_REQUESTS, request_id)
     if found is None:
         return None
     found["address"] = f"{REQUESTS}/{request_id}"
-    found["seconds_since_look"] = seconds_since_look(connection)
+    found["seconds_since_look"] = seconds_since_look(connection, SYNC_REQUESTS)
     if found["finished_at"] is None:
         found["message"] = describe_request(
-            found["batches"], waits=found["waits"], seconds_since_look=found["seconds_since_look"]
+            found["parts"], waits=found["waits"], seconds_since_look=found["seconds_since_look"]
         )
     return found

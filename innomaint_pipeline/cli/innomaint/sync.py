@@ -22,20 +22,23 @@ from rich.progress import (
 from innomaint_pipeline.cli.environment import export_for_dagster, open_database
 from innomaint_pipeline.cli.innomaint.workers import WORKERS, BatchTask, LostWorker, WorkerPool
 from innomaint_pipeline.cli.output import people, say
-from innomaint_pipeline.domain.requests import SyncOptions, SyncResult
+from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.innomaint.batches import LEASES
+from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, SyncOptions, SyncResult
+from innomaint_pipeline.domain.requests import is_given_up
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.innomaint.batch_rows import load_refresh_minutes, sum_batch_rows
-from innomaint_pipeline.store.innomaint.requests import Request, finish_request, open_request
+from innomaint_pipeline.store.innomaint.batch_rows import sum_batch_rows
 from innomaint_pipeline.store.innomaint.selection import Plan, count_sync, plan_sync
 from innomaint_pipeline.store.leases import find_leases
+from innomaint_pipeline.store.requests import OwnRequest, finish_own_request, open_own_request
+from innomaint_pipeline.store.settings import load_refresh_minutes
 from innomaint_pipeline.sync.innomaint.batch import Selection
 
 if TYPE_CHECKING:
     from innomaint_pipeline.cli.innomaint.runs import RunResult
 
 _LEASE_POLL_SECONDS = 1.0
-_REPEATS_OF_LOST = 3
 
 
 @dataclass
@@ -43,7 +46,7 @@ class _Work:
     """The batches of a selection and, where it can be taken up again, its stored request."""
 
     plan: Plan
-    request: Request | None = None
+    request: OwnRequest | None = None
 
     def selection(self, batch_key: str) -> Selection:
         """Return what the run of a batch asks for."""
@@ -56,8 +59,9 @@ def _open(database: Database, options: SyncOptions, settings: Settings) -> _Work
         plan = plan_sync(connection, options)
         if plan.is_due_only or not plan.names:
             return _Work(plan)
-        minutes = load_refresh_minutes(connection, settings.innomaint_refresh_minutes)
-        return _Work(plan, open_request(connection, options.to_json(), resume_minutes=minutes))
+        minutes = load_refresh_minutes(connection, SOURCE, settings.innomaint_refresh_minutes)
+        request = open_own_request(connection, SYNC_REQUESTS, options.to_json(), resume_minutes=minutes)
+        return _Work(plan, request)
 
 
 def run_sync(settings: Settings, options: SyncOptions, *, is_quiet: bool) -> SyncResult:
@@ -84,7 +88,7 @@ def run_sync(settings: Settings, options: SyncOptions, *, is_quiet: bool) -> Syn
             with database.begin() as connection:
                 count_sync(connection, work.plan, run_ids, result)
                 if work.request is not None and result.stop_code is None:
-                    finish_request(connection, work.request.id)
+                    finish_own_request(connection, work.request.id)
         result.duration_ms = round((time.monotonic() - began) * 1000)
         return result
 
@@ -148,7 +152,7 @@ def _note_end(ended: RunResult, result: SyncResult, database: Database) -> bool:
 def _note_loss(ended: LostWorker, result: SyncResult, losses: Counter[str], home: Path) -> bool:
     """Take note of a process that died; tell whether its batch is to be run again."""
     losses[ended.partition_key] += 1
-    is_to_repeat = losses[ended.partition_key] <= _REPEATS_OF_LOST
+    is_to_repeat = not is_given_up(losses[ended.partition_key])
     result.has_fault = result.has_fault or not is_to_repeat
     what_next = "it is repeated" if is_to_repeat else f"the reason stands in {home / 'logs'}"
     say(f"The process that worked on {ended.partition_key} ended (exit {ended.exit_code}); {what_next}.")
@@ -161,7 +165,7 @@ def _not_leased(database: Database, batch_keys: list[str]) -> list[str]:
     Another run's, or a killed run's whose lease has not expired, must wait.
     """
     with database.begin() as connection:
-        leased = {lease.batch_key for lease in find_leases(connection)}
+        leased = {lease.key for lease in find_leases(connection, LEASES)}
     return [key for key in batch_keys if key not in leased]
 
 
@@ -173,7 +177,7 @@ def _was_leased_elsewhere(database: Database, run_id: str) -> bool:
 def _done(database: Database, run_ids: list[str]) -> int:
     with database.begin() as connection:
         sums = sum_batch_rows(connection, run_ids)
-        return sums.success + sums.failed + sum(lease.done for lease in find_leases(connection))
+        return sums.success + sums.failed + sum(lease.done for lease in find_leases(connection, LEASES))
 
 
 @contextmanager

@@ -6,31 +6,40 @@ Thin: a body calls `sync.innomaint` and turns its report into metadata. Only set
 assets, so that the tables of the good ones are materialized before.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 from pydantic import Field
 
-from innomaint_pipeline.defs.descriptions import DESCRIPTIONS, column_schema
-from innomaint_pipeline.defs.failures import remaining_failure, retry_wait_seconds, run_step
+from innomaint_pipeline.defs.columns import column_schema
+from innomaint_pipeline.defs.failures import REMAINING, retry_wait_seconds, run_step
 from innomaint_pipeline.defs.innomaint.partitions import BATCHES
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
+from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
+from innomaint_pipeline.defs.recovery import RunsOfSource
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.workbook import OWNERS, ic3_asset_master
+from innomaint_pipeline.domain.states import WHAT_TO_DO
 from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.states import FailedAsset
 from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
 from innomaint_pipeline.sync.innomaint.fetching import PassReport
 from innomaint_pipeline.sync.innomaint.steps import (
     EnrichReport,
     FetchReport,
     SettleReport,
+    close_failed_batch,
     enrich_batch,
     fetch_batch,
     settle_batch,
 )
 
+Report = TypeVar("Report")
+
+_SHOWN_ASSETS = 25
 _FETCH = "innomaint_response"
 _SETTLE = "cmms_sync_log"
 # asset -> the table that it writes
@@ -44,6 +53,29 @@ ENRICH_TABLES = {
 }
 _ENRICH_STEP = "enrich"
 _LEASED = "Another run works on this batch: nothing was asked for, nothing was written."
+
+
+_DESCRIPTIONS = {
+    "innomaint_response": (
+        "Fetch: the last raw answer of Innomaint for each CMMS asset of the batch. Asks only for those "
+        "that are due. A single CMMS asset never fails this step; a refused token, an open circuit "
+        "breaker or the database does."
+    ),
+    "ic3_building": "Buildings, from the stored answers: a later answer updates the name.",
+    "ic3_floor_master": "Floors, from the stored answers.",
+    "ic3_department_master": "Departments, from the stored answers.",
+    "ic3_asset_enrichment": (
+        "The API's columns of ic3_asset_master, from the stored answers. The API overrides Excel for "
+        "criticality, capacity_rating and in_charge_person where it gives a value."
+    ),
+    "ic3_asset_performance": "Performance of each CMMS asset: the vendor's texts, and the same as numbers.",
+    "ic3_workorder_summary": "Work orders of each CMMS asset, in all and in the last year.",
+    "cmms_sync_log": (
+        "Settle: asks once more for what is left with a class worth retrying, and writes the batch's row. "
+        "Its partition fails while such an asset remains: re-execute from failure, or materialize the "
+        "partition again, and only the missing ones are asked for."
+    ),
+}
 
 
 class SelectionConfig(dg.Config):
@@ -105,6 +137,43 @@ def _batch_run(
     )
 
 
+def run_batch_step(context: dg.AssetExecutionContext, run: BatchRun, step: Callable[[], Report]) -> Report:
+    """Run a step; where the batch ends with it, the batch's row says so: failed, or cancelled."""
+    return run_step(context, step, name=run.batch_key, close=lambda error: close_failed_batch(run, error))
+
+
+def remaining_failure(batch_key: str, remaining: Sequence[FailedAsset], asked: Sequence[str]) -> dg.Failure:
+    """Return the failure of a partition that lacks CMMS assets, naming them, their class and what to do."""
+    others = [item for item in remaining if asked and item.cmms_asset_id not in set(asked)]
+    shown = "\n".join(f"  {item}" for item in remaining[:_SHOWN_ASSETS])
+    if len(remaining) > _SHOWN_ASSETS:
+        shown += f"\n  and {len(remaining) - _SHOWN_ASSETS} more"
+    note = f"\n{len(others)} of them were not asked for in this run." if others else ""
+    classes = Counter(item.error_class for item in remaining)
+    advice = "\n".join(f"  {name}: {WHAT_TO_DO[name]}" for name in sorted(classes))
+    return dg.Failure(
+        f"{batch_key} still lacks {len(remaining)} assets:\n{shown}{note}\nWhat to do:\n{advice}\n"
+        "Re-execute from failure, or materialize the partition again: only these are asked for.",
+        metadata={
+            REMAINING: len(remaining),
+            "by_class": dg.MetadataValue.json({str(name): count for name, count in sorted(classes.items())}),
+            "assets": dg.MetadataValue.table(
+                [
+                    dg.TableRecord(
+                        {
+                            "cmms_asset_id": item.cmms_asset_id,
+                            "class": str(item.error_class),
+                            "message": item.message,
+                        }
+                    )
+                    for item in remaining[:200]
+                ]
+            ),
+        },
+        allow_retries=False,
+    )
+
+
 def _pass_metadata(report: PassReport) -> dict[str, Any]:
     seconds = report.duration_seconds
     return {
@@ -124,7 +193,7 @@ def _pass_metadata(report: PassReport) -> dict[str, Any]:
     group_name="innomaint",
     owners=OWNERS,
     kinds={"python", "postgres"},
-    description=DESCRIPTIONS[_FETCH],
+    description=_DESCRIPTIONS[_FETCH],
     metadata=column_schema(_FETCH),
     output_required=False,
 )
@@ -145,7 +214,7 @@ def innomaint_response(
                 is_last_step=not _has_later_step(context, _SETTLE, _ENRICH_STEP, *ENRICH_TABLES),
             )
 
-        report = run_step(context, run, step)
+        report = run_batch_step(context, run, step)
     if report.is_leased_elsewhere:
         context.log.info(_LEASED)
         return
@@ -167,7 +236,7 @@ def innomaint_response(
             group_name="ic3",
             owners=OWNERS,
             kinds={"python", "postgres"},
-            description=DESCRIPTIONS[name],
+            description=_DESCRIPTIONS[name],
             metadata=column_schema(table),
             skippable=True,
         )
@@ -196,7 +265,7 @@ def enrich(
                 is_last_step=not _has_later_step(context, _SETTLE),
             )
 
-        report = run_step(context, run, step)
+        report = run_batch_step(context, run, step)
     if report.is_leased_elsewhere:
         context.log.info(_LEASED)
         return
@@ -228,7 +297,7 @@ def enrich(
     group_name="innomaint",
     owners=OWNERS,
     kinds={"python", "postgres"},
-    description=DESCRIPTIONS[_SETTLE],
+    description=_DESCRIPTIONS[_SETTLE],
     metadata=column_schema(_SETTLE),
     output_required=False,
 )
@@ -253,7 +322,7 @@ def cmms_sync_log(
                 innomaint.timezone(),
             )
 
-        report = run_step(context, run, step)
+        report = run_batch_step(context, run, step)
     if report.is_leased_elsewhere:
         context.log.info(_LEASED)
         return
@@ -278,6 +347,12 @@ def cmms_sync_log(
 
 
 BATCH_ASSETS = [innomaint_response, enrich, cmms_sync_log]
+
+BATCH_RUNS = RunsOfSource(
+    job_names=frozenset({"sync_batch"}),
+    asset_keys=frozenset(dg.AssetKey(name) for name in (_FETCH, *ENRICH_TABLES, _SETTLE)),
+)
+"""The runs that work on batches, each under the lease of its batch."""
 
 sync_batch = dg.define_asset_job(
     "sync_batch",

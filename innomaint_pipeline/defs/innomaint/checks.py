@@ -1,13 +1,14 @@
 """Asset checks: what must hold in the tables, and how good the data is; their numbers plot in the UI.
 
-Cheap: each is one or two queries. The job `check_tables` runs them every hour.
+Cheap: each is one or two queries.
 """
 
 from typing import Any
 
 import dagster as dg
 
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
+from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.health import STALE_AFTER_REFRESHES
 from innomaint_pipeline.domain.states import SyncState
 from innomaint_pipeline.store.innomaint.batches import find_miscounted
@@ -147,18 +148,3 @@ CHECKS = [
     no_batches_left_failed,
     batch_runs_succeed,
 ]
-
-check_tables = dg.define_asset_job(
-    "check_tables",
-    selection=dg.AssetSelection.all_asset_checks(),
-    description="Run every asset check.",
-)
-
-hourly_checks = dg.ScheduleDefinition(
-    job=check_tables,
-    name="hourly_checks",
-    cron_schedule="5 * * * *",
-    execution_timezone="Asia/Kolkata",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every hour.",
-)

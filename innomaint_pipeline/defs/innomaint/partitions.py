@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.innomaint.batches import find_last_batch_key
-from innomaint_pipeline.store.workbook import find_batch_keys
+from innomaint_pipeline.store.innomaint.batches import find_batch_keys, find_last_batch_key
 
 BATCHES = dg.DynamicPartitionsDefinition(name="innomaint_batches")
 _NAME = "innomaint_batches"

@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from innomaint_pipeline.domain.innomaint import SOURCE
+
+LEASES = f"{SOURCE}/"
+"""What the names of the leases of batches begin with."""
+
 _PREFIX = "batch_"
 
 
@@ -26,6 +31,11 @@ def batch_number(key: str) -> int:
     if number < 1 or key != batch_key(number):
         raise ValueError(f"{key!r} is no batch key: expected one like {batch_key(1)}")
     return number
+
+
+def lease_name(key: str) -> str:
+    """Return the name of the lease that the run of a batch holds: batch_000001 -> innomaint/batch_000001."""
+    return f"{LEASES}{key}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Belongs here: what goes wrong in the demonstration, and the counts it announces.
 
 from dataclasses import dataclass
 
-from innomaint_pipeline.simulator.innomaint.estate import build_dice
+from innomaint_pipeline.simulator.dice import build_dice
 from innomaint_pipeline.simulator.innomaint.faults import FaultScript, Status
 from innomaint_pipeline.simulator.innomaint.world import World
 

@@ -12,6 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib import resources
 
+from innomaint_pipeline.simulator.dice import build_dice
+
 CMMS_ASSETS_PER_LOCATION = 37
 LOCATIONS_PER_CUSTOMER = 8
 OLDEST_REGISTRATION = datetime(2022, 1, 1, tzinfo=UTC)
@@ -87,11 +89,6 @@ class Equipment:
     registered_at: datetime
     ticket_count: int
     repair_seconds: int
-
-
-def build_dice(*parts: object) -> random.Random:
-    """Return a random generator that depends on nothing but `parts`, whatever was drawn before elsewhere."""
-    return random.Random("/".join(map(str, parts)))  # noqa: S311 - reproducible on purpose, protects nothing
 
 
 @cache

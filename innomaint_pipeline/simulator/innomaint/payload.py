@@ -8,7 +8,8 @@ import random
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from innomaint_pipeline.simulator.innomaint.estate import Equipment, build_dice
+from innomaint_pipeline.simulator.dice import build_dice
+from innomaint_pipeline.simulator.innomaint.estate import Equipment
 
 # Asia/Kolkata has known no other offset since 1945; a fixed one needs no time zone database.
 VENDOR_TIMEZONE = timezone(timedelta(hours=5, minutes=30), "Asia/Kolkata")

@@ -16,7 +16,8 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from openpyxl import Workbook
 from openpyxl.writer.excel import ExcelWriter
 
-from innomaint_pipeline.simulator.innomaint.estate import Equipment, build_dice
+from innomaint_pipeline.simulator.dice import build_dice
+from innomaint_pipeline.simulator.innomaint.estate import Equipment
 from innomaint_pipeline.simulator.innomaint.world import World
 
 SHEET = "Asset Master"

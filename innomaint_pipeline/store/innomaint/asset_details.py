@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, Text, cast, func, or_, 
 from innomaint_pipeline.domain.innomaint.answers import VOLATILE_FIELDS, load_json
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass, SyncState
 from innomaint_pipeline.store.innomaint.overview import run_url
-from innomaint_pipeline.store.tables import (
+from innomaint_pipeline.store.innomaint.tables import (
     asset_master,
     asset_performance,
     building,

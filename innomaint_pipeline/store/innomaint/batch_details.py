@@ -6,11 +6,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, true
 
-from innomaint_pipeline.domain.innomaint.batches import batch_state
+from innomaint_pipeline.domain.innomaint.batches import LEASES, batch_state
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, SyncState
 from innomaint_pipeline.store.innomaint.overview import run_url
+from innomaint_pipeline.store.innomaint.tables import asset_master, batch_log, sync_state
 from innomaint_pipeline.store.leases import find_leases
-from innomaint_pipeline.store.tables import asset_master, batch_log, sync_state
 
 _SHOWN_FAILURES = 200
 _SHOWN_RUNS = 10
@@ -51,7 +51,7 @@ def load_batches(
         .select_from(counted.outerjoin(last, true()))
         .order_by(counted.c.batch_key)
     )
-    leased = {lease.batch_key for lease in find_leases(connection)}
+    leased = {lease.key for lease in find_leases(connection, LEASES)}
     return [
         _as_batch(row, is_leased=row["batch_key"] in leased, dagster_url=dagster_url)
         for row in connection.execute(query).mappings()

@@ -1,25 +1,18 @@
-"""Batch rows and settings: cmms_sync_log, innomaint_setting (spec 02)."""
+"""The row that each batch run leaves: cmms_sync_log."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Integer, cast, delete, func, insert, literal, select
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Connection, Integer, cast, func, insert, literal, select
 
 from innomaint_pipeline import crash_points
-from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.domain.innomaint.batches import lease_name
+from innomaint_pipeline.store.housekeeping import Retention
 from innomaint_pipeline.store.innomaint.states import RunCounts
-from innomaint_pipeline.store.tables import batch_lease, batch_log, setting
-
-REFRESH = "refresh_minutes"
-ORIGIN = "data_origin"
-PAUSED = "paused"
-AUTH_REFUSED = "auth_refused_at"
-IMPORT_FAILED = "import_error"
-SYNC_INTERVAL = "sync_interval_seconds"
+from innomaint_pipeline.store.innomaint.tables import batch_log, data_issue, sync_log
+from innomaint_pipeline.store.tables import lease
 
 
 def save_batch_row(
@@ -30,8 +23,8 @@ def save_batch_row(
     A row that says the same of the same run is not written twice: when the connection is lost at the commit,
     the step is repeated without knowing whether its row is there.
     """
-    began = select(batch_lease.c.acquired_at).where(
-        batch_lease.c.owner == run_id, batch_lease.c.batch_key == batch_key
+    began = select(lease.c.acquired_at).where(
+        lease.c.owner == run_id, lease.c.resource == lease_name(batch_key)
     )
     elapsed = (
         func.extract("epoch", func.clock_timestamp() - func.coalesce(began.scalar_subquery(), func.now()))
@@ -94,50 +87,14 @@ def find_row_statuses(connection: Connection, run_ids: Sequence[str]) -> dict[st
     return dict(rows.tuples().all())
 
 
-def load_setting(connection: Connection, name: str) -> Any:
-    """Return a stored setting's JSON value, None when it was never set."""
-    return connection.execute(select(setting.c.value).where(setting.c.name == name)).scalar_one_or_none()
-
-
-def save_setting(connection: Connection, name: str, value: Any) -> None:
-    """Store a setting's JSON value."""
-    statement = upsert(setting).values(name=name, value=value)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["name"], set_={"value": statement.excluded.value, "updated_at": func.now()}
-        )
-    )
-
-
-def clear_setting(connection: Connection, name: str) -> None:
-    """Forget a stored setting."""
-    connection.execute(delete(setting).where(setting.c.name == name))
-
-
-def set_paused(connection: Connection, *, is_paused: bool) -> None:
-    """Pause continuous sync, or let it go on; a pause keeps the time at which it began."""
-    if not is_paused:
-        clear_setting(connection, PAUSED)
-    elif not load_setting(connection, PAUSED):
-        save_setting(connection, PAUSED, value=True)
-
-
-def load_refresh_minutes(connection: Connection, start_value: int) -> int:
-    """Return the refresh interval: the stored setting, else the environment's start value."""
-    stored = load_setting(connection, REFRESH)
-    return start_value if stored is None else int(stored)
-
-
-def claim_origin(connection: Connection, origin: str) -> None:
-    """Make sure that a database holds either live or simulated data, never both (spec 04).
-
-    `origin` is `live` or `simulated`; the first sync decides. Raises `ConfigurationError` for the other one.
-    """
-    connection.execute(upsert(setting).values(name=ORIGIN, value=origin).on_conflict_do_nothing())
-    stored = load_setting(connection, ORIGIN)
-    if stored != origin:
-        raise ConfigurationError(
-            f"this database holds {stored} data, and INNOMAINT_API_URL leads to a {origin} source: "
-            "they are never mixed. "
-            "Use another database (IC3_DATABASE_URL or INNOMAINT_HOME), or correct INNOMAINT_API_URL"
-        )
+RETENTIONS = (
+    Retention(sync_log, sync_log.c.synced_at),
+    # The newest row of each batch stays: it tells how the batch is.
+    Retention(
+        batch_log,
+        batch_log.c.synced_at,
+        batch_log.c.id.not_in(select(func.max(batch_log.c.id)).group_by(batch_log.c.batch_key)),
+    ),
+    Retention(data_issue, data_issue.c.resolved_at),
+)
+"""What Innomaint's logs keep no longer than the retention."""

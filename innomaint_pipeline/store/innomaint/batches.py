@@ -13,6 +13,7 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     Connection,
+    Integer,
     Select,
     and_,
     cast,
@@ -22,12 +23,15 @@ from sqlalchemy import (
     select,
     true,
     union_all,
+    update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
+from innomaint_pipeline.domain.innomaint.batches import LastBatch, assign_batches, batch_number
 from innomaint_pipeline.domain.states import SyncState
-from innomaint_pipeline.store.tables import batch_count, sync_state
+from innomaint_pipeline.store.database import AdvisoryLock, take_lock
+from innomaint_pipeline.store.innomaint.tables import asset_master, batch_count, sync_state
 
 _KIND = func.coalesce(sync_state.c.error_class, sync_state.c.state)
 _HAS_DUE = batch_count.c.first_due_at <= func.now()
@@ -163,3 +167,63 @@ def correct_counts(connection: Connection) -> int:
             select(func.innomaint_recount_batches(cast(literal(keys, ARRAY(Text)), ARRAY(Text))))
         )
     return len(keys)
+
+
+def lock_imports(connection: Connection) -> None:
+    """Let one import at a time run, until the transaction ends."""
+    take_lock(connection, AdvisoryLock.IMPORT)
+
+
+def assign_new_batches(connection: Connection, batch_size: int) -> int:
+    """Give each CMMS asset without a batch its own, for good; return how many there were.
+
+    In report order, missing numbers last, then by asset_id. Repeatable, also for rows that another program
+    inserted; the caller's transaction must not run beside another import, see `lock_imports`.
+    """
+    lock_imports(connection)
+    without = (
+        connection.execute(
+            select(sync_state.c.asset_id)
+            .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
+            .where(sync_state.c.batch_key.is_(None), func.btrim(asset_master.c.cmms_asset_id) != "")
+            .order_by(asset_master.c.report_seq_no.asc().nulls_last(), asset_master.c.asset_id)
+        )
+        .scalars()
+        .all()
+    )
+    if not without:
+        return 0
+    last_key = find_last_batch_key(connection)
+    size = connection.execute(
+        select(func.count()).select_from(sync_state).where(sync_state.c.batch_key == last_key)
+    ).scalar_one()
+    last = LastBatch(batch_number(last_key), size) if last_key else LastBatch(0, 0)
+    asset_ids, batch_keys = zip(*assign_batches(without, last, batch_size), strict=True)
+    arrays = cast(asset_ids, ARRAY(Integer)), cast(batch_keys, ARRAY(Text))
+    given = func.unnest(*arrays).table_valued("asset_id", "batch_key", name="given").render_derived()
+    connection.execute(
+        update(sync_state)
+        .values(batch_key=given.c.batch_key)
+        .where(sync_state.c.asset_id == given.c.asset_id)
+    )
+    return len(without)
+
+
+def count_batches(connection: Connection) -> int:
+    """Return how many batches there are."""
+    return len(find_batch_keys(connection))
+
+
+def finish_upgrade(connection: Connection, *, batch_size: int) -> list[str]:
+    """Count the states anew where they are miscounted, and give each CMMS asset its batch.
+
+    Return what was done, a sentence each.
+    """
+    done = []
+    corrected = correct_counts(connection)
+    if corrected:
+        done.append(f"counted the states of {corrected} batches")
+    assigned = assign_new_batches(connection, batch_size)
+    if assigned:
+        done.append(f"gave {assigned} assets their batch")
+    return done

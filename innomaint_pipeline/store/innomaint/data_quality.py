@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, func, or_, select
 
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, ErrorClass, SyncState
-from innomaint_pipeline.store.tables import (
+from innomaint_pipeline.store.innomaint.tables import (
     asset_master,
     asset_performance,
     batch_log,

@@ -1,19 +1,22 @@
-"""The facts that continuous sync decides by (spec 03, "Continuous sync")."""
+"""What is due, by batch, and the other facts that continuous sync decides by."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, case, cast, func, select
 
+from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.innomaint.batches import LEASES, BatchDemand
 from innomaint_pipeline.domain.innomaint.launches import SyncFacts
-from innomaint_pipeline.store.innomaint.batch_rows import PAUSED, load_setting
-from innomaint_pipeline.store.innomaint.batches import count_by_kind
-from innomaint_pipeline.store.innomaint.requests import find_urgent_batches
+from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, SyncState
+from innomaint_pipeline.store.innomaint.batches import count_by_kind, due_by_kind
 from innomaint_pipeline.store.innomaint.status import count_consecutive_failures
+from innomaint_pipeline.store.innomaint.tables import batch_log, sync_state
 from innomaint_pipeline.store.leases import find_leases
 from innomaint_pipeline.store.pacing import load_rate_state
-from innomaint_pipeline.store.tables import batch_log, sync_state
+from innomaint_pipeline.store.settings import PAUSED, load_setting
 
 _CANDIDATES = 50
 
@@ -26,7 +29,7 @@ def load_sync_facts(connection: Connection, *, account: str, batches_in_runs: Co
         probe_in_seconds = max(rate[0].breaker_probe_at - rate[1], 0.0)
     since_last_batch = func.extract("epoch", func.clock_timestamp() - func.max(batch_log.c.synced_at))
     until_next_due = func.extract("epoch", func.min(sync_state.c.next_due_at) - func.clock_timestamp())
-    leased = {lease.batch_key for lease in find_leases(connection)}
+    leased = {lease.key for lease in find_leases(connection, LEASES)}
     in_flight = frozenset(leased | set(batches_in_runs))
     # Those in flight may be the most urgent ones, and no more are launched than have room beside them: a few
     # do, where ten thousand rows would take longer to carry over than to find.
@@ -36,7 +39,7 @@ def load_sync_facts(connection: Connection, *, account: str, batches_in_runs: Co
         demands=urgent.demands,
         due_elsewhere=urgent.due_elsewhere,
         in_flight=in_flight,
-        is_paused=bool(load_setting(connection, PAUSED)),
+        is_paused=bool(load_setting(connection, SOURCE, PAUSED)),
         probe_in_seconds=probe_in_seconds,
         consecutive_failures=count_consecutive_failures(connection),
         seconds_since_failure=_number(connection.execute(select(since_last_batch)).scalar_one()),
@@ -48,3 +51,52 @@ def load_sync_facts(connection: Connection, *, account: str, batches_in_runs: Co
 
 def _number(value: object) -> float | None:
     return None if value is None else float(str(value))
+
+
+def find_due_batches(connection: Connection) -> list[BatchDemand]:
+    """Return batches with due CMMS assets: never synced first, then retryable failures, then the stalest."""
+    return [BatchDemand(*row[:-1]) for row in connection.execute(_demands())]
+
+
+@dataclass(frozen=True)
+class UrgentDemands:
+    """The most urgent due batches, and how many CMMS assets are due in all the others."""
+
+    demands: list[BatchDemand]
+    due_elsewhere: int
+
+
+def find_urgent_batches(connection: Connection, limit: int) -> UrgentDemands:
+    """Return the first `limit` of `find_due_batches`, without carrying ten thousand of them over."""
+    rows = connection.execute(_demands().limit(limit)).all()
+    demands = [BatchDemand(*row[:-1]) for row in rows]
+    due = rows[0][-1] if rows else 0
+    return UrgentDemands(demands, due - sum(demand.due for demand in demands))
+
+
+def _demands() -> Select:
+    due = due_by_kind()
+
+    def assets(condition: ColumnElement[bool]) -> ColumnElement[int]:
+        return cast(func.coalesce(func.sum(due.c.assets).filter(condition), 0), BigInteger)
+
+    is_retryable = due.c.kind.in_(sorted(RETRYABLE_CLASSES))
+    never, retryable = assets(due.c.kind == SyncState.NEVER), assets(is_retryable)
+    everything = cast(func.sum(due.c.assets), BigInteger)
+    oldest = func.min(due.c.oldest_due_at)
+    return (
+        select(
+            due.c.batch_key,
+            never.label("never"),
+            retryable.label("retryable"),
+            (everything - never - retryable).label("stale"),
+            oldest.label("oldest_due_at"),
+            cast(func.sum(everything).over(), BigInteger).label("due_in_all"),
+        )
+        .group_by(due.c.batch_key)
+        .order_by(
+            case((never > 0, 0), (retryable > 0, 1), else_=2),
+            case((never > 0, None), else_=oldest),
+            due.c.batch_key,
+        )
+    )

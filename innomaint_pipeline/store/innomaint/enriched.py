@@ -35,17 +35,17 @@ from innomaint_pipeline.domain.innomaint.detail import (
     PLACE_TABLES,
     CmmsAssetDetail,
 )
-from innomaint_pipeline.store.rows import group_by_columns, prepared, recordset, rows_parameter, upsert_rows
-from innomaint_pipeline.store.tables import (
+from innomaint_pipeline.store.innomaint.tables import (
     asset_master,
     asset_performance,
     data_issue,
-    metadata,
     overridden_value,
     sync_state,
     unknown_field,
     workorder_summary,
 )
+from innomaint_pipeline.store.rows import group_by_columns, prepared, recordset, rows_parameter, upsert_rows
+from innomaint_pipeline.store.tables import metadata
 
 ENRICHED_TABLES = (*PLACE_TABLES, "ic3_asset_master", "ic3_asset_performance", "ic3_workorder_summary")
 _VOLATILE_COLUMNS = [*VOLATILE_FIELDS, *(PERFORMANCE_NUMBERS[name][0] for name in VOLATILE_FIELDS)]

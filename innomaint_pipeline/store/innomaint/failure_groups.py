@@ -13,7 +13,7 @@ from innomaint_pipeline.domain.states import (
     SyncState,
     title_of_failures,
 )
-from innomaint_pipeline.store.tables import asset_master, sync_log, sync_state
+from innomaint_pipeline.store.innomaint.tables import asset_master, sync_log, sync_state
 
 _TOP = 5
 _EXAMPLES = 10

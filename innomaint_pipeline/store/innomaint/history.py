@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from innomaint_pipeline.store.tables import asset_master, batch_log, sync_state
+from innomaint_pipeline.store.innomaint.tables import asset_master, batch_log, sync_state
 
 _SHOWN_RUNS = 500
 _BUCKETS = 60

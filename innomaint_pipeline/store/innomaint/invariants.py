@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import Connection, Select, func, literal, or_, select
 
+from innomaint_pipeline.domain.innomaint.batches import LEASES
 from innomaint_pipeline.domain.states import SyncState
-from innomaint_pipeline.store.tables import (
+from innomaint_pipeline.store.innomaint.tables import (
     asset_master,
     asset_performance,
-    batch_lease,
     batch_log,
     response,
     sync_state,
     workorder_summary,
 )
+from innomaint_pipeline.store.tables import lease
 
 
 def count_states(connection: Connection) -> dict[str, int]:
@@ -83,11 +84,11 @@ def _batch_sums() -> Select:
 def _leases_of_finished_runs() -> Select:
     """Count leases whose run has written its batch row since it took them."""
     row = select(batch_log.c.id).where(
-        batch_log.c.run_id == batch_lease.c.owner,
-        batch_log.c.batch_key == batch_lease.c.batch_key,
-        batch_log.c.synced_at >= batch_lease.c.acquired_at,
+        batch_log.c.run_id == lease.c.owner,
+        literal(LEASES) + batch_log.c.batch_key == lease.c.resource,
+        batch_log.c.synced_at >= lease.c.acquired_at,
     )
-    return select(func.count()).select_from(batch_lease).where(row.exists())
+    return select(func.count()).select_from(lease).where(row.exists())
 
 
 def count_orphans(connection: Connection) -> dict[str, int]:

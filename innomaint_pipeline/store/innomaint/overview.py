@@ -11,31 +11,33 @@ from typing import Any
 from sqlalchemy import Connection, func, literal, select, text, union_all
 
 from innomaint_pipeline.domain.health import HealthMoments, explain_health
+from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.innomaint.batches import LEASES
 from innomaint_pipeline.domain.innomaint.progress import (
     EndedRun,
     estimate_time_left,
     find_wave,
     is_between_batches,
 )
+from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.innomaint.batch_rows import AUTH_REFUSED, ORIGIN, PAUSED, load_setting
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_due, select_failed
 from innomaint_pipeline.store.innomaint.status import load_health_facts, load_status
-from innomaint_pipeline.store.leases import Lease, find_leases
-from innomaint_pipeline.store.pacing import load_rate_state
-from innomaint_pipeline.store.requests import LOOKED_AT, count_open, find_askers, find_recent
-from innomaint_pipeline.store.tables import (
+from innomaint_pipeline.store.innomaint.tables import (
     IC3_TABLES,
     batch_log,
     data_issue,
     import_reject,
     response,
-    setting,
     sync_log,
-    sync_request,
     sync_state,
     unknown_field,
 )
+from innomaint_pipeline.store.leases import Lease, find_leases
+from innomaint_pipeline.store.pacing import load_rate_state
+from innomaint_pipeline.store.requests import LOOKED_AT, count_open, find_askers, find_recent
+from innomaint_pipeline.store.settings import AUTH_REFUSED_AT, ORIGIN, PAUSED, load_setting, stored_name
+from innomaint_pipeline.store.tables import request, setting
 
 _READ_TABLES = (*IC3_TABLES, sync_state, response, data_issue, import_reject, unknown_field)
 # Counting more rows than this takes longer than people wait: the server's own estimate will do.
@@ -61,7 +63,7 @@ def load_overview(
     with database.snapshot() as connection:
         facts = load_health_facts(connection, account=account, refresh_start_minutes=refresh_start_minutes)
         health = explain_health(facts, _load_moments(connection, account, facts.refresh_minutes))
-        leases = find_leases(connection)
+        leases = find_leases(connection, LEASES)
         ended = _load_ended(connection)
         now: datetime = connection.execute(select(func.now())).scalar_one()
         # Between two batches of one sync there is a pause in which nobody holds a lease.
@@ -75,7 +77,7 @@ def load_overview(
         )
         return {
             "generated_at": datetime.now(UTC),
-            "source": load_setting(connection, ORIGIN),
+            "source": load_setting(connection, SOURCE, ORIGIN),
             "status": status,
             "rate_limit_per_second": round(configured_rate_per_second, 2) or None,
             "rate_now_limit_per_second": allowed,
@@ -83,7 +85,7 @@ def load_overview(
             "eta": None if left is None else vars(left),
             "is_paused": facts.is_paused,
             "running": _load_running(connection, leases, ended, due, dagster_url),
-            "requests": find_recent(connection),
+            "requests": find_recent(connection, SYNC_REQUESTS),
             "dagster_url": dagster_url,
             "tables": count_tables(connection),
             "changed_at": _last_change(connection),
@@ -106,8 +108,8 @@ def load_gauges(database: Database, *, account: str, refresh_start_minutes: int)
             "is_breaker_open": facts.is_breaker_open,
             "is_paused": facts.is_paused,
             "due": count_due(connection),
-            "in_flight": len(find_leases(connection)),
-            "open_requests": count_open(connection),
+            "in_flight": len(find_leases(connection, LEASES)),
+            "open_requests": count_open(connection, SYNC_REQUESTS),
             "last_success_at": connection.execute(newest).scalar_one(),
         }
 
@@ -133,9 +135,9 @@ def _load_moments(connection: Connection, account: str, refresh_minutes: int) ->
     opened = rate[0].breaker_opened_at if rate is not None else None
     oldest = connection.execute(select(func.min(sync_state.c.last_success_at))).scalar_one()
     return HealthMoments(
-        paused_at=stamps.get(PAUSED),
+        paused_at=stamps.get(stored_name(SOURCE, PAUSED)),
         breaker_opened_at=None if opened is None else datetime.fromtimestamp(opened, UTC),
-        token_refused_at=stamps.get(AUTH_REFUSED),
+        token_refused_at=stamps.get(stored_name(SOURCE, AUTH_REFUSED_AT)),
         failing_since=_failing_since(connection),
         stale_since=None if oldest is None else oldest + timedelta(minutes=2 * refresh_minutes),
     )
@@ -165,10 +167,10 @@ def _load_running(
     batches = []
     for lease in leases:
         # The second pass counts from nothing again; what the run has asked for already stands in the states.
-        done = max(lease.done, attempted.get(lease.batch_key, 0))
+        done = max(lease.done, attempted.get(lease.key, 0))
         batches.append(
             {
-                "batch_key": lease.batch_key,
+                "batch_key": lease.key,
                 "done": done,
                 "total": max(lease.total, done),
                 "run_id": lease.owner,
@@ -181,7 +183,7 @@ def _load_running(
     done = wave.asked + sum(batch["done"] for batch in batches)
     rest = sum(batch["total"] - batch["done"] for batch in batches)
     # Stored answers that are not enriched yet are asked for, and still due.
-    still_due = due - sum(max(lease.done - attempted.get(lease.batch_key, 0), 0) for lease in leases)
+    still_due = due - sum(max(lease.done - attempted.get(lease.key, 0), 0) for lease in leases)
     return {"done": done, "total": done + max(rest, still_due), "since": wave.since, "batches": batches}
 
 
@@ -189,7 +191,7 @@ def _count_attempted(connection: Connection, leases: list[Lease]) -> dict[str, i
     rows = connection.execute(
         select(sync_state.c.batch_key, func.count())
         .where(
-            sync_state.c.batch_key.in_([lease.batch_key for lease in leases]),
+            sync_state.c.batch_key.in_([lease.key for lease in leases]),
             sync_state.c.run_id.in_([lease.owner for lease in leases]),
         )
         .group_by(sync_state.c.batch_key)
@@ -243,9 +245,11 @@ def _last_change(connection: Connection) -> datetime | None:
         select(func.max(batch_log.c.synced_at)).scalar_subquery(),
         select(func.max(sync_log.c.synced_at)).scalar_subquery(),
         select(func.max(sync_state.c.last_success_at)).scalar_subquery(),
-        select(func.max(setting.c.updated_at)).where(setting.c.name != LOOKED_AT).scalar_subquery(),
+        select(func.max(setting.c.updated_at))
+        .where(setting.c.name != stored_name(SYNC_REQUESTS, LOOKED_AT))
+        .scalar_subquery(),
         select(
-            func.greatest(func.max(sync_request.c.requested_at), func.max(sync_request.c.finished_at))
+            func.greatest(func.max(request.c.requested_at), func.max(request.c.finished_at))
         ).scalar_subquery(),
     )
     return connection.execute(select(func.greatest(*newest))).scalar_one()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, func, update
 
+from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.states import SyncState
-from innomaint_pipeline.store.innomaint.batch_rows import REFRESH, save_setting
-from innomaint_pipeline.store.tables import sync_state
+from innomaint_pipeline.store.innomaint.tables import sync_state
+from innomaint_pipeline.store.settings import REFRESH_MINUTES, save_setting
 
 
 def change_refresh_minutes(connection: Connection, minutes: int) -> int:
@@ -14,7 +15,7 @@ def change_refresh_minutes(connection: Connection, minutes: int) -> int:
 
     `next_due_at` stays the one truth about when a CMMS asset is due.
     """
-    save_setting(connection, REFRESH, minutes)
+    save_setting(connection, SOURCE, REFRESH_MINUTES, minutes)
     due = sync_state.c.last_success_at + func.make_interval(0, 0, 0, 0, 0, minutes)
     changed = connection.execute(
         update(sync_state)

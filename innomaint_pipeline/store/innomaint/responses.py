@@ -26,8 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
+from innomaint_pipeline.store.innomaint.tables import asset_master, response, sync_state
 from innomaint_pipeline.store.rows import prepared, recordset
-from innomaint_pipeline.store.tables import asset_master, response, sync_state
 
 
 @dataclass(frozen=True)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select, func, or_, select
 
 from innomaint_pipeline.domain.innomaint.answers import normalise_id
-from innomaint_pipeline.domain.requests import SyncOptions, SyncResult
+from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, SyncOptions, SyncResult, is_due_only
+from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, SyncState
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.store.innomaint.batch_rows import sum_batch_rows
-from innomaint_pipeline.store.innomaint.requests import (
-    count_members,
-    count_needed,
-    find_by_name,
-    find_due_batches,
-    find_retryable,
-    find_slice,
-)
+from innomaint_pipeline.store.innomaint.batches import count_members
+from innomaint_pipeline.store.innomaint.due_batches import find_due_batches
 from innomaint_pipeline.store.innomaint.states import count_run, find_failed
+from innomaint_pipeline.store.innomaint.tables import asset_master, sync_state
+from innomaint_pipeline.store.requests import OpenRequest, Wish
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,12 @@ class Plan:
     total: int
     names: dict[str, list[str]]
     is_due_only: bool = False
+
+
+def wish_for(options: SyncOptions, plan: Plan) -> Wish:
+    """Return the request that asks for a selection."""
+    empty = SyncResult().to_json()
+    return Wish(SYNC_REQUESTS, options.to_json(), options.describe(), plan.total, plan.names, empty)
 
 
 @dataclass(frozen=True)
@@ -107,3 +111,66 @@ def count_sync(
     asked = result.success + result.failed
     result.total = max(plan.total, asked) if plan.is_due_only else plan.total
     result.errors = [str(item) for item in failed]
+
+
+def count_request(connection: Connection, request: OpenRequest) -> SyncResult:
+    """Return what became of a request, all of whose runs have ended, from the tables."""
+    plan = Plan(request.total, {}, is_due_only=is_due_only(request.options))
+    last = [part.run_ids[-1] for part in request.parts if part.run_ids]
+    earlier = [
+        EarlierRun(part.part, run_id, part.items) for part in request.parts for run_id in part.run_ids[:-1]
+    ]
+    result = SyncResult()
+    count_sync(connection, plan, last, result, earlier=earlier)
+    return result
+
+
+def _members() -> Select:
+    return (
+        select(sync_state.c.batch_key, asset_master.c.cmms_asset_id)
+        .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
+        .where(sync_state.c.batch_key.is_not(None))
+        .order_by(asset_master.c.report_seq_no.asc().nulls_last(), asset_master.c.asset_id)
+    )
+
+
+def _by_batch(rows: Any) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for batch_key, cmms_asset_id in rows:
+        grouped.setdefault(batch_key, []).append(cmms_asset_id)
+    return grouped
+
+
+def find_slice(connection: Connection, *, limit: int, offset: int) -> dict[str, list[str]]:
+    """Return `limit` CMMS assets from position `offset` (from 0) in report order, by batch."""
+    return _by_batch(connection.execute(_members().limit(limit).offset(offset)))
+
+
+def find_by_name(connection: Connection, cmms_asset_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return those of the named CMMS assets that are known, by batch."""
+    return _by_batch(
+        connection.execute(_members().where(asset_master.c.cmms_asset_id.in_(list(cmms_asset_ids))))
+    )
+
+
+def find_retryable(
+    connection: Connection, *, limit: int | None = None, offset: int = 0
+) -> dict[str, list[str]]:
+    """Return the failed CMMS assets whose class is worth retrying, due or not, by batch.
+
+    With `limit` so many of them from position `offset` (from 0) in report order.
+    """
+    query = _members().where(
+        sync_state.c.state == SyncState.FAILED, sync_state.c.error_class.in_(sorted(RETRYABLE_CLASSES))
+    )
+    return _by_batch(connection.execute(query.limit(limit).offset(offset)))
+
+
+def count_needed(connection: Connection, batch_key: str) -> int:
+    """Return how many CMMS assets of a batch are due, or failed with a class worth retrying."""
+    is_retryable = sync_state.c.error_class.in_(sorted(RETRYABLE_CLASSES))
+    return connection.execute(
+        select(func.count()).where(
+            sync_state.c.batch_key == batch_key, or_(sync_state.c.next_due_at <= func.now(), is_retryable)
+        )
+    ).scalar_one()

@@ -34,8 +34,8 @@ from sqlalchemy import (
 )
 
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, ErrorClass, SyncState, retry_delay
+from innomaint_pipeline.store.innomaint.tables import asset_master, response, sync_log, sync_state
 from innomaint_pipeline.store.rows import prepared, recordset, rows_parameter
-from innomaint_pipeline.store.tables import asset_master, response, sync_log, sync_state
 
 _RETRYABLE = sorted(RETRYABLE_CLASSES)
 _SECONDS = column("due_in_seconds", Double)

@@ -8,19 +8,21 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from innomaint_pipeline.domain.health import HealthFacts, assess_health
+from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.innomaint.batches import LEASES
 from innomaint_pipeline.domain.pacing import RateState
 from innomaint_pipeline.domain.states import SyncState
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.innomaint.batch_rows import (
-    AUTH_REFUSED,
+from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_by_state, count_due, select_failed
+from innomaint_pipeline.store.innomaint.tables import batch_log, sync_state
+from innomaint_pipeline.store.leases import find_leases
+from innomaint_pipeline.store.pacing import load_rate_state
+from innomaint_pipeline.store.settings import (
+    AUTH_REFUSED_AT,
     PAUSED,
     load_refresh_minutes,
     load_setting,
 )
-from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_by_state, count_due, select_failed
-from innomaint_pipeline.store.leases import find_leases
-from innomaint_pipeline.store.pacing import load_rate_state
-from innomaint_pipeline.store.tables import batch_log, sync_state
 
 _API_SYNC = "api_sync"
 
@@ -40,7 +42,7 @@ def load_status(
     with database.snapshot() as connection:
         by_kind = count_by_kind(connection)
         counts = count_by_state(by_kind)
-        leases = find_leases(connection)
+        leases = find_leases(connection, LEASES)
         due = count_due(connection)
         newest = [dict(row) for row in connection.execute(_newest_batches(5)).mappings()]
         totals = connection.execute(
@@ -60,7 +62,7 @@ def load_status(
             "last_batch": [{**row, "synced_at": _iso(row["synced_at"])} for row in newest],
             "in_progress": [
                 {
-                    "batch_key": lease.batch_key,
+                    "batch_key": lease.key,
                     "run_id": lease.owner,
                     "since": _iso(lease.acquired_at),
                     "total": lease.total,
@@ -97,11 +99,11 @@ def _health_facts(
         synced=counts[SyncState.SYNCED],
         failed=counts[SyncState.FAILED],
         oldest_success_seconds=_oldest_success_seconds(connection),
-        refresh_minutes=load_refresh_minutes(connection, refresh_start_minutes),
+        refresh_minutes=load_refresh_minutes(connection, SOURCE, refresh_start_minutes),
         consecutive_failures=count_consecutive_failures(connection),
         is_breaker_open=rate_state is not None and rate_state[0].breaker_opened_at is not None,
-        is_paused=bool(load_setting(connection, PAUSED)),
-        is_token_refused=load_setting(connection, AUTH_REFUSED) is not None,
+        is_paused=bool(load_setting(connection, SOURCE, PAUSED)),
+        is_token_refused=load_setting(connection, SOURCE, AUTH_REFUSED_AT) is not None,
     )
 
 

@@ -19,16 +19,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from innomaint_pipeline import crash_points
+from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import AuthError, DatabaseError
 from innomaint_pipeline.sources.outcomes import RequestFailure, RequestSuccess
 from innomaint_pipeline.store.database import Connection
-from innomaint_pipeline.store.innomaint.batch_rows import AUTH_REFUSED, clear_setting, save_setting
 from innomaint_pipeline.store.innomaint.responses import NewAnswer, mark_enriched, save_answers
 from innomaint_pipeline.store.innomaint.states import Failure, Target, mark_failed
 from innomaint_pipeline.store.leases import report_progress
-from innomaint_pipeline.store.splitting import write_splitting
-from innomaint_pipeline.sync.innomaint.batch import BatchRun, LeaseWatch
+from innomaint_pipeline.store.rows import write_splitting
+from innomaint_pipeline.store.settings import AUTH_REFUSED_AT, clear_setting, save_setting
+from innomaint_pipeline.sync.holding import LeaseWatch
+from innomaint_pipeline.sync.innomaint.batch import BatchRun
 
 if TYPE_CHECKING:
     from innomaint_pipeline.sources.innomaint import InnomaintClient
@@ -138,7 +141,7 @@ class _Recorder:
                 mark_enriched(connection, [failure.target.asset_id for failure in failures])
             report_progress(
                 connection,
-                self.run.batch_key,
+                lease_name(self.run.batch_key),
                 self.run.run_id,
                 total=len(self.targets),
                 done=self.report.asked,
@@ -180,13 +183,14 @@ def fetch_targets(
         _run_in_thread(_ask_all(recorder, open_client, is_bulk=is_bulk), watch)
     except AuthError:
         with run.database.begin() as connection:
-            save_setting(connection, AUTH_REFUSED, datetime.now(UTC).isoformat(timespec="seconds"))
+            moment = datetime.now(UTC).isoformat(timespec="seconds")
+            save_setting(connection, SOURCE, AUTH_REFUSED_AT, moment)
         raise
     finally:
         report.duration_seconds = time.monotonic() - began
     if report.stored:
         with run.database.begin() as connection:
-            clear_setting(connection, AUTH_REFUSED)
+            clear_setting(connection, SOURCE, AUTH_REFUSED_AT)
     return report
 
 

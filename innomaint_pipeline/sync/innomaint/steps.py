@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.innomaint.answers import DataIssue, load_json
+from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.domain.innomaint.detail import parse_detail
 from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import BreakerOpenError, RunCancelledError
@@ -44,8 +45,9 @@ from innomaint_pipeline.store.innomaint.states import (
     mark_synced,
 )
 from innomaint_pipeline.store.leases import release_lease
-from innomaint_pipeline.store.splitting import write_splitting
-from innomaint_pipeline.sync.innomaint.batch import BatchRun, batch_lease
+from innomaint_pipeline.store.rows import write_splitting
+from innomaint_pipeline.sync.holding import hold_lease
+from innomaint_pipeline.sync.innomaint.batch import BatchRun
 from innomaint_pipeline.sync.innomaint.fetching import OpenClient, PassReport, fetch_targets
 
 logger = logging.getLogger(__name__)
@@ -112,7 +114,7 @@ def fetch_batch(run: BatchRun, open_client: OpenClient, *, is_last_step: bool) -
     Never fails for single CMMS assets. Raises `AuthError`, `BreakerOpenError`, `DatabaseError`,
     `RunCancelledError`: what had arrived is stored, and the step may be repeated.
     """
-    with batch_lease(run, is_last_step=is_last_step) as watch:
+    with hold_lease(run.claim, is_last_step=is_last_step) as watch:
         if watch is None:
             return FetchReport(0, PassReport(), is_leased_elsewhere=True)
         crash_points.reach("fetch: lease taken")
@@ -148,7 +150,7 @@ def enrich_batch(
     `is_rebuild` writes the chosen tables once more from every stored answer of the batch; states stay as they
     are.
     """
-    with batch_lease(run, is_last_step=is_last_step) as watch:
+    with hold_lease(run.claim, is_last_step=is_last_step) as watch:
         if watch is None:
             return EnrichReport(is_leased_elsewhere=True)
         report = EnrichReport()
@@ -307,7 +309,7 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
     Asks for nothing while the breaker is open. The caller fails the batch when `remaining` is not empty.
     Raises `AuthError`, `DatabaseError`, `RunCancelledError`.
     """
-    with batch_lease(run, is_last_step=True) as watch:
+    with hold_lease(run.claim, is_last_step=True) as watch:
         if watch is None:
             return SettleReport(0, NOTHING, "", PassReport(), (), is_leased_elsewhere=True)
         names = run.selection.cmms_asset_ids
@@ -355,5 +357,5 @@ def _close(
             connection, batch_key=run.batch_key, run_id=run.run_id, status=status, total=total, counts=counts
         )
         # With the row, so that at no moment a finished run holds its batch: a kill between would.
-        release_lease(connection, run.batch_key, run.run_id)
+        release_lease(connection, lease_name(run.batch_key), run.run_id)
     return total, counts, status

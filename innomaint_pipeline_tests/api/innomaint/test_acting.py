@@ -9,9 +9,11 @@ from typing import Any, Self
 
 import pytest
 
+from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, is_due_only
 from innomaint_pipeline.domain.requests import RequestState
 from innomaint_pipeline.simulator.innomaint.faults import Status
-from innomaint_pipeline.store.requests import AskedRequest, close_request, find_open, note_look, save_progress
+from innomaint_pipeline.store.innomaint.selection import count_request
+from innomaint_pipeline.store.requests import OpenRequest, close_request, find_open, note_look, save_progress
 from innomaint_pipeline.sync.innomaint.batch import Selection
 from innomaint_pipeline_tests.api.conftest import Client, asset_path, serving
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
@@ -33,7 +35,7 @@ class Daemon:
 
     def __enter__(self) -> Self:
         with self._pipeline.database.begin() as connection:
-            note_look(connection)
+            note_look(connection, SYNC_REQUESTS)
         self._thread.start()
         return self
 
@@ -44,17 +46,18 @@ class Daemon:
     def _work(self) -> None:
         while not self._ended.wait(0.01):
             with self._pipeline.database.begin() as connection:
-                requests = find_open(connection)
+                requests = find_open(connection, SYNC_REQUESTS)
             for request in requests:
                 self._carry_out(request)
 
-    def _carry_out(self, request: AskedRequest) -> None:
+    def _carry_out(self, request: OpenRequest) -> None:
         message, request.stop_code = self._end
-        for batch in request.batches:
-            run_id = f"request-{request.id}-{batch.batch_key}"
+        for batch in request.parts:
+            run_id = f"request-{request.id}-{batch.part}"
             if message is None:
-                selection = Selection(batch.cmms_asset_ids, request.asked_before)
-                run = self._pipeline.run(run_id, batch_key=batch.batch_key, selection=selection)
+                asked_before = None if is_due_only(request.options) else request.requested_at
+                selection = Selection(batch.items, asked_before)
+                run = self._pipeline.run(run_id, batch_key=batch.part, selection=selection)
                 self._pipeline.sync(run)
             batch.state, batch.run_ids = RequestState.DONE, (run_id,)
         with self._pipeline.database.begin() as connection:
@@ -62,12 +65,13 @@ class Daemon:
             save_progress(
                 connection,
                 request.id,
-                request.batches,
+                request.parts,
                 state=state,
                 message=None,
                 stop_code=request.stop_code,
             )
-            close_request(connection, request, message=message)
+            result = count_request(connection, request).to_json()
+            close_request(connection, request, message=message, result=result)
 
 
 @contextmanager
@@ -192,7 +196,7 @@ def test_a_service_that_stops_answers_those_who_wait(pipeline: Pipeline) -> None
         with serving(pipeline.database, patience_seconds=600.0) as client:
             waiting = pool.submit(client.post, SYNC)
             deadline = time.monotonic() + 60
-            while not pipeline.rows("select 1 from innomaint_sync_request"):
+            while not pipeline.rows("select 1 from innomaint_request"):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
         assert waiting.result().status == 202
@@ -203,7 +207,7 @@ def test_the_same_request_from_many_at_once_is_one(client: Client, pipeline: Pip
         answers = list(pool.map(lambda _: client.post(SYNC), range(16)))
 
     assert len({answer.json["request_id"] for answer in answers}) == 1
-    assert len(pipeline.rows("select 1 from innomaint_sync_request")) == 1
+    assert len(pipeline.rows("select 1 from innomaint_request")) == 1
 
 
 def test_the_refresh_interval_changes_at_once_for_all(client: Client, pipeline: Pipeline) -> None:
@@ -266,4 +270,4 @@ def test_bad_input_starts_nothing(client: Client, pipeline: Pipeline, path: str,
     answer = client.post(path)
 
     assert (answer.status, len(answer.error) > 10) == (status, True)
-    assert pipeline.rows("select 1 from innomaint_sync_request") == []
+    assert pipeline.rows("select 1 from innomaint_request") == []

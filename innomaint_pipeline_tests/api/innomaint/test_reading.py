@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import event
 
 from innomaint_pipeline.api import examples
+from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.store.leases import acquire_lease, report_progress
 from innomaint_pipeline_tests.api.conftest import Client, asset_path, serving
@@ -91,8 +92,8 @@ def test_the_numbers_are_those_of_the_status(client: Client, synced: Pipeline) -
 
 def test_a_batch_under_way_is_running_and_shown_with_its_progress(client: Client, pipeline: Pipeline) -> None:
     with pipeline.database.begin() as connection:
-        acquire_lease(connection, SECOND, "run-2")
-        report_progress(connection, SECOND, "run-2", total=6, done=2)
+        acquire_lease(connection, lease_name(SECOND), "run-2")
+        report_progress(connection, lease_name(SECOND), "run-2", total=6, done=2)
 
     running = client.get("/api/sync/overview").json["running"]
     states = [one["state"] for one in client.get("/api/sync/batches").json["batches"]]
@@ -120,7 +121,7 @@ def test_between_two_batches_a_sync_is_still_running(client: Client, pipeline: P
         "update cmms_sync_log set status = 'cancelled'",
         "update cmms_sync_log set synced_at = synced_at - interval '91 s'",
         "update innomaint_sync_state set next_due_at = now() + interval '1 hour'",
-        "insert into innomaint_setting (name, value, updated_at) values ('paused', 'true', now())",
+        "insert into innomaint_setting (name, value, updated_at) values ('innomaint/paused', 'true', now())",
     ],
 )
 def test_a_sync_that_does_not_go_on_is_not_running(client: Client, pipeline: Pipeline, ended: str) -> None:

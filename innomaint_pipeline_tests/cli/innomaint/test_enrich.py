@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.store.leases import acquire_lease
 from innomaint_pipeline_tests.cli.conftest import Cli
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
@@ -57,7 +58,7 @@ def test_an_unknown_partition_exits_with_2_and_is_named(connected: Cli, synced: 
 def test_a_batch_that_a_sync_works_on_is_skipped_and_named(connected: Cli, synced: Pipeline) -> None:
     synced.execute("delete from ic3_asset_performance")
     with synced.database.begin() as connection:
-        acquire_lease(connection, FIRST_BATCH, "another run")
+        acquire_lease(connection, lease_name(FIRST_BATCH), "another run")
 
     ended = connected("enrich", "--json")
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import pytest
 
+from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.store.leases import acquire_lease, report_progress
 from innomaint_pipeline.store.tables import metadata
@@ -98,8 +99,8 @@ def test_the_five_newest_batches_are_shown_newest_first(connected: Cli, pipeline
 
 def test_a_batch_under_way_is_shown_with_its_progress(connected: Cli, pipeline: Pipeline) -> None:
     with pipeline.database.begin() as connection:
-        acquire_lease(connection, FIRST_BATCH, "run-1")
-        report_progress(connection, FIRST_BATCH, "run-1", total=6, done=2)
+        acquire_lease(connection, lease_name(FIRST_BATCH), "run-1")
+        report_progress(connection, lease_name(FIRST_BATCH), "run-1", total=6, done=2)
 
     (row,) = connected("status", "--json").json["in_progress"]
 

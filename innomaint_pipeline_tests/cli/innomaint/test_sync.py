@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.store.leases import acquire_lease
 from innomaint_pipeline_tests.cli.conftest import Cli
@@ -232,7 +233,7 @@ def test_a_run_that_fails_for_another_reason_exits_with_1_and_says_why(
 
 def test_a_batch_that_another_run_works_on_is_waited_for(connected: Cli, pipeline: Pipeline) -> None:
     with pipeline.database.begin() as connection:
-        assert acquire_lease(connection, FIRST_BATCH, "a run that was killed", seconds=4)
+        assert acquire_lease(connection, lease_name(FIRST_BATCH), "a run that was killed", seconds=4)
 
     ended = connected("sync", "--partition", FIRST_BATCH, "--json")
 

@@ -13,18 +13,20 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from innomaint_pipeline.cli.settings import change_setting, set_paused
+from innomaint_pipeline.cli.innomaint.commands import change_setting, save_pause
 from innomaint_pipeline.definitions import defs
-from innomaint_pipeline.defs.innomaint.automation import continuous_sync, daily_import, workbook_changed
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource, InnomaintResource
+from innomaint_pipeline.defs.innomaint.automation import continuous_sync
+from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.workbook import daily_import, workbook_changed
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
 from innomaint_pipeline.simulator.innomaint.world import World
-from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.innomaint.batch_rows import IMPORT_FAILED, load_setting
+from innomaint_pipeline.store.settings import IMPORT_ERROR, load_setting
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, FIRST_BATCH, Pipeline, fix_world
 from innomaint_pipeline_tests.defs.conftest import Dagster
 from innomaint_pipeline_tests.defs.runs import make_run, start_run, status_of
@@ -33,7 +35,7 @@ BATCHES = [f"batch_{number:06d}" for number in range(1, 7)]
 
 
 @pytest.fixture
-def pipeline(database: Database, simulator: SimulatorServer) -> Pipeline:
+def pipeline(database: Database, simulator: InnomaintSimulator) -> Pipeline:
     """Twelve CMMS assets in six batches of two."""
     fix_world(simulator, World(12))
     made = Pipeline(database, simulator)
@@ -117,7 +119,7 @@ def test_a_second_look_launches_nothing_that_is_queued_already(dagster: Dagster)
 
 def test_a_batch_that_a_command_line_works_on_is_in_flight_too(dagster: Dagster) -> None:
     dagster.pipeline.execute(
-        "insert into innomaint_batch_lease (batch_key, owner, acquired_at, expires_at)"
+        "insert into innomaint_lease (resource, owner, acquired_at, expires_at)"
         " values ('batch_000001', 'a command line', now(), now() + interval '1 minute')"
     )
     assert launched(look(dagster.instance)) == BATCHES[1:3]
@@ -220,12 +222,12 @@ def test_changed_refresh_minutes_make_older_data_due_at_the_next_look(dagster: D
 
 
 def test_a_pause_holds_and_a_resume_goes_on(dagster: Dagster) -> None:
-    set_paused(load_settings(), is_paused=True)
+    save_pause(load_settings(), is_paused=True)
     paused = look(dagster.instance)
     assert launched(paused) == []
     assert paused.skip_message == "paused by a person: innomaint resume continues"
 
-    set_paused(load_settings(), is_paused=False)
+    save_pause(load_settings(), is_paused=False)
 
     assert launched(look(dagster.instance)) == BATCHES[:3]
 
@@ -312,7 +314,7 @@ def import_master(instance: dg.DagsterInstance) -> bool:
 
 def remembered(pipeline: Pipeline) -> str | None:
     with pipeline.database.begin() as connection:
-        return load_setting(connection, IMPORT_FAILED)
+        return load_setting(connection, "workbook", IMPORT_ERROR)
 
 
 @pytest.mark.usefixtures("workbook")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from innomaint_pipeline.domain.innomaint.batches import LEASES, lease_name
 from innomaint_pipeline.simulator.innomaint.faults import OtherSerial, Status
 from innomaint_pipeline.store.leases import acquire_lease, find_leases
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, FIRST_BATCH, Pipeline
@@ -242,7 +243,7 @@ def test_a_refused_token_fails_the_fetch_at_once_and_marks_no_asset(dagster: Dag
     assert set(dagster.pipeline.states().values()) == {("never", None)}
     assert batch_rows(dagster.pipeline) == [("failed", 30, 0, 0, 30)]
     with dagster.pipeline.database.begin() as connection:
-        assert find_leases(connection) == []
+        assert find_leases(connection, LEASES) == []
 
 
 def test_a_missing_token_fails_the_fetch_and_names_the_variable(
@@ -270,7 +271,9 @@ def test_a_missing_database_address_says_how_dagster_is_started(
 
 
 def test_a_database_of_live_data_takes_nothing_from_a_simulator(dagster: Dagster) -> None:
-    dagster.pipeline.execute("insert into innomaint_setting (name, value) values ('data_origin', '\"live\"')")
+    dagster.pipeline.execute(
+        "insert into innomaint_setting (name, value) values ('innomaint/data_origin', '\"live\"')"
+    )
 
     _, message, _ = failure_of(dagster.sync())
 
@@ -281,7 +284,7 @@ def test_a_database_of_live_data_takes_nothing_from_a_simulator(dagster: Dagster
 
 def test_a_run_of_a_leased_partition_is_green_asks_for_nothing_and_says_so(dagster: Dagster) -> None:
     with dagster.pipeline.database.begin() as connection:
-        assert acquire_lease(connection, FIRST_BATCH, "another run")
+        assert acquire_lease(connection, lease_name(FIRST_BATCH), "another run")
 
     run = dagster.sync()
 
@@ -296,13 +299,13 @@ def test_a_run_of_a_leased_partition_is_green_asks_for_nothing_and_says_so(dagst
     ]
     assert batch_rows(dagster.pipeline) == []
     with dagster.pipeline.database.begin() as connection:
-        assert [lease.owner for lease in find_leases(connection)] == ["another run"]
+        assert [lease.owner for lease in find_leases(connection, LEASES)] == ["another run"]
 
 
 @pytest.mark.parametrize("asset", [*ENRICH_ASSETS, "cmms_sync_log"])
 def test_a_leased_partition_stays_as_it_is_whatever_asset_is_selected(dagster: Dagster, asset: str) -> None:
     with dagster.pipeline.database.begin() as connection:
-        assert acquire_lease(connection, FIRST_BATCH, "another run")
+        assert acquire_lease(connection, lease_name(FIRST_BATCH), "another run")
 
     run = dagster.materialize(asset)
 
@@ -316,7 +319,7 @@ def test_the_lease_is_given_back_at_the_end_of_a_run(dagster: Dagster) -> None:
     dagster.sync()
 
     with dagster.pipeline.database.begin() as connection:
-        assert find_leases(connection) == []
+        assert find_leases(connection, LEASES) == []
 
 
 @pytest.mark.parametrize(
@@ -416,7 +419,9 @@ def test_a_time_without_an_offset_is_refused_with_an_example(dagster: Dagster) -
 
 
 def test_the_stored_refresh_interval_decides_when_an_asset_is_due_again(dagster: Dagster) -> None:
-    dagster.pipeline.execute("insert into innomaint_setting (name, value) values ('refresh_minutes', '5')")
+    dagster.pipeline.execute(
+        "insert into innomaint_setting (name, value) values ('innomaint/refresh_minutes', '5')"
+    )
 
     assert dagster.sync().success
 

@@ -263,7 +263,9 @@ def test_age_is_judged_by_the_refresh_interval_in_force(sound: Dagster) -> None:
     sound.pipeline.execute("update innomaint_sync_state set last_success_at = now() - interval '11 minutes'")
     assert "data_is_fresh" not in failing(check_all(sound))
 
-    sound.pipeline.execute("insert into innomaint_setting (name, value) values ('refresh_minutes', '5')")
+    sound.pipeline.execute(
+        "insert into innomaint_setting (name, value) values ('innomaint/refresh_minutes', '5')"
+    )
 
     assert "data_is_fresh" in failing(check_all(sound))
 

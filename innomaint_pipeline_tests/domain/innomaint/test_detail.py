@@ -19,7 +19,7 @@ from innomaint_pipeline.domain.innomaint.detail import (
     CmmsAssetDetail,
     parse_detail,
 )
-from innomaint_pipeline.store import tables
+from innomaint_pipeline.store.innomaint import tables
 
 EXAMPLE = json.loads(
     resources.files("innomaint_pipeline.simulator.innomaint")

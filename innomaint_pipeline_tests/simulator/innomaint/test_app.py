@@ -7,16 +7,18 @@ import pytest
 
 from innomaint_pipeline.simulator.innomaint.app import build_app
 from innomaint_pipeline.simulator.innomaint.faults import FaultScript, ResetBeforeAnswer, Status
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.limit import build_exponential_latency, build_fixed_latency
 from innomaint_pipeline.simulator.record import RequestRecord
-from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline_tests.simulator.conftest import PATH, Ask
 
 BEARER = {"Authorization": "Bearer invented"}
 
 
-def test_every_known_serial_number_is_answered_as_the_world_says(server: SimulatorServer, ask: Ask) -> None:
+def test_every_known_serial_number_is_answered_as_the_world_says(
+    server: InnomaintSimulator, ask: Ask
+) -> None:
     for serial in server.world.serials:
         answer = ask(serial)
         assert answer.status_code == 200
@@ -25,19 +27,21 @@ def test_every_known_serial_number_is_answered_as_the_world_says(server: Simulat
         assert answer.headers["server"] == "innomaint-simulator"
 
 
-def test_a_change_of_the_world_is_answered(server: SimulatorServer, ask: Ask) -> None:
+def test_a_change_of_the_world_is_answered(server: InnomaintSimulator, ask: Ask) -> None:
     serial = server.world.serials[2]
     server.world.change(serial, {"data": {"criticality": "Extreme"}})
     assert ask(serial).json()["response"]["data"]["criticality"] == "Extreme"
 
 
-def test_an_unknown_serial_number_is_404(server: SimulatorServer, ask: Ask) -> None:
+def test_an_unknown_serial_number_is_404(server: InnomaintSimulator, ask: Ask) -> None:
     answer = ask("nobody knows")
     assert (answer.status_code, answer.json()["status"]) == (404, False)
     assert (server.record.starts[-1].status, server.record.starts[-1].serial) == (404, "nobody knows")
 
 
-def test_any_prefix_is_served_and_other_paths_are_not(server: SimulatorServer, client: httpx.Client) -> None:
+def test_any_prefix_is_served_and_other_paths_are_not(
+    server: InnomaintSimulator, client: httpx.Client
+) -> None:
     origin = server.url.removesuffix("/api/public/api/restapicontroller")
     body = {"serialnumber": server.world.serials[1]}
     assert client.post(f"{origin}/v9{PATH}", json=body, headers=BEARER).status_code == 200
@@ -47,7 +51,7 @@ def test_any_prefix_is_served_and_other_paths_are_not(server: SimulatorServer, c
 
 @pytest.mark.parametrize("value", [None, "", "Bearer", "Basic aW52ZW50ZWQ=", "invented"])
 def test_without_a_bearer_token_it_is_401(
-    value: str | None, server: SimulatorServer, client: httpx.Client
+    value: str | None, server: InnomaintSimulator, client: httpx.Client
 ) -> None:
     headers = {} if value is None else {"Authorization": value}
     answer = client.post(server.url + PATH, json={"serialnumber": server.world.serials[1]}, headers=headers)
@@ -55,7 +59,7 @@ def test_without_a_bearer_token_it_is_401(
 
 
 def test_a_configured_token_is_the_only_right_one(client: httpx.Client) -> None:
-    with SimulatorServer(World(size=2), token="right") as server:
+    with InnomaintSimulator(World(size=2), token="right") as server:
         body = {"serialnumber": server.world.serials[0]}
         codes = [
             client.post(
@@ -68,7 +72,7 @@ def test_a_configured_token_is_the_only_right_one(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_other_methods_are_405(method: str, server: SimulatorServer, client: httpx.Client) -> None:
+def test_other_methods_are_405(method: str, server: InnomaintSimulator, client: httpx.Client) -> None:
     answer = client.request(method, server.url + PATH, headers=BEARER)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
@@ -88,18 +92,18 @@ def test_other_methods_are_405(method: str, server: SimulatorServer, client: htt
     ],
 )
 def test_a_body_that_asks_for_nothing_is_refused(
-    body: bytes, code: int, server: SimulatorServer, client: httpx.Client
+    body: bytes, code: int, server: InnomaintSimulator, client: httpx.Client
 ) -> None:
     headers = BEARER | {"Content-Type": "application/json"}
     assert client.post(server.url + PATH, content=body, headers=headers).status_code == code
 
 
-def test_a_body_of_another_type_is_refused(server: SimulatorServer, client: httpx.Client) -> None:
+def test_a_body_of_another_type_is_refused(server: InnomaintSimulator, client: httpx.Client) -> None:
     answer = client.post(server.url + PATH, data={"serialnumber": server.world.serials[1]}, headers=BEARER)
     assert answer.status_code == 400
 
 
-def test_requests_are_recorded_in_order_with_status_and_fault(server: SimulatorServer, ask: Ask) -> None:
+def test_requests_are_recorded_in_order_with_status_and_fault(server: InnomaintSimulator, ask: Ask) -> None:
     first, second = server.world.serials[1:3]
     server.faults.next(first, Status(503))
     before = time.time()
@@ -118,12 +122,12 @@ def test_requests_are_recorded_in_order_with_status_and_fault(server: SimulatorS
 
 def test_what_is_given_is_used_and_not_a_copy() -> None:
     world, faults, record = World(size=2), FaultScript(), RequestRecord()
-    with SimulatorServer(world, faults=faults, record=record) as server:
+    with InnomaintSimulator(world, faults=faults, record=record) as server:
         assert (server.world is world, server.faults is faults, server.record is record) == (True, True, True)
 
 
 def test_a_limit_refuses_what_is_too_much_within_a_second(client: httpx.Client) -> None:
-    with SimulatorServer(World(size=20), limit_per_second=3, retry_after=2) as server:
+    with InnomaintSimulator(World(size=20), limit_per_second=3, retry_after=2) as server:
         answers = [
             client.post(server.url + PATH, json={"serialnumber": serial}, headers=BEARER)
             for serial in server.world.serials[:6]
@@ -134,7 +138,7 @@ def test_a_limit_refuses_what_is_too_much_within_a_second(client: httpx.Client) 
 
 
 def test_a_refused_request_uses_no_fault_up(client: httpx.Client) -> None:
-    with SimulatorServer(World(size=3), limit_per_second=1) as server:
+    with InnomaintSimulator(World(size=3), limit_per_second=1) as server:
         first, second = server.world.serials[:2]
         server.faults.next(second, Status(500))
         for serial in (first, second):
@@ -144,7 +148,7 @@ def test_a_refused_request_uses_no_fault_up(client: httpx.Client) -> None:
 
 
 def test_answers_wait_for_the_latency_side_by_side() -> None:
-    with SimulatorServer(World(size=20), latency=build_fixed_latency(0.3)) as server:
+    with InnomaintSimulator(World(size=20), latency=build_fixed_latency(0.3)) as server:
 
         async def ask_all() -> list[int]:
             async with httpx.AsyncClient(headers=BEARER, trust_env=False) as client:
@@ -179,5 +183,5 @@ def test_the_app_works_without_a_socket_except_for_broken_connections() -> None:
 
     assert asyncio.run(post()).json() == app.parts.world.answer(serial)
     app.parts.faults.next(serial, ResetBeforeAnswer())
-    with pytest.raises(TypeError, match="SimulatorServer"):
+    with pytest.raises(TypeError, match="InnomaintSimulator"):
         asyncio.run(post())

@@ -2,18 +2,18 @@ import httpx
 import pytest
 
 from innomaint_pipeline.simulator.innomaint.faults import Html, Status
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.limit import VendorLimit
-from innomaint_pipeline.simulator.server import SimulatorServer
 from innomaint_pipeline_tests.simulator.conftest import Ask
 
 
-def test_health_tells_the_size_of_the_world(server: SimulatorServer, client: httpx.Client) -> None:
+def test_health_tells_the_size_of_the_world(server: InnomaintSimulator, client: httpx.Client) -> None:
     answer = client.get(server.control_url + "health")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "cmms_assets": 60})
 
 
 def test_requests_are_shown_with_a_summary_and_without_the_token(
-    server: SimulatorServer, client: httpx.Client, ask: Ask
+    server: InnomaintSimulator, client: httpx.Client, ask: Ask
 ) -> None:
     first, second = server.world.serials[:2]
     server.faults.next(first, Status(503))
@@ -35,7 +35,7 @@ def test_requests_are_shown_with_a_summary_and_without_the_token(
 
 
 def test_faults_can_be_scripted_shown_and_ended_over_http(
-    server: SimulatorServer, client: httpx.Client, ask: Ask
+    server: InnomaintSimulator, client: httpx.Client, ask: Ask
 ) -> None:
     serial = server.world.serials[7]
     assert "/" in serial
@@ -53,7 +53,7 @@ def test_faults_can_be_scripted_shown_and_ended_over_http(
 
 
 def test_a_script_that_cannot_be_is_400_and_changes_nothing(
-    server: SimulatorServer, client: httpx.Client, ask: Ask
+    server: InnomaintSimulator, client: httpx.Client, ask: Ask
 ) -> None:
     server.faults.always_everywhere(Status(503))
     for content in (b"{", b'{"everywhere": {"always": {"kind": "flood"}}}'):
@@ -64,7 +64,7 @@ def test_a_script_that_cannot_be_is_400_and_changes_nothing(
 
 
 def test_reset_forgets_requests_faults_and_changes(
-    server: SimulatorServer, client: httpx.Client, ask: Ask
+    server: InnomaintSimulator, client: httpx.Client, ask: Ask
 ) -> None:
     serial = server.world.serials[3]
     honest = server.world.answer(serial)
@@ -76,7 +76,7 @@ def test_reset_forgets_requests_faults_and_changes(
     assert ask(serial).json() == honest
 
 
-def test_the_limit_can_be_set_and_lifted(server: SimulatorServer, client: httpx.Client, ask: Ask) -> None:
+def test_the_limit_can_be_set_and_lifted(server: InnomaintSimulator, client: httpx.Client, ask: Ask) -> None:
     serial = server.world.serials[0]
     limit = {"per_second": 1, "retry_after": 4, "retry_after_as_date": True}
     assert client.post(server.control_url + "limit", json=limit).json() == limit
@@ -99,7 +99,9 @@ def test_the_limit_can_be_set_and_lifted(server: SimulatorServer, client: httpx.
         {"retry_after_as_date": 1},
     ],
 )
-def test_a_limit_that_cannot_be_is_400(limit: object, server: SimulatorServer, client: httpx.Client) -> None:
+def test_a_limit_that_cannot_be_is_400(
+    limit: object, server: InnomaintSimulator, client: httpx.Client
+) -> None:
     assert client.post(server.control_url + "limit", json=limit).status_code == 400
     assert server.limit.per_second is None
 
@@ -108,13 +110,13 @@ def test_a_limit_that_cannot_be_is_400(limit: object, server: SimulatorServer, c
     ("method", "name", "code"), [("GET", "nothing", 404), ("POST", "health", 405), ("GET", "reset", 405)]
 )
 def test_what_no_control_serves_is_refused(
-    method: str, name: str, code: int, server: SimulatorServer, client: httpx.Client
+    method: str, name: str, code: int, server: InnomaintSimulator, client: httpx.Client
 ) -> None:
     answer = client.request(method, server.control_url + name)
     assert answer.status_code == code
     assert name in answer.json()["error"]
 
 
-def test_control_requests_are_not_recorded(server: SimulatorServer, client: httpx.Client) -> None:
+def test_control_requests_are_not_recorded(server: InnomaintSimulator, client: httpx.Client) -> None:
     client.get(server.control_url + "health")
     assert len(server.record) == 0

@@ -16,7 +16,7 @@ from innomaint_pipeline.store.innomaint.batches import (
     find_last_batch_key,
     find_miscounted,
 )
-from innomaint_pipeline.store.innomaint.requests import find_due_batches, find_urgent_batches
+from innomaint_pipeline.store.innomaint.due_batches import find_due_batches, find_urgent_batches
 from innomaint_pipeline.store.innomaint.status import load_status
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline

@@ -2,11 +2,13 @@
 
 import pytest
 
+from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.domain.innomaint.launches import SyncFacts, decide_launches
-from innomaint_pipeline.store.innomaint.batch_rows import PAUSED, save_setting
 from innomaint_pipeline.store.innomaint.due_batches import load_sync_facts
 from innomaint_pipeline.store.leases import acquire_lease
 from innomaint_pipeline.store.pacing import ensure_account
+from innomaint_pipeline.store.settings import PAUSED, save_setting
 from innomaint_pipeline_tests.conftest import Pipeline
 
 ACCOUNT = "http://127.0.0.1:1/api"
@@ -71,8 +73,8 @@ def test_what_is_not_due_is_no_demand_and_the_next_moment_is_told(batches: Pipel
 @pytest.mark.leaves("expired_leases")
 def test_runs_and_live_leases_are_in_flight_and_expired_ones_are_not(batches: Pipeline) -> None:
     with batches.database.begin() as connection:
-        acquire_lease(connection, "batch_000001", "a command line")
-        acquire_lease(connection, "batch_000002", "a killed run", seconds=-1)
+        acquire_lease(connection, lease_name("batch_000001"), "a command line")
+        acquire_lease(connection, lease_name("batch_000002"), "a killed run", seconds=-1)
 
     assert facts(batches, "batch_000004").in_flight == {"batch_000001", "batch_000004"}
 
@@ -80,7 +82,7 @@ def test_runs_and_live_leases_are_in_flight_and_expired_ones_are_not(batches: Pi
 def test_a_pause_is_a_fact(batches: Pipeline) -> None:
     assert not facts(batches).is_paused
     with batches.database.begin() as connection:
-        save_setting(connection, PAUSED, value=True)
+        save_setting(connection, SOURCE, PAUSED, value=True)
     assert facts(batches).is_paused
 
 

@@ -1,8 +1,9 @@
 """A changed refresh interval counts at once, for what was synced before as well."""
 
-from innomaint_pipeline.store.innomaint.batch_rows import load_refresh_minutes
+from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.store.innomaint.due_batches import find_due_batches
 from innomaint_pipeline.store.innomaint.refresh import change_refresh_minutes
-from innomaint_pipeline.store.innomaint.requests import find_due_batches
+from innomaint_pipeline.store.settings import load_refresh_minutes
 from innomaint_pipeline_tests.conftest import WORLD_SIZE, Pipeline
 
 
@@ -53,4 +54,4 @@ def test_failed_and_never_synced_assets_keep_their_own_times(pipeline: Pipeline)
 def test_the_interval_is_kept_and_counts_for_what_is_synced_from_now_on(pipeline: Pipeline) -> None:
     change(pipeline, 45)
     with pipeline.database.begin() as connection:
-        assert load_refresh_minutes(connection, 1440) == 45
+        assert load_refresh_minutes(connection, SOURCE, 1440) == 45

@@ -12,7 +12,7 @@ SIZE = 20_000
 # which an average is taken over all.
 ALLOWED = {
     "innomaint_rate_limit",
-    "innomaint_batch_lease",
+    "innomaint_lease",
     "innomaint_setting",
     "innomaint_batch_count",
     "cmms_sync_log",

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.simulator.innomaint.faults import Status
-from innomaint_pipeline.store.innomaint.batch_rows import save_setting
 from innomaint_pipeline.store.innomaint.status import load_status
+from innomaint_pipeline.store.settings import save_setting
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, WORLD_SIZE, Pipeline
 
 
@@ -71,14 +72,14 @@ def test_batches_that_failed_in_a_row_are_counted(pipeline: Pipeline) -> None:
 def test_the_stored_refresh_interval_is_shown(pipeline: Pipeline) -> None:
     assert status(pipeline)["refresh_minutes"] == 1440
     with pipeline.database.begin() as connection:
-        save_setting(connection, "refresh_minutes", 60)
+        save_setting(connection, SOURCE, "refresh_minutes", 60)
     assert status(pipeline)["refresh_minutes"] == 60
 
 
 def test_the_time_left_comes_from_the_rate_while_something_runs(pipeline: Pipeline) -> None:
     assert status(pipeline)["eta_seconds"] is None, "nothing runs"
     pipeline.execute(
-        "insert into innomaint_batch_lease (batch_key, owner, acquired_at, expires_at)"
+        "insert into innomaint_lease (resource, owner, acquired_at, expires_at)"
         " values ('batch_000001', 'first', now(), now() + interval '1 minute')"
     )
     assert status(pipeline, rate=3.0)["eta_seconds"] == WORLD_SIZE / 3

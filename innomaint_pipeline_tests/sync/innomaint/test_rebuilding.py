@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.store.innomaint.enriched import ENRICHED_TABLES
 from innomaint_pipeline.store.leases import acquire_lease
@@ -144,14 +145,14 @@ def test_processes_of_their_own_rebuild_the_same_and_report_in_order(empty_pipel
     empty_pipeline.execute("delete from ic3_workorder_summary where asset_id % 2 = 0")
     empty_pipeline.execute("update ic3_asset_performance set mttr = 'spoiled', mttr_seconds = -1")
     with empty_pipeline.database.begin() as connection:
-        acquire_lease(connection, keys[3], "a sync")
+        acquire_lease(connection, lease_name(keys[3]), "a sync")
     tasks = [RebuildTask(key, f"rebuild-{key}", 1440) for key in keys]
 
     reports = list(rebuild_batches(empty_pipeline.database, tasks, KOLKATA, processes=2))
 
     assert [task for task, _ in reports] == tasks
     assert [task.batch_key for task, report in reports if report.is_leased_elsewhere] == [keys[3]]
-    empty_pipeline.execute("delete from innomaint_batch_lease")
+    empty_pipeline.execute("delete from innomaint_lease")
     again = list(rebuild_batches(empty_pipeline.database, tasks, KOLKATA))
     assert [sum(report.rows_written.values()) > 0 for _, report in again] == [key == keys[3] for key in keys]
     for row in empty_pipeline.rows("select * from ic3_workorder_summary order by 1, 2"):

@@ -78,7 +78,7 @@ def test_a_batch_that_ends_before_it_is_settled_has_its_row(pipeline: Pipeline) 
     close_failed_batch(run, caught.value)
     row = pipeline.one("select * from cmms_sync_log")
     assert row["duration_ms"] >= 50
-    assert pipeline.rows("select * from innomaint_batch_lease") == []
+    assert pipeline.rows("select * from innomaint_lease") == []
     assert (row["status"], row["total"], row["assets_synced"], row["failed"], row["skipped"]) == (
         "failed",
         WORLD_SIZE,
@@ -248,7 +248,7 @@ def test_a_killed_run_loses_only_what_was_not_stored(pipeline: Pipeline, databas
     assert len(pipeline.simulator.record) == 0
 
     # What 30 seconds would do.
-    pipeline.execute("update innomaint_batch_lease set expires_at = now() - interval '1 second'")
+    pipeline.execute("update innomaint_lease set expires_at = now() - interval '1 second'")
     report = pipeline.sync(pipeline.run("second"))
     assert set(pipeline.simulator.record.count_by_serial()) == set(pipeline.serials) - stored
     assert (report.status, report.counts.success) == ("complete", WORLD_SIZE)
@@ -258,7 +258,7 @@ def test_what_a_killed_run_marked_as_failed_is_logged_by_the_next_one(pipeline: 
     serial = pipeline.serials[0]
     pipeline.simulator.faults.next(serial, *[Status(500)] * 3)
     pipeline.fetch(pipeline.run("killed"))
-    pipeline.execute("update innomaint_batch_lease set expires_at = now() - interval '1 second'")
+    pipeline.execute("update innomaint_lease set expires_at = now() - interval '1 second'")
     pipeline.sync(pipeline.run("second"))
     rows = pipeline.rows(
         "select run_id, status, attempts from ic3_sync_log where serialnumber = :serial"
@@ -276,7 +276,7 @@ def test_a_failure_counts_more_than_the_older_answer_that_a_killed_run_left_to_b
     pipeline: Pipeline, status: int, error_class: str
 ) -> None:
     pipeline.fetch(pipeline.run("killed"))
-    pipeline.execute("update innomaint_batch_lease set expires_at = now() - interval '1 second'")
+    pipeline.execute("update innomaint_lease set expires_at = now() - interval '1 second'")
     pipeline.simulator.faults.always(pipeline.serials[0], Status(status))
     report = pipeline.resync("second")
     assert pipeline.states()[pipeline.serials[0]] == ("failed", error_class)
@@ -327,20 +327,20 @@ def test_a_run_that_lost_its_lease_stops(pipeline: Pipeline) -> None:
     pipeline.simulator.app.latency = build_fixed_latency(0.1)
     thread = when(
         lambda: len(pipeline.simulator.record) >= 3,
-        lambda: pipeline.execute("update innomaint_batch_lease set owner = 'second'"),
+        lambda: pipeline.execute("update innomaint_lease set owner = 'second'"),
     )
     with pytest.raises(DatabaseError, match="lost the lease"):
         pipeline.fetch(watched(pipeline.run("first")))
     thread.join()
     assert len(pipeline.simulator.record) < WORLD_SIZE
-    assert pipeline.one("select owner from innomaint_batch_lease") == {"owner": "second"}
+    assert pipeline.one("select owner from innomaint_lease") == {"owner": "second"}
 
 
 def test_a_lease_is_renewed_while_its_run_works(pipeline: Pipeline) -> None:
     pipeline.policy = RequestPolicy(max_in_flight=2)
     pipeline.simulator.app.latency = build_fixed_latency(0.1)
     seen: list[object] = []
-    query = "select expires_at from innomaint_batch_lease"
+    query = "select expires_at from innomaint_lease"
     thread = when(
         lambda: (
             len({row["expires_at"] for row in pipeline.rows(query)} | set(seen)) > 3

@@ -7,7 +7,7 @@ import pytest
 
 from innomaint_pipeline.errors import WorkbookError
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.innomaint.batch_rows import IMPORT_FAILED, load_setting, save_setting
+from innomaint_pipeline.store.settings import IMPORT_ERROR, load_setting, save_setting
 from innomaint_pipeline.sync.workbook import WorkbookMark, import_master, look_at_workbook, parse_mark
 
 
@@ -26,7 +26,7 @@ def look(path: Path, known: WorkbookMark | None = None) -> WorkbookMark:
 
 def remembered(database: Database) -> str | None:
     with database.begin() as connection:
-        return load_setting(connection, IMPORT_FAILED)
+        return load_setting(connection, "workbook", IMPORT_ERROR)
 
 
 def test_the_same_file_is_not_read_again(workbook: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_good_import_forgets_the_failed_one_and_a_dry_run_does_not(
     database: Database, workbook: Path
 ) -> None:
     with database.begin() as connection:
-        save_setting(connection, IMPORT_FAILED, "the last one was broken")
+        save_setting(connection, "workbook", IMPORT_ERROR, "the last one was broken")
 
     import_master(database, workbook, batch_size=10, is_dry_run=True)
     assert remembered(database) == "the last one was broken"
@@ -100,7 +100,7 @@ def test_a_good_import_forgets_the_failed_one_and_a_dry_run_does_not(
 
 def test_a_broken_import_forgets_nothing(database: Database, workbook: Path) -> None:
     with database.begin() as connection:
-        save_setting(connection, IMPORT_FAILED, "the last one was broken")
+        save_setting(connection, "workbook", IMPORT_ERROR, "the last one was broken")
     workbook.write_text("Make\nKSB\n")
 
     with pytest.raises(WorkbookError):

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.simulator.innomaint.estate import build_dice
+from innomaint_pipeline.simulator.dice import build_dice
 from innomaint_pipeline.simulator.innomaint.faults.base import Fault, Healthy, read_fault
 from innomaint_pipeline.simulator.innomaint.faults.body import EmptyBody, Html, Truncated
 from innomaint_pipeline.simulator.innomaint.faults.transport import ResetBeforeAnswer, Status

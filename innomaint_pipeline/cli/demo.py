@@ -1,4 +1,4 @@
-"""`innomaint demo` and `innomaint simulate`: an invented utility against the simulated Innomaint (spec 04).
+"""`innomaint demo`: an invented utility against simulated sources.
 
 The demonstration lives in a home of its own, INNOMAINT_HOME/demo, with a database server of its own: its data
 never meets real data, and no live command finds the simulator.
@@ -11,23 +11,22 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from innomaint_pipeline.cli.environment import open_addresses, open_database
 from innomaint_pipeline.cli.importing import run_import
 from innomaint_pipeline.cli.innomaint.status import read_status, render_status
 from innomaint_pipeline.cli.innomaint.sync import run_sync
 from innomaint_pipeline.cli.output import people, print_counts, print_json, say
-from innomaint_pipeline.domain.requests import SyncOptions
+from innomaint_pipeline.domain.innomaint.selection import SyncOptions
 from innomaint_pipeline.embedded.server import find_running
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import WITHOUT_ENV_FILE, Settings, load_settings
 from innomaint_pipeline.simulator.innomaint.demo import demo_faults
 from innomaint_pipeline.simulator.innomaint.faults import FaultScript, Status
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.limit import build_exponential_latency
-from innomaint_pipeline.simulator.server import SimulatorServer
 
 DEMO_ASSETS = 2957
 # The simulator allows more than the vendor, so that the demonstration takes a minute instead of ten.
@@ -58,7 +57,7 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
     if not workbook.exists():
         write_sample_workbook(world, workbook)
     latency = build_exponential_latency(DEMO_LATENCY_SECONDS)
-    with SimulatorServer(world, faults=script, latency=latency) as simulator:
+    with InnomaintSimulator(world, faults=script, latency=latency) as simulator:
         # Neither real databases nor real people: not from the environment, and not from .env.
         for name in ("IC3_DATABASE_URL", "DAGSTER_PG_URL", "INNOMAINT_ALERT_URLS", "INNOMAINT_HEARTBEAT_URL"):
             os.environ.pop(name, None)
@@ -124,39 +123,3 @@ def _show(demo: Settings, began: float, *, is_json: bool) -> int:
     if is_json:
         print_json({"import": report.to_json(), "sync": result.to_json(), "status": status})
     return 0 if is_good else 1
-
-
-def run_simulator(
-    *,
-    host: str,
-    port: int,
-    assets: int,
-    seed: int,
-    latency: float,
-    faults: float,
-    has_demo_faults: bool,
-    limit: int | None,
-    workbook: Path | None,
-) -> None:
-    """Serve the simulated Innomaint until Ctrl-C."""
-    from innomaint_pipeline.simulator.innomaint.app import build_app
-    from innomaint_pipeline.simulator.server import serve
-
-    world = World(assets, seed)
-    script = demo_faults(world).script if has_demo_faults else FaultScript()
-    if faults:
-        script.by_chance(faults, seed=seed)
-    if workbook is not None:
-        write_sample_workbook(world, workbook)
-        say(f"The matching workbook: {workbook}")
-    app = build_app(
-        world,
-        script,
-        latency=build_exponential_latency(latency) if latency else None,
-        limit_per_second=limit,
-    )
-
-    def announce(url: str) -> None:
-        say(f"Simulated Innomaint with {assets} assets; any token is accepted. INNOMAINT_API_URL={url}")
-
-    serve(app, host=host, port=port, on_ready=announce)

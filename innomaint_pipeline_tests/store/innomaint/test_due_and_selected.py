@@ -1,16 +1,10 @@
-"""What is due, in which order, what a person selects, and requests that are taken up again."""
+"""What is due, in which order, and what a person selects."""
 
 import pytest
 
-from innomaint_pipeline.store.innomaint.requests import (
-    count_members,
-    find_by_name,
-    find_due_batches,
-    find_retryable,
-    find_slice,
-    finish_request,
-    open_request,
-)
+from innomaint_pipeline.store.innomaint.batches import count_members
+from innomaint_pipeline.store.innomaint.due_batches import find_due_batches
+from innomaint_pipeline.store.innomaint.selection import find_by_name, find_retryable, find_slice
 from innomaint_pipeline_tests.conftest import Pipeline
 
 NAMES = tuple(f"Pump {number:02d}" for number in range(1, 13))
@@ -122,23 +116,3 @@ def test_members_are_counted_by_batch(batches: Pipeline) -> None:
         assert list(count_members(connection).items()) == [
             (f"batch_00000{number}", 2) for number in range(1, 7)
         ]
-
-
-def test_an_unfinished_request_is_taken_up_again_and_a_finished_one_is_not(empty_pipeline: Pipeline) -> None:
-    selection = {"all": True, "names": ["Pump 1"]}
-
-    def take(chosen: dict[str, object], minutes: int = 60):
-        with empty_pipeline.database.begin() as connection:
-            return open_request(connection, chosen, resume_minutes=minutes)
-
-    first = take(selection)
-    assert not first.is_resumed
-    again = take({"names": ["Pump 1"], "all": True})
-    assert (again.id, again.requested_at, again.is_resumed) == (first.id, first.requested_at, True)
-    other = take({"all": False})
-    assert (other.id != first.id, other.is_resumed) == (True, False)
-    assert take(selection, minutes=0).id not in {first.id, other.id}, "too long ago"
-    for row in empty_pipeline.rows("select id from innomaint_sync_request"):
-        with empty_pipeline.database.begin() as connection:
-            finish_request(connection, row["id"])
-    assert not take(selection).is_resumed

@@ -1,0 +1,18 @@
+"""Everything that the source Innomaint brings to the definitions."""
+
+from innomaint_pipeline.defs.innomaint.assets import BATCH_ASSETS, sync_batch
+from innomaint_pipeline.defs.innomaint.automation import continuous_sync
+from innomaint_pipeline.defs.innomaint.checks import CHECKS
+from innomaint_pipeline.defs.innomaint.requests import requested_syncs
+from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
+from innomaint_pipeline.defs.source import SourceDefinitions
+from innomaint_pipeline.store.innomaint.batch_rows import RETENTIONS
+
+INNOMAINT = SourceDefinitions(
+    assets=BATCH_ASSETS,
+    asset_checks=CHECKS,
+    jobs=[sync_batch],
+    sensors=[continuous_sync, requested_syncs],
+    resources={"innomaint": InnomaintResource()},
+    retentions=RETENTIONS,
+)

@@ -1,0 +1,82 @@
+"""What is stored while the program runs and overrides how it started: innomaint_setting.
+
+Belongs here: settings of any source, each under the source's name, so that pausing one pauses no other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.store.tables import setting
+
+PAUSED = "paused"
+"""True while a person has paused what the source does by itself."""
+REFRESH_MINUTES = "refresh_minutes"
+SYNC_INTERVAL_SECONDS = "sync_interval_seconds"
+AUTH_REFUSED_AT = "auth_refused_at"
+"""When the source refused the token last, as ISO text; absent once it has taken one again."""
+ORIGIN = "data_origin"
+IMPORT_ERROR = "import_error"
+"""Why the last import failed; absent once one has succeeded."""
+
+
+def stored_name(source: str, name: str) -> str:
+    """Return the key under which a setting of a source is stored: paused of innomaint -> innomaint/paused."""
+    return f"{source}/{name}"
+
+
+def load_setting(connection: Connection, source: str, name: str) -> Any:
+    """Return a stored setting's JSON value, None when it was never set."""
+    return connection.execute(
+        select(setting.c.value).where(setting.c.name == stored_name(source, name))
+    ).scalar_one_or_none()
+
+
+def save_setting(connection: Connection, source: str, name: str, value: Any) -> None:
+    """Store a setting's JSON value."""
+    statement = insert(setting).values(name=stored_name(source, name), value=value)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["name"], set_={"value": statement.excluded.value, "updated_at": func.now()}
+        )
+    )
+
+
+def clear_setting(connection: Connection, source: str, name: str) -> None:
+    """Forget a stored setting."""
+    connection.execute(delete(setting).where(setting.c.name == stored_name(source, name)))
+
+
+def set_paused(connection: Connection, source: str, *, is_paused: bool) -> None:
+    """Pause what a source does by itself, or let it go on; a pause keeps the time at which it began."""
+    if not is_paused:
+        clear_setting(connection, source, PAUSED)
+    elif not load_setting(connection, source, PAUSED):
+        save_setting(connection, source, PAUSED, value=True)
+
+
+def load_refresh_minutes(connection: Connection, source: str, start_value: int) -> int:
+    """Return a source's refresh interval: the stored setting, else the environment's start value."""
+    stored = load_setting(connection, source, REFRESH_MINUTES)
+    return start_value if stored is None else int(stored)
+
+
+def claim_origin(connection: Connection, source: str, origin: str, *, address_variable: str) -> None:
+    """Make sure that a source's tables hold either live or simulated data, never both.
+
+    `origin` is `live` or `simulated`; the first sync decides. Raises `ConfigurationError` for the other one,
+    which names the variable of the source's address.
+    """
+    values = {"name": stored_name(source, ORIGIN), "value": origin}
+    connection.execute(insert(setting).values(values).on_conflict_do_nothing())
+    stored = load_setting(connection, source, ORIGIN)
+    if stored != origin:
+        raise ConfigurationError(
+            f"this database holds {stored} data, and {address_variable} leads to a {origin} source: "
+            "they are never mixed. "
+            f"Use another database (IC3_DATABASE_URL or INNOMAINT_HOME), or correct {address_variable}"
+        )
