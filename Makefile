@@ -8,7 +8,7 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test browser check mutate bench screenshots lock clean
+.PHONY: help install demo up test smoke browser check mutate bench dictionary screenshots lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,9 +30,13 @@ demo: $(STAMP) ## Show the whole program on an invented utility, without a token
 up: $(STAMP) ## Run everything against the real API (.env); DEMO=1: against the simulator
 	$(BIN)/innomaint up $(if $(DEMO),--demo)
 
-# Two workers for two cores, and two whose tests mostly wait.
-test: $(STAMP) browser ## Run every test
-	$(BIN)/python -m pytest -n 4
+# Two workers for two cores, and two whose tests mostly wait. An environment that forbids Python to keep what it
+# has compiled would make every worker and every process that a test starts compile everything anew.
+test: $(STAMP) browser ## Run every test but the benchmarks' own
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 -m "not benchmark"
+
+smoke: $(STAMP) ## Run every benchmark once, at a size that shows only that it works
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m benchmark innomaint_pipeline_tests/test_benchmarks.py
 
 # The tests of the page drive a real one; elsewhere than on Debian, or not as root, they say what is missing.
 browser: ## Install Chromium for the tests of the page, where it is missing (Debian, as root)
@@ -53,7 +57,10 @@ mutate: $(STAMP) ## Remove one defence at a time, in a copy, and see its test fa
 bench: $(STAMP) $(BENCH_STAMP) ## Measure, and print ratios beside other programs (FULL=1: unscaled)
 	$(BIN)/python -m benchmarks $(if $(FULL),--full)
 
-screenshots: $(STAMP) ## Take the README's pictures of the page anew (needs Chromium)
+dictionary: $(STAMP) ## Write the data dictionary of docs/tables.md from the code
+	$(BIN)/python -m tools.dictionary
+
+screenshots: $(STAMP) ## Take the pictures of the page in docs/ anew (needs Chromium)
 	$(BIN)/python -m tools.screenshots
 
 # The programs that ours is compared with live in an environment of their own.

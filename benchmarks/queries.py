@@ -17,6 +17,7 @@ from sqlalchemy import event, text
 
 from benchmarks.place import BATCH_SIZE, Place, Scale
 from benchmarks.report import Row, exponent, spread
+from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.store.database import Connection, Database
 from innomaint_pipeline.store.innomaint.batches import find_last_batch_key
 from innomaint_pipeline.store.innomaint.due_batches import load_sync_facts
@@ -110,7 +111,8 @@ def claim(connection: Connection) -> object:
 
 def read_status(database: Database) -> object:
     """Read the status."""
-    return load_status(database, account=_ACCOUNT, refresh_start_minutes=1440, configured_rate_per_second=5.0)
+    with database.snapshot() as connection:
+        return load_status(connection, SourceAccount(_ACCOUNT, 1440, 5.0))
 
 
 def operations(database: Database) -> dict[str, Callable[[], object]]:

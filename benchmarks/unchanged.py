@@ -20,7 +20,7 @@ from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
 from innomaint_pipeline.sync.innomaint.steps import enrich_batch, fetch_batch, settle_batch
 
 _SIZES = {Scale.TINY: (20, 1), Scale.DEFAULT: (1000, 3), Scale.FULL: (2957, 5)}
-# Rows for each CMMS asset. Spec 03, "Unchanged is cheap", names the state, the log, last_synced_at and the
+# Rows for each CMMS asset. docs/how-it-works.md names the state, the log, last_synced_at and the
 # volatile columns. It does not name innomaint_response, of which the program writes each row twice: an answer
 # that was fetched, and that it waits no longer. Allowed here because raw answers are stored first; the figure
 # shows it.

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from innomaint_pipeline.defs.alerts import alerts
+from innomaint_pipeline.defs.alerts import build_alerts
 from innomaint_pipeline.defs.housekeeping import build_housekeeping, check_tables, hourly_checks
 from innomaint_pipeline.defs.innomaint.definitions import INNOMAINT
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
@@ -24,6 +24,7 @@ def build_defs(sources: Sequence[SourceDefinitions] = SOURCES, **overrides: Any)
     """Return the definitions; `overrides` replace arguments of `dagster.Definitions` by name."""
     retentions = [REQUESTS, *chain.from_iterable(source.retentions for source in sources)]
     housekeeping, daily_housekeeping = build_housekeeping(retentions)
+    loaders = [source.load_conditions for source in sources if source.load_conditions is not None]
     resources: dict[str, Any] = {"ic3": Ic3DatabaseResource()}
     for source in sources:
         resources |= source.resources
@@ -31,7 +32,7 @@ def build_defs(sources: Sequence[SourceDefinitions] = SOURCES, **overrides: Any)
         "assets": list(chain.from_iterable(source.assets for source in sources)),
         "asset_checks": list(chain.from_iterable(source.asset_checks for source in sources)),
         "jobs": [check_tables, housekeeping, *chain.from_iterable(source.jobs for source in sources)],
-        "sensors": [alerts, *chain.from_iterable(source.sensors for source in sources)],
+        "sensors": [build_alerts(loaders), *chain.from_iterable(source.sensors for source in sources)],
         "schedules": [
             hourly_checks,
             daily_housekeeping,

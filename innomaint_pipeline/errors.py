@@ -3,7 +3,7 @@
 Belongs here: exception classes, nothing else. Messages say what was found, what was expected, where, and what
 to do next; never a secret, never a response body.
 
-Command line exit codes (spec 04, "Command line") follow from the class: `exit_code`.
+Command line exit codes (docs/commands.md) follow from the class: `exit_code`.
 """
 
 
@@ -23,11 +23,11 @@ class ConfigurationError(InnomaintPipelineError):
 
 
 class WorkbookError(ConfigurationError):
-    """A workbook that cannot be imported at all; names file, sheet and cause (spec 03, "Importing")."""
+    """A workbook that cannot be imported at all; names file, sheet and cause."""
 
 
 class SourceRefusedError(InnomaintPipelineError):
-    """The source as a whole refuses or is unreachable: stop the sync, mark no asset (spec 03, "Fetching")."""
+    """The source as a whole refuses or is unreachable: stop the sync, mark no asset."""
 
     exit_code = 3
 
@@ -58,7 +58,7 @@ class ConflictError(DatabaseError):
 
 
 class AdoptionError(DatabaseError):
-    """Existing IC3 tables cannot take a key; the message names the rows that stand in its way (spec 02)."""
+    """Existing IC3 tables cannot take a key; the message names the rows that stand in its way."""
 
 
 class RunCancelledError(InnomaintPipelineError):

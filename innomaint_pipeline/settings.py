@@ -1,4 +1,4 @@
-"""Every environment variable of the project, once, typed and validated (spec 04, "Environment").
+"""Every environment variable of the project, once, typed and validated (docs/environment.md).
 
 Nothing is read at import: `load_settings()` reads the environment and a `.env` file in the working directory,
 the environment winning. Secrets are `SecretStr`: their values appear in no message, log or repr.

@@ -37,6 +37,7 @@ from innomaint_pipeline.sync.innomaint.steps import (
     fetch_batch,
     settle_batch,
 )
+from innomaint_pipeline_tests.compiled import share_compiled_statements
 from innomaint_pipeline_tests.homes import temporary_server
 from innomaint_pipeline_tests.invariants import check_invariants, names_left, pytest_runtest_makereport
 
@@ -51,8 +52,26 @@ _TEMPLATE = "template_upgraded"
 _numbers = count(1)
 
 
-# What the tests of a module share is costly to make, once for each worker that runs some of them.
-_SHARING = ("/faults/", "/store/test_roles.py", "/embedded/test_server.py")
+# What these tests share is costly to make, once for each worker that runs some of them. In the order in which
+# they are handed out: those that mostly wait first, so that the others run beside them.
+_TOGETHER = (
+    "/system/test_rate.py",
+    "/system/",
+    "/page/",
+    "/faults/test_database_faults.py",
+    "/embedded/test_server.py",
+    "/faults/test_crash_points.py",
+    "/faults/test_body_faults.py",
+    "/faults/test_field_faults.py",
+    "/faults/",
+    "/store/test_roles.py",
+)
+
+
+def _place_in_order(nodeid: str) -> int:
+    """Return which of `_TOGETHER` a test belongs to, or the number after the last: it shares nothing."""
+    path = nodeid.split("::", 1)[0]
+    return next((number for number, part in enumerate(_TOGETHER) if part in path), len(_TOGETHER))
 
 
 class _SharingTestsTogether(LoadScopeScheduling):
@@ -62,17 +81,23 @@ class _SharingTestsTogether(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.split("::", 1)[0]
-        if path.endswith("system/test_rate.py"):
-            return "rate"
-        for folder in ("system", "page"):
-            if f"/{folder}/" in path:
-                return folder
-        return path if any(part in path for part in _SHARING) else nodeid
+        place = _place_in_order(nodeid)
+        return nodeid if place == len(_TOGETHER) else _TOGETHER[place]
+
+
+def pytest_configure() -> None:
+    share_compiled_statements()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _place_in_order(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    # xdist would begin with what has the most tests.
+    config.option.loadscopereorder = False
     return _SharingTestsTogether(config, log)
 
 

@@ -46,6 +46,18 @@ IMPURE_MODULES = {
     *("asyncio", "io", "logging", "os", "pathlib", "random", "shutil", "signal", "socket", "sqlite3"),
     *("subprocess", "tempfile", "threading", "time", "urllib", "uuid"),
 }
+SOURCES = {"innomaint", "workbook"}
+# What puts the sources together, a line for each.
+ASSEMBLY = {
+    "definitions",
+    "settings",
+    "api.app",
+    "api.server",
+    "cli.main",
+    "cli.demo",
+    "cli.serving",
+    "store.upgrade",
+}
 CLOCK_CALLS = {"now", "utcnow", "today"}
 
 
@@ -65,6 +77,26 @@ def imported_modules(source: str, module: str) -> Iterator[str]:
             name = ".".join([*base, *([node.module] if node.module else [])])
             # "from innomaint_pipeline import store" names a layer, too.
             yield from (f"{name}.{alias.name}" for alias in node.names) if name == PACKAGE else (name,)
+
+
+# Parts of a source that still lie among what is shared.
+MISPLACED = {"cli.importing", "sources.http", "store.fitting", "store.rejects"}
+
+
+def source_of(module: str) -> str | None:
+    """`innomaint_pipeline.store.innomaint.states` -> innomaint; None for what sources share."""
+    return next((part for part in module.split(".")[1:] if part in SOURCES), None)
+
+
+def find_source_violations(source: str, module: str) -> list[str]:
+    """Return the imports of sources by what they share."""
+    if source_of(module) is not None or module.removeprefix(f"{PACKAGE}.") in {*ASSEMBLY, *MISPLACED}:
+        return []
+    return [
+        f"{module} imports {name}"
+        for name in imported_modules(source, module)
+        if name.startswith(f"{PACKAGE}.") and source_of(name) is not None
+    ]
 
 
 def find_violations(source: str, module: str) -> list[str]:
@@ -107,6 +139,22 @@ def test_the_package_keeps_its_layers():
         for violation in find_violations(path.read_text("utf-8"), module)
     ]
     assert found == []
+
+
+def test_what_is_shared_imports_no_source():
+    found = [
+        violation
+        for module, path in package_modules()
+        for violation in find_source_violations(path.read_text("utf-8"), module)
+    ]
+    assert found == []
+
+
+def test_a_source_imported_by_what_is_shared_is_found():
+    planted = "def f():\n    from innomaint_pipeline.store.innomaint.states import Target"
+    assert len(find_source_violations(planted, "innomaint_pipeline.defs.recovery")) == 1
+    assert find_source_violations(planted, "innomaint_pipeline.sync.innomaint.steps") == []
+    assert find_source_violations(planted, "innomaint_pipeline.store.upgrade") == []
 
 
 def test_every_layer_of_the_design_is_looked_at():

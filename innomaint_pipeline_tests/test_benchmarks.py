@@ -27,6 +27,7 @@ def place() -> Iterator[Place]:
         yield made
 
 
+@pytest.mark.benchmark
 @pytest.mark.parametrize("name", sorted(set(NAMES) - WITH_DAGSTER))
 def test_a_benchmark_runs_and_returns_rows_that_a_person_can_read(place: Place, name: str) -> None:
     rows = load(name)(place, Scale.TINY)
@@ -54,6 +55,7 @@ def test_what_grows_is_told_from_what_levels_off() -> None:
     assert growth_of([float(number) for number in range(1, 41)]) > 1.5
 
 
+@pytest.mark.benchmark
 def test_a_soak_whose_counts_disagree_says_which(place: Place) -> None:
     with place.database() as (_, database):
         assert find_wrong_counts(database, [], _Soak(), 0) == []

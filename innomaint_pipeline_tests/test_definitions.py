@@ -1,4 +1,4 @@
-"""What Dagster loads: names, dependencies, partitions, jobs, and what the UI says (spec 04, "Dagster")."""
+"""What Dagster loads: names, dependencies, partitions, jobs, and what the UI says."""
 
 import json
 import subprocess

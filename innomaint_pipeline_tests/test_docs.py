@@ -1,5 +1,6 @@
-"""The README against the code: what it names exists, and what exists is named."""
+"""The README and the pages of docs/ against the code: what they name exists, and what exists is named."""
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,10 +16,14 @@ import innomaint_pipeline
 from innomaint_pipeline import errors, settings
 from innomaint_pipeline.api import access
 from innomaint_pipeline.api.app import build_app, describe_service
+from innomaint_pipeline.api.innomaint.models import StatusAnswer
 from innomaint_pipeline.api.parts import Parts
+from innomaint_pipeline.cli.demo import DEMO_ASSETS
 from innomaint_pipeline.cli.innomaint.workers import WORKERS
 from innomaint_pipeline.cli.main import cli
+from innomaint_pipeline.cli.processes import _MOST_RESTARTS, _WITHIN_SECONDS
 from innomaint_pipeline.domain import health, pacing
+from innomaint_pipeline.domain.innomaint import health as innomaint_health
 from innomaint_pipeline.domain.innomaint import launches as automation
 from innomaint_pipeline.domain.innomaint.answers import VOLATILE_FIELDS
 from innomaint_pipeline.domain.innomaint.selection import SyncResult
@@ -28,25 +33,37 @@ from innomaint_pipeline.embedded.watch import POSTGRES_MAJOR
 from innomaint_pipeline.sources.http import RATE_LIMIT_REPEATS
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.housekeeping import LOG_RETENTION
-from innomaint_pipeline.store.innomaint.status import load_status
 from innomaint_pipeline.store.leases import LEASE_SECONDS, RENEWAL_SECONDS
 from innomaint_pipeline.store.tables import metadata
 from innomaint_pipeline.sync.workbook import ImportReport
+from tools.dictionary import build_dictionary
 
 PACKAGE = Path(innomaint_pipeline.__file__).parent
 ROOT = PACKAGE.parent
-README = (ROOT / "README.md").read_text("utf-8")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "SECURITY.md")
+}
+README = PAGES["README.md"]
+TEXT = "\n".join(PAGES.values())
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PROSE = " ".join(BLOCK.sub("", README).split())
+PROSE = " ".join(BLOCK.sub("", TEXT).split())
 ALLOWED_HOSTS = {"127.0.0.1:3000", "127.0.0.1:9090", "app.innomaint.com"}
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+DAY_SECONDS = 24 * 3600
+RATE_PER_SECOND = 1000 / settings.Settings.model_fields["innomaint_rate_ms"].default
+BATCH_SIZE = settings.Settings.model_fields["innomaint_batch_size"].default
+# Where the examples of services install the program.
+OWNER_IN_AN_EXAMPLE = "ic3_owner"
+INSTALLED = ("/opt/innomaint_pipeline", "C:\\innomaint_pipeline")
+LONGEST_README_LINES = 160
 
 
 @cache
 def section(title: str) -> str:
     """Return the text below a heading, up to the next one of its rank or a higher one."""
-    found = re.search(rf"^(#+) {re.escape(title)}\n", README, re.MULTILINE)
-    assert found, f"the README has no section {title!r}"
-    rest = README[found.end() :]
+    (found,) = re.finditer(rf"^(#+) {re.escape(title)}\n", without_blocks(TEXT), re.MULTILINE)
+    rest = TEXT[found.end() :]
     end = re.search(rf"^#{{1,{len(found[1])}}} ", without_blocks(rest), re.MULTILINE)
     return rest[: end.start()] if end else rest
 
@@ -82,7 +99,7 @@ def code(text: str) -> list[str]:
 
 
 def code_blocks(language: str) -> list[str]:
-    return [body for name, body in BLOCK.findall(README) if name == language]
+    return [body for name, body in BLOCK.findall(TEXT) if name == language]
 
 
 # Commands
@@ -95,7 +112,7 @@ def commands() -> dict[str, click.Command]:
     def walk(group: click.Group, words: str) -> None:
         for name, command in group.commands.items():
             if isinstance(command, click.Group):
-                assert not long_options(command), "an option of a group has no place in the README's table"
+                assert not long_options(command), "an option of a group has no place in the table"
                 walk(command, f"{words} {name}")
             else:
                 found[f"{words} {name}"] = command
@@ -120,7 +137,7 @@ def documented_options(command: str, cell: str) -> set[str]:
         selections = " ".join(row[0] for row in table("Commands", "option"))
         options |= set(re.findall(r"--[a-z-]+", selections))
     if command == "innomaint simulate":
-        (sentence,) = re.findall(r"^`innomaint simulate` takes (.*?)\n\n", README, re.MULTILINE | re.DOTALL)
+        (sentence,) = re.findall(r"^`innomaint simulate` takes (.*?)\n\n", TEXT, re.MULTILINE | re.DOTALL)
         options |= {name for name in code(sentence) if name.startswith("--")}
     return options
 
@@ -181,7 +198,7 @@ def test_the_exit_codes_are_those_of_the_errors():
 
 
 def json_keys(command: str) -> list[str]:
-    (line,) = re.findall(rf"^- JSON of `{command}`: (.*?)(?=^- |\n\n)", README, re.MULTILINE | re.DOTALL)
+    (line,) = re.findall(rf"^- JSON of `{command}`: (.*?)(?=^- |\n\n)", TEXT, re.MULTILINE | re.DOTALL)
     return code(line)
 
 
@@ -193,9 +210,8 @@ def test_the_json_keys_of_import_and_sync_are_documented():
     assert json_keys("sync") == list(SyncResult().to_json())
 
 
-def test_the_json_keys_of_status_are_documented(database):
-    status = load_status(database, account="a", refresh_start_minutes=5, configured_rate_per_second=5)
-    assert json_keys("status") == list(status)
+def test_the_json_keys_of_status_are_documented():
+    assert json_keys("status") == list(StatusAnswer.model_fields)
 
 
 # Admin service
@@ -210,7 +226,7 @@ def test_every_address_is_in_the_table_and_none_besides():
 
 
 def document_of_the_service():
-    parts = Parts(Database("postgresql://nobody@127.0.0.1/x"), "a", 5, 5.0)
+    parts = Parts(Database("postgresql://nobody@127.0.0.1/x"), pacing.SourceAccount("a", 5, 5.0))
     return describe_service(build_app(parts, SecretStr("t"), host="localhost").app)
 
 
@@ -249,7 +265,7 @@ def test_every_setting_is_in_the_example_file_with_its_default_and_none_besides(
 
 
 def test_every_variable_in_the_text_is_one_of_the_settings_or_of_dagster():
-    named = set(re.findall(r"\b(?:INNOMAINT|IC3|DAGSTER)_[A-Z0-9_]+\b", README))
+    named = set(re.findall(r"\b(?:INNOMAINT|IC3|DAGSTER)_[A-Z0-9_]+\b", TEXT))
     assert named - set(expected_defaults()) == {"DAGSTER_HOME"}
 
 
@@ -297,16 +313,41 @@ def test_the_words_of_health_are_those_of_the_code():
         f"keeps up to {automation.BATCHES_IN_FLIGHT} batches in flight",
         f"After {automation.TRIAL_AFTER_FAILURES} failed batch runs in a row",
         f"removes log rows after {LOG_RETENTION.days} days",
-        f"the last {health.FAILED_BATCHES_IN_A_ROW} batches failed",
-        f"more than {100 * health.FAILED_SHARE:.0f} % of the CMMS assets",
+        f"the last {innomaint_health.FAILED_BATCHES_IN_A_ROW} batches failed",
+        f"more than {100 * innomaint_health.FAILED_SHARE:.0f} % of the CMMS assets",
         f"as the system user `{SYSTEM_USER}`",
         f"`pg_dump` of PostgreSQL {POSTGRES_MAJOR} or later",
         f"up to {('one', 'two', 'three')[WORKERS - 1]} worker processes",
         f"Python {'.'.join(map(str, (3, 11)))} or later",
+        f"ends {NUMBERS[_MOST_RESTARTS + 1]} times within {NUMBERS[_WITHIN_SECONDS // 60]} minutes ends",
+        f"{DEMO_ASSETS:,} CMMS assets take {NUMBERS[round(DEMO_ASSETS / RATE_PER_SECOND / 60)]} minutes at",
+        f"The limit is {RATE_PER_SECOND:.0f} request starts a second",
+        f"{DEMO_ASSETS:,} assets refreshed once a day ({math.ceil(DEMO_ASSETS / BATCH_SIZE)} runs)",
+        f"A million assets within 24 hours need {1e6 / DAY_SECONDS:.1f} starts a second",
+        f"`INNOMAINT_RATE_MS` ({1000 / (1e6 / DAY_SECONDS):.0f} for {1e6 / DAY_SECONDS:.1f} a second)",
     ],
 )
 def test_a_number_in_the_text_is_that_of_the_code(fragment):
     assert fragment in PROSE
+
+
+def test_how_long_a_round_takes_at_the_limit_of_the_api_is_computed():
+    units = {"min": 60, "h": 3600}
+    rows = table("What the API's limit allows", "assets")
+    assert len(rows) > 3
+    for assets, takes, _ in rows:
+        figure, unit = takes.split()
+        seconds = int(assets.replace(",", "")) / RATE_PER_SECOND
+        assert figure == f"{seconds / units[unit]:.1f}".removesuffix(".0"), assets
+
+
+def test_what_a_batch_takes_and_how_many_there_are_at_a_million_is_computed():
+    rows = table("Dagster: partitions, events, the daemon, and the batch size", "batch size")
+    for size, partitions, takes, runs, _ in rows:
+        members = int(size.split()[0].replace(",", ""))
+        assert partitions == f"{1_000_000 // members:,}"
+        assert takes == f"{members / RATE_PER_SECOND:.0f} s"
+        assert runs == f"{DAY_SECONDS * RATE_PER_SECOND / members:,.0f}"
 
 
 # Tables
@@ -358,7 +399,7 @@ def dagster_names() -> DagsterNames:
 
 
 def test_everything_that_dagster_shows_is_named(dagster_names):
-    flow = code_blocks("")[0]
+    (flow,) = [block for block in code_blocks("") if block.startswith("workbook (")]
     assert dagster_names.assets == set(re.findall(r"\b(?:ic3|innomaint|cmms)_\w+", flow))
     assert dagster_names.partitions in code(section("How it works"))
     title = "What Dagster runs by itself"
@@ -373,7 +414,8 @@ def test_the_waits_between_repetitions_of_a_step_are_those_of_the_code(dagster_n
 
 
 def test_nothing_is_named_like_a_table_that_is_none(dagster_names):
-    named = set(re.findall(r"\b(?:ic3|innomaint|cmms)_[a-z0-9_]+\b", README))
+    roles = set(re.findall(r"CREATE ROLE (\w+)", TEXT))
+    named = set(re.findall(r"\b(?:ic3|innomaint|cmms)_[a-z0-9_]+\b", TEXT)) - roles - {OWNER_IN_AN_EXAMPLE}
     columns = {column.name for item in metadata.tables.values() for column in item.columns}
     projects = {"innomaint_pipeline", "innomaint_pipeline_tests"}
     known = {*metadata.tables, *columns, *dagster_names.assets, *projects, dagster_names.partitions}
@@ -381,7 +423,7 @@ def test_nothing_is_named_like_a_table_that_is_none(dagster_names):
 
 
 def test_every_example_query_runs_on_an_empty_database(database_url):
-    queries = code_blocks("sql")
+    queries = [body for name, body in BLOCK.findall(PAGES["docs/tables.md"]) if name == "sql"]
     assert len(queries) >= 3
     for query in queries:
         with psycopg.connect(database_url) as connection:
@@ -449,27 +491,68 @@ def test_the_arrows_are_those_of_the_package():
     assert "\n".join(arrows) in README
 
 
-def test_every_link_leads_somewhere():
-    anchors = {
+def test_the_data_dictionary_is_that_of_the_code():
+    assert build_dictionary() in PAGES["docs/tables.md"], "run make dictionary"
+
+
+def anchors_of(page: str) -> set[str]:
+    return {
         re.sub(r"[^\w -]", "", title).lower().replace(" ", "-")
-        for title in re.findall(r"^#+ (.+)$", without_blocks(README), re.MULTILINE)
+        for title in re.findall(r"^#+ (.+)$", without_blocks(page), re.MULTILINE)
     }
-    links = re.findall(r"\]\(([^)]+)\)", README)
-    assert len(links) > 5
-    for link in links:
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_of_a_page_leads_somewhere(name):
+    for link in re.findall(r"\]\(([^)]+)\)", PAGES[name]):
         path, _, anchor = link.partition("#")
-        assert not path or (ROOT / path).exists(), link
-        assert not anchor or (not path and anchor in anchors), link
+        target = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(PAGES[target.relative_to(ROOT).as_posix()]), link
 
 
-def test_the_text_names_no_path_of_a_machine_and_no_package_index():
-    assert (
-        re.findall(r"(?:^|[\s`\"'=(])(?:/(?:home|root|work|tmp|Users|opt|srv|mnt)\b|[A-Z]:\\)\S*", README)
-        == []
-    )
-    assert set(re.findall(r"https?://([\w.-]+(?::\d+)?)", README)) <= ALLOWED_HOSTS
-    assert not re.search(r"pypi|pythonhosted|--(?:extra-)?index-url|artifactory|nexus", README, re.IGNORECASE)
+def test_the_readme_leads_to_every_page_shows_the_page_and_is_short():
+    links = set(re.findall(r"\]\(([^)]+)\)", README))
+    assert PAGES.keys() - links == {"README.md"}
+    before_the_first_section, _, _ = README.partition("\n## ")
+    assert "](docs/sync-page.png)" in before_the_first_section
+    assert len(README.splitlines()) <= LONGEST_README_LINES
 
 
-def test_no_line_is_wider_than_120_characters():
-    assert [line for line in README.splitlines() if len(line) > 120] == []
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_names_no_path_of_a_machine_and_no_package_index(name):
+    text = PAGES[name]
+    for path in INSTALLED:
+        text = text.replace(path, "")
+    paths = re.findall(r"(?:^|[\s`\"'=(])(?:/(?:home|root|work|tmp|Users|opt|srv|mnt)\b|[A-Z]:\\)\S*", text)
+    assert paths == []
+    assert set(re.findall(r"https?://([\w.-]+(?::\d+)?)", text)) <= ALLOWED_HOSTS
+    assert not re.search(r"pypi|pythonhosted|--(?:extra-)?index-url|artifactory|nexus", text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_line_is_wider_than_120_characters_but_those_of_tables(name):
+    lines = PAGES[name].splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
+
+
+def python_files() -> list[Path]:
+    folders = ("innomaint_pipeline", "innomaint_pipeline_tests", "benchmarks", "tools")
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def test_the_code_refers_to_pages_that_are_here():
+    referred = {
+        path: set(re.findall(r"\bdocs/[\w-]+\.md\b", path.read_text("utf-8"))) for path in python_files()
+    }
+    assert set().union(*referred.values())
+    assert {str(path): pages - PAGES.keys() for path, pages in referred.items() if pages - PAGES.keys()} == {}
+
+
+def test_the_code_refers_to_no_document_by_a_number():
+    found = [
+        str(path)
+        for path in python_files()
+        if re.search(r"\bspec \d", path.read_text("utf-8"), re.IGNORECASE)
+    ]
+    assert found == []

@@ -42,7 +42,10 @@ _DROP_CHECK = "alter table innomaint_sync_state drop constraint innomaint_sync_s
         ("ic3_workorder_summary", "insert into ic3_workorder_summary values (4711, 'upto')"),
         (
             "leases_of_finished_runs",
-            "insert into innomaint_lease select batch_key, run_id, synced_at, now() from cmms_sync_log",
+            (
+                "insert into innomaint_lease"
+                " select 'innomaint/' || batch_key, run_id, synced_at, now() from cmms_sync_log"
+            ),
         ),
         (
             "expired_leases",

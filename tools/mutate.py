@@ -107,9 +107,9 @@ MUTATIONS = (
 
 
 def copy_to(folder: Path) -> None:
-    """Copy what the tests need."""
+    """Copy what the tests need, with what Python has compiled of it: each run would compile it anew."""
     for name in _PACKAGES:
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name)
     for name in _FILES:
         shutil.copy(ROOT / name, folder)
 

@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the page, from the demonstration while it syncs.
+"""Takes the pictures of the page for docs/, from the demonstration while it syncs.
 
 Starts `innomaint up --demo` in a home of its own and a headless Chromium, and ends both.
 """

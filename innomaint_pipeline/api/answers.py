@@ -11,12 +11,42 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from innomaint_pipeline.api.models import Answer, ErrorAnswer
 from innomaint_pipeline.errors import InnomaintPipelineError
 
+_ERRORS = {
+    400: "a parameter, the body or the host name is not usable",
+    401: "the token or the session is missing or wrong",
+    404: "unknown",
+    413: "the body is too large",
+    429: "too many wrong tokens",
+    502: "Innomaint refused or failed, or the work could not be done",
+    503: "the database cannot be reached or used",
+}
 
-def _plain(value: object) -> str:
+
+def describe(
+    answer: type[Answer] | None, *errors: int, status: int = 200, words: str = "done"
+) -> dict[int | str, dict[str, Any]]:
+    """Return an address' answers: the good one, unless it is None, and its errors beside the usual."""
+    answers: dict[int | str, dict[str, Any]] = {}
+    if answer is not None:
+        answers[status] = _describe(answer, words)
+    for code in sorted({400, 401, 413, 429, 503, *errors}):
+        answers[code] = _describe(ErrorAnswer, _ERRORS[code])
+    return answers
+
+
+def _describe(answer: type[Answer], words: str) -> dict[str, Any]:
+    content = {"application/json": {"example": answer.example()}}
+    return {"model": answer, "description": words, "content": content}
+
+
+def _plain(value: object) -> Any:
     if isinstance(value, (date, datetime)):
         return value.isoformat()
+    if isinstance(value, Answer):
+        return value.model_dump()
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
@@ -40,7 +70,12 @@ class AdminError(Exception):
 
     def to_response(self) -> AdminJson:
         """Return the answer."""
-        return AdminJson({"error": str(self)}, self.status, headers=self.headers)
+        return _error(self.status, str(self), self.headers)
+
+
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> AdminJson:
+    # No model: a message may hold what no text can, like half of a surrogate pair that a client sent.
+    return AdminJson({"error": message}, status, headers=headers)
 
 
 def fault() -> AdminError:
@@ -63,12 +98,12 @@ def install_error_answers(app: FastAPI) -> None:
 
     @app.exception_handler(InnomaintPipelineError)
     def _pipeline(_: Request, error: InnomaintPipelineError) -> AdminJson:
-        return AdminJson({"error": str(error)}, 503, headers={"Retry-After": "10"})
+        return _error(503, str(error), {"Retry-After": "10"})
 
     @app.exception_handler(HTTPException)
     def _http(_: Request, error: HTTPException) -> AdminJson:
         message = _WORDS.get(error.status_code, str(error.detail))
-        return AdminJson({"error": message}, error.status_code, headers=dict(error.headers or {}))
+        return _error(error.status_code, message, dict(error.headers or {}))
 
     @app.exception_handler(Exception)
     def _fault(_: Request, __: Exception) -> AdminJson:
@@ -76,7 +111,7 @@ def install_error_answers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def _invalid(_: Request, error: RequestValidationError) -> AdminJson:
-        return AdminJson({"error": "; ".join(_complaint(item) for item in error.errors())}, 400)
+        return _error(400, "; ".join(_complaint(item) for item in error.errors()))
 
 
 def _complaint(item: Any) -> str:

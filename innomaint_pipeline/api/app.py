@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.responses import Response
 
 import innomaint_pipeline
-from innomaint_pipeline.api import examples
 from innomaint_pipeline.api.access import SESSION_SECONDS, Access
-from innomaint_pipeline.api.answers import AdminError, AdminJson, install_error_answers
-from innomaint_pipeline.api.examples import describe
+from innomaint_pipeline.api.answers import AdminError, AdminJson, describe, install_error_answers
 from innomaint_pipeline.api.guard import SESSION_COOKIE, Guard, check_token
 from innomaint_pipeline.api.innomaint import acting, reading
+from innomaint_pipeline.api.innomaint.gauges import InnomaintCollector
 from innomaint_pipeline.api.metrics import Metrics
+from innomaint_pipeline.api.models import WellAnswer
 from innomaint_pipeline.api.parts import Parts, PartsOf, refuse_unknown_parameters
 from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.store.upgrade import find_missing
@@ -48,7 +48,7 @@ Work that is asked for is stored, carried out as Dagster runs, and reports under
 def build_app(parts: Parts, token: SecretStr, *, host: str) -> Guard:
     """Return the service as an ASGI application; `host` is a name of it beside those of loopback."""
     access, metrics = Access(token), Metrics()
-    metrics.watch(parts)
+    metrics.watch(InnomaintCollector(parts))
     app = FastAPI(
         title="innomaint admin service",
         version=_version(),
@@ -133,25 +133,25 @@ def _page_routes(access: Access) -> APIRouter:
 
 
 def _without_content() -> dict[int | str, Any]:
-    return {204: {"description": "done"}, **{k: v for k, v in describe({}).items() if k != 200}}
+    return {204: {"description": "done"}, **describe(None)}
 
 
 def _service_routes(app: FastAPI, metrics: Metrics) -> APIRouter:
     router = APIRouter(dependencies=[Depends(refuse_unknown_parameters)], default_response_class=AdminJson)
 
-    @router.get("/healthz", responses=describe(examples.HEALTHY))
+    @router.get("/healthz", responses=describe(WellAnswer))
     async def get_health() -> AdminJson:
         """Tell that the service answers."""
-        return AdminJson({"status": "ok"})
+        return AdminJson(WellAnswer(status="ok"))
 
-    @router.get("/readyz", responses=describe(examples.HEALTHY))
+    @router.get("/readyz", responses=describe(WellAnswer))
     def get_readiness(parts: PartsOf) -> AdminJson:
         """Tell whether the database can be reached and has its tables."""
         with parts.connect() as connection:
             missing = find_missing(connection)
         if missing:
             raise DatabaseError(f"the database lacks {missing}; run: innomaint db upgrade")
-        return AdminJson({"status": "ok"})
+        return AdminJson(WellAnswer(status="ok"))
 
     @router.get("/metrics", response_class=Response, responses=_as_text())
     def get_prometheus() -> Response:
@@ -167,12 +167,8 @@ def _service_routes(app: FastAPI, metrics: Metrics) -> APIRouter:
 
 
 def _as_text() -> dict[int | str, Any]:
-    answers = describe({})
-    answers[200] = {
-        "description": "done",
-        "content": {"text/plain": {"example": "innomaint_assets 2957.0\n"}},
-    }
-    return answers
+    content = {"text/plain": {"example": "innomaint_assets 2957.0\n"}}
+    return {200: {"description": "done", "content": content}, **describe(None)}
 
 
 def describe_service(app: FastAPI) -> dict[str, Any]:

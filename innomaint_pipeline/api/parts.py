@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from innomaint_pipeline.api.answers import AdminError
+from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.store.database import Connection, Database, limit_statements
 
 LONGEST_ID_CHARACTERS = 500
@@ -26,9 +27,7 @@ class Parts:
     """
 
     database: Database
-    account: str
-    refresh_start_minutes: int
-    configured_rate_per_second: float
+    account: SourceAccount
     dagster_url: str | None = None
     patience_seconds: float = 15.0
     poll_seconds: float = 0.5

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from innomaint_pipeline.cli.environment import open_addresses, open_database
 from innomaint_pipeline.cli.importing import run_import
-from innomaint_pipeline.cli.innomaint.status import read_status, render_status
+from innomaint_pipeline.cli.innomaint.status import as_json, read_status, render_status
 from innomaint_pipeline.cli.innomaint.sync import run_sync
 from innomaint_pipeline.cli.output import people, print_counts, print_json, say
 from innomaint_pipeline.domain.innomaint.selection import SyncOptions
@@ -111,9 +111,9 @@ def _show(demo: Settings, began: float, *, is_json: bool) -> int:
     with open_database(demo) as (database, _):
         status = read_status(demo, database)
     people.print(render_status(status))
-    counted = status["synced_assets"] + status["failed_assets"] + status["never_synced"]
-    is_good = counted == status["total_assets"] == DEMO_ASSETS and result.stop_code is None
-    say(f"{counted} = {status['total_assets']} assets, in {time.monotonic() - began:.0f} s.")
+    counted = status.synced_assets + status.failed_assets + status.never_synced
+    is_good = counted == status.total_assets == DEMO_ASSETS and result.stop_code is None
+    say(f"{counted} = {status.total_assets} assets, in {time.monotonic() - began:.0f} s.")
     say(
         "Some assets failed on purpose: those not found stay so, the transient ones have recovered "
         "meanwhile. Next:\n"
@@ -121,5 +121,5 @@ def _show(demo: Settings, began: float, *, is_json: bool) -> int:
         "  innomaint up --demo (make up DEMO=1)   shows all this in Dagster's UI"
     )
     if is_json:
-        print_json({"import": report.to_json(), "sync": result.to_json(), "status": status})
+        print_json({"import": report.to_json(), "sync": result.to_json(), "status": as_json(status)})
     return 0 if is_good else 1

@@ -1,4 +1,4 @@
-"""`innomaint import`: the import, reported to Dagster so that the UI shows it (spec 04)."""
+"""`innomaint import`: the import, reported to Dagster so that the UI shows it (docs/commands.md)."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import click
@@ -22,8 +23,12 @@ people = Console(stderr=True, highlight=False)
 def print_json(value: Mapping[str, Any], *, is_one_line: bool = False) -> None:
     """Print one JSON object on standard output."""
     indent = None if is_one_line else 2
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=indent, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=indent, default=_plain) + "\n")
     sys.stdout.flush()
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def say(text: str) -> None:

@@ -100,9 +100,8 @@ class ProcessKeeper:
                 process.restarts.popleft()
             if len(process.restarts) >= _MOST_RESTARTS:
                 raise ChildEndedError(
-                    f"{process.title} ended {_MOST_RESTARTS + 1} times within "
-                    f"{_WITHIN_SECONDS // 60} minutes "
-                    f"(exit {process.running.returncode}); the reason stands in {log}"
+                    f"{process.title} ended {_MOST_RESTARTS + 1} times within {_WITHIN_SECONDS // 60} "
+                    f"minutes (exit {process.running.returncode}); the reason stands in {log}"
                 )
             say(f"{process.title} ended (exit {process.running.returncode}) and is started again; see {log}")
             process.restarts.append(now)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from innomaint_pipeline.api.parts import Parts
 from innomaint_pipeline.cli.environment import open_database
+from innomaint_pipeline.cli.innomaint.status import innomaint_account
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import Settings, is_loopback
@@ -85,11 +86,4 @@ def run_serve(
 
 def build_parts(settings: Settings, database: Database, dagster_url: str | None) -> Parts:
     """Return what the service works with."""
-    rate_ms = settings.innomaint_rate_ms
-    return Parts(
-        database,
-        account=settings.innomaint_api_url,
-        refresh_start_minutes=settings.innomaint_refresh_minutes,
-        configured_rate_per_second=1000 / rate_ms if rate_ms else 0.0,
-        dagster_url=dagster_url,
-    )
+    return Parts(database, innomaint_account(settings), dagster_url=dagster_url)

@@ -24,8 +24,7 @@ class Ic3DatabaseResource(dg.ConfigurableResource):
         if url is None:
             raise ConfigurationError(
                 "IC3_DATABASE_URL is not set in the process that runs this step: start Dagster with "
-                "innomaint up, which "
-                "sets it, or set it to a postgresql:// address before dagster dev"
+                "innomaint up, which sets it, or set it to a postgresql:// address before dagster dev"
             )
         database = Database(url.get_secret_value())
         try:

@@ -1,19 +1,27 @@
 """What one source brings to the definitions; `definitions.py` puts the sources together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
+from innomaint_pipeline.domain.alerts import Condition
+from innomaint_pipeline.domain.health import Health
+from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.housekeeping import Retention
+
+ConditionLoader = Callable[[Connection, Settings], tuple[Health, list[Condition]]]
+"""Returns how a source is doing and its conditions, good or bad; no two sources have one of the same name."""
 
 
 @dataclass(frozen=True)
 class SourceDefinitions:
     """The Dagster definitions of one source, and what shared ones do for it.
 
-    `retentions` are the rows that the nightly clean-up deletes by their age.
+    `retentions` are the rows that the nightly clean-up deletes by their age; `load_conditions` returns what
+    people are told about the source.
     """
 
     assets: Sequence[dg.AssetsDefinition]
@@ -23,3 +31,4 @@ class SourceDefinitions:
     schedules: Sequence[dg.ScheduleDefinition] = ()
     resources: Mapping[str, Any] = field(default_factory=dict)
     retentions: Sequence[Retention] = ()
+    load_conditions: ConditionLoader | None = None

@@ -1,4 +1,4 @@
-"""The asset master from Excel, as a Dagster asset (spec 03 "Importing", spec 04 "Dagster")."""
+"""The asset master from Excel, as a Dagster asset (docs/how-it-works.md)."""
 
 import json
 from contextlib import suppress
@@ -13,9 +13,14 @@ from innomaint_pipeline.defs.innomaint.partitions import register_batches
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.source import SourceDefinitions
+from innomaint_pipeline.domain.alerts import Condition
+from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.workbook import SOURCE
 from innomaint_pipeline.errors import InnomaintPipelineError
+from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.settings import IMPORT_ERROR, save_setting
+from innomaint_pipeline.store.workbook import load_conditions
 from innomaint_pipeline.sync.workbook import ImportReport, import_master, look_at_workbook, parse_mark
 
 OWNERS = ["team:data-engineering"]
@@ -153,9 +158,15 @@ def workbook_changed(
     return dg.SensorResult(run_requests=[request], cursor=cursor)
 
 
+def load_workbook_conditions(connection: Connection, _: Settings) -> tuple[Health, list[Condition]]:
+    """Return what people are told about the import; a failed one degrades nothing that is synced."""
+    return Health.HEALTHY, load_conditions(connection)
+
+
 WORKBOOK = SourceDefinitions(
     assets=[ic3_asset_master],
     jobs=[import_asset_master],
     sensors=[workbook_changed],
     schedules=[daily_import],
+    load_conditions=load_workbook_conditions,
 )

@@ -1,4 +1,4 @@
-"""The shared request clock as arithmetic: pacing, stops after 429, rate, breaker (spec 03, "Fetching").
+"""The shared request clock as arithmetic: pacing, stops after 429, rate, breaker (docs/how-it-works.md).
 
 Belongs here: pure transitions of `RateState`, the one row per API account that every process shares.
 `store.pacing` runs each of them in one short transaction under the row's lock, with the database's clock;
@@ -65,6 +65,18 @@ class Pacing(Protocol):
     def rate_limited(self, retry_after_seconds: float | None, *, started_at: float) -> Awaitable[None]:
         """Tell of a 429 to a request started at this monotonic time; None: the answer named no time."""
         ...
+
+
+@dataclass(frozen=True)
+class SourceAccount:
+    """An account at a source, as the settings tell it; `name` is that of its row of the shared clock.
+
+    `refresh_start_minutes` counts until an interval is stored; a rate of 0 means: no limit, or not known.
+    """
+
+    name: str
+    refresh_start_minutes: int
+    configured_rate_per_second: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -122,8 +122,8 @@ def describe_request(
     if seconds_since_look is None or seconds_since_look > LOOK_IS_LATE_SECONDS:
         ago = "never" if seconds_since_look is None else f"{seconds_since_look / 60:.0f} min ago"
         return (
-            "stored, but nobody works on it: Dagster's daemon last looked "
-            f"{ago}; start it with innomaint up, and the request is carried out"
+            f"stored, but nobody works on it: Dagster's daemon last looked {ago}; start it with innomaint "
+            "up, and the request is carried out"
         )
     closed = sum(state in {RequestState.DONE, RequestState.FAILED} for state in states.values())
     words = f"{closed} of {len(states)} batches done"

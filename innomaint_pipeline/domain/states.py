@@ -1,4 +1,4 @@
-"""The states of a CMMS asset, its error classes, and when it is due again (spec 03, "States and classes").
+"""The states of a CMMS asset, its error classes, their words for people, and when it is due again.
 
 Belongs here: names and arithmetic. When a state changes is decided in `sync`; where it is kept, in `store`.
 """
@@ -28,6 +28,8 @@ class ErrorClass(StrEnum):
     INTERNAL = "internal"
 
 
+STATE_WORDS = {SyncState.SYNCED: "synced", SyncState.FAILED: "failed", SyncState.NEVER: "never synced"}
+
 RETRYABLE_CLASSES = frozenset({ErrorClass.TRANSIENT, ErrorClass.RATE_LIMITED, ErrorClass.INTERNAL})
 
 WHAT_TO_DO = {
@@ -37,6 +39,15 @@ WHAT_TO_DO = {
     ErrorClass.CONTRACT: "look at the asset in Innomaint: it answers with another asset or without data",
     ErrorClass.DATA: "look at the message: Innomaint refuses the asset id, or the database refuses a value",
     ErrorClass.INTERNAL: "report it: this is a fault of the program; the asset is asked again by itself",
+}
+
+CLASS_WORDS = {
+    ErrorClass.TRANSIENT: "did not answer properly",
+    ErrorClass.RATE_LIMITED: "asked too often (429)",
+    ErrorClass.NOT_FOUND: "not found in Innomaint",
+    ErrorClass.CONTRACT: "wrong or empty answer",
+    ErrorClass.DATA: "refused data",
+    ErrorClass.INTERNAL: "fault of this program",
 }
 
 _TITLES = {

@@ -163,8 +163,8 @@ def _listen(host: str, port: int) -> socket.socket:
         parsed = None
     if parsed is None or not parsed.is_loopback:
         raise ConfigurationError(
-            f"The simulator was told to listen on {host!r}; it takes any token, "
-            "so it listens on loopback alone: use 127.0.0.1, ::1 or localhost."
+            f"The simulator was told to listen on {host!r}; it takes any token, so it listens on loopback "
+            "alone: use 127.0.0.1, ::1 or localhost."
         )
     family = socket.AF_INET6 if parsed.version == 6 else socket.AF_INET
     # asyncio turns Nagle's algorithm off only where the protocol is named; with it an answer takes 40 ms.
@@ -178,8 +178,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         raise ConfigurationError(
-            f"The simulator cannot listen on {address} port {port} ({error}): "
-            "stop what uses it, or choose another port."
+            f"The simulator cannot listen on {address} port {port} ({error}): stop what uses it, or choose "
+            "another port."
         ) from error
     return listener
 

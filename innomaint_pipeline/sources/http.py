@@ -1,6 +1,6 @@
 """One HTTP session to a rate-limited source: pacing, attempts, deadline, size bound, status -> error.
 
-See spec 03.
+See docs/how-it-works.md.
 
 Belongs here: everything about asking politely that does not depend on which source it is. The pacing arrives
 as a callable object (`domain.pacing.Pacing`): nothing here knows where it is kept.
@@ -353,9 +353,8 @@ def _raise_for_status(answer: httpx.Response) -> None:
         return
     if status in {401, 403}:
         raise AuthError(
-            f"Innomaint refused the token (HTTP {status}): renew INNOMAINT_API_TOKEN, in the "
-            "environment or in .env, then "
-            "start again. No asset was marked as failed"
+            f"Innomaint refused the token (HTTP {status}): renew INNOMAINT_API_TOKEN, in the environment or "
+            "in .env, then start again. No asset was marked as failed"
         )
     if status == 429:
         wait = parse_retry_after(answer.headers.get("Retry-After"), now=_senders_now(answer))

@@ -1,4 +1,4 @@
-"""The Innomaint API: one endpoint, one request for each CMMS asset (spec 01, "Request")."""
+"""The Innomaint API: one endpoint, one request for each CMMS asset."""
 
 from __future__ import annotations
 

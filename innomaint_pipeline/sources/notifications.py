@@ -40,8 +40,7 @@ class Notifier:
             if not self._targets[number].add(address):
                 raise ConfigurationError(
                     f"INNOMAINT_ALERT_URLS: address {number} of {len(addresses)} (not shown) is not "
-                    "understood; expected "
-                    "one like mailto://, slack://, msteams:// or json://"
+                    "understood; expected one like mailto://, slack://, msteams:// or json://"
                 )
 
     @property

@@ -1,4 +1,4 @@
-"""What is asked of a source, how often, and what comes of it (spec 03, "Fetching").
+"""What is asked of a source, how often, and what comes of it (docs/how-it-works.md).
 
 Belongs here: the data alone, without a library that speaks HTTP, so that who plans and records requests need
 not load one.

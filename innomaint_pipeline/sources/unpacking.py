@@ -1,4 +1,4 @@
-"""A compressed body -> its bytes, never more of them than a bound (spec 03, "Fetching").
+"""A compressed body -> its bytes, never more of them than a bound (docs/how-it-works.md).
 
 No answer is asked for compressed; a server between us and the source may compress it all the same. The HTTP
 library unpacks each piece whole that arrives, and one of 64 kB may hold 64 MB.

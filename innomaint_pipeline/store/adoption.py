@@ -1,6 +1,6 @@
 """Bring a database to the declaration of `store.tables` without losing a row.
 
-See spec 02, "adopts what is there".
+See docs/tables.md.
 
 Belongs here: what can be added to tables that may already exist: tables, columns, defaults, keys, indexes.
 What cannot be expressed as an addition is an Alembic revision. Everything runs in the caller's transaction.

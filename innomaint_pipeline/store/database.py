@@ -174,10 +174,7 @@ def ensure_database(url: str) -> None:
 
 
 def _try(address: URL) -> DBAPIError | None:
-    """Return None when the database takes connections, the error when it does not exist.
-
-    Raise for all else.
-    """
+    """Return None when the database takes connections, the error if it does not exist; raise all else."""
     engine = create_engine(address, connect_args={"connect_timeout": 10})
     try:
         with engine.connect():

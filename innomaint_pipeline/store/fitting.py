@@ -1,4 +1,4 @@
-"""Which rows of a workbook ic3_asset_master can hold as it stands (spec 02, "adopts what is there").
+"""Which rows of a workbook ic3_asset_master can hold as it stands (docs/tables.md).
 
 Belongs here: an adopted table may be narrower (`varchar(50)`) and stricter (`NOT NULL`) than the declaration
 in `store.tables`; a row that does not fit is refused by itself instead of failing the whole import.

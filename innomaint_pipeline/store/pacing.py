@@ -1,4 +1,4 @@
-"""The request clock that every process shares: innomaint_rate_limit (spec 03, "Fetching").
+"""The request clock that every process shares: innomaint_rate_limit (docs/how-it-works.md).
 
 Belongs here: running the pure transitions of `domain.pacing` under the lock of the account's row, each in a
 short transaction of its own, with the database's clock. No lock is held while waiting. When the row cannot be
@@ -142,10 +142,9 @@ class SharedPacing:
     @staticmethod
     def _breaker_error(retry_in_seconds: float) -> BreakerOpenError:
         return BreakerOpenError(
-            f"Innomaint failed for {pacing.BREAKER_THRESHOLD} assets in a row, so nothing is sent "
-            "now; the next probe "
-            f"may start in {retry_in_seconds:.0f} s. Nothing is lost: the assets not asked for keep "
-            "their state",
+            f"Innomaint failed for {pacing.BREAKER_THRESHOLD} assets in a row, so nothing is sent now; the "
+            f"next probe may start in {retry_in_seconds:.0f} s. Nothing is lost: the assets not asked for "
+            "keep their state",
             retry_in_seconds=retry_in_seconds,
         )
 

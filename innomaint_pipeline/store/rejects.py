@@ -1,4 +1,4 @@
-"""Rows of a workbook that were not imported: innomaint_import_reject (spec 03, "Importing")."""
+"""Rows of a workbook that were not imported: innomaint_import_reject (docs/how-it-works.md)."""
 
 from __future__ import annotations
 

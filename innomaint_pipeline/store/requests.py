@@ -11,16 +11,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
-from innomaint_pipeline.domain.requests import RequestState
+from innomaint_pipeline.domain.requests import RequestState, describe_request
 from innomaint_pipeline.store.database import AdvisoryLock, take_lock
 from innomaint_pipeline.store.settings import save_setting, stored_name
 from innomaint_pipeline.store.tables import request as request_table
 from innomaint_pipeline.store.tables import request_part, setting
 
 LOOKED_AT = "requests_looked_at"
-_SHOWN = ("id", "asked_by", "finished_at", "what", "state", "message", "total", "stop_code")
 _RECENT = timedelta(minutes=5)
 _IS_OPEN = request_table.c.finished_at.is_(None) & request_table.c.asked_by.is_not(None)
 
@@ -268,7 +267,35 @@ def close_request(
     )
 
 
-def load_request(connection: Connection, kind: str, request_id: int) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class RequestRun:
+    """A run that was made for a part of a request."""
+
+    part: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class RequestDetail:
+    """A request: how far it is, in words while it is open; its result once it is closed; its runs.
+
+    `seconds_since_look` is how long ago the daemon looked for requests, None when it never did.
+    """
+
+    id: int
+    asked_by: str
+    asked_at: datetime
+    finished_at: datetime | None
+    what: str | None
+    state: RequestState
+    message: str | None
+    stop_code: int | None
+    result: Mapping[str, Any] | None
+    runs: tuple[RequestRun, ...]
+    seconds_since_look: float | None
+
+
+def load_request(connection: Connection, kind: str, request_id: int) -> RequestDetail | None:
     """Return a request and its runs, None when there is none."""
     row = connection.execute(
         select(request_table).where(
@@ -282,21 +309,47 @@ def load_request(connection: Connection, kind: str, request_id: int) -> dict[str
     parts = connection.execute(
         select(request_part).where(request_part.c.request_id == request_id).order_by(request_part.c.part)
     ).all()
-    return {
-        **{name: getattr(row, name) for name in _SHOWN},
-        "asked_at": row.requested_at,
-        "result": row.result,
-        "parts": {part.part: part.state for part in parts},
-        "waits": {part.part: part.message for part in parts if part.message},
-        "runs": [{"part": part.part, "run_id": run_id} for part in parts for run_id in part.run_ids],
-    }
+    look = seconds_since_look(connection, kind)
+    message = row.message
+    if row.finished_at is None:
+        states = {part.part: part.state for part in parts}
+        waits = {part.part: part.message for part in parts if part.message}
+        message = describe_request(states, waits=waits, seconds_since_look=look)
+    return RequestDetail(
+        id=row.id,
+        asked_by=row.asked_by,
+        asked_at=row.requested_at,
+        finished_at=row.finished_at,
+        what=row.what,
+        state=RequestState(row.state),
+        message=message,
+        stop_code=row.stop_code,
+        result=row.result,
+        runs=tuple(RequestRun(part.part, run_id) for part in parts for run_id in part.run_ids),
+        seconds_since_look=look,
+    )
 
 
-def find_recent(connection: Connection, kind: str) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class RecentRequest:
+    """A request that is open or was finished a moment ago; it has counts once it is closed."""
+
+    id: int
+    asked_by: str
+    asked_at: datetime
+    what: str | None
+    state: RequestState
+    message: str | None
+    total: int | None
+    success: int | None
+    failed: int | None
+    skipped: int | None
+
+
+def find_recent(connection: Connection, kind: str) -> tuple[RecentRequest, ...]:
     """Return the requests of a kind that are open or were finished a moment ago, oldest first."""
-    columns = ("id", "asked_by", "what", "state", "total", "message", "result")
     rows = connection.execute(
-        select(request_table.c.requested_at, *(request_table.c[name] for name in columns))
+        select(request_table)
         .where(
             request_table.c.kind == kind,
             request_table.c.asked_by.is_not(None),
@@ -304,16 +357,23 @@ def find_recent(connection: Connection, kind: str) -> list[dict[str, Any]]:
         )
         .order_by(request_table.c.id)
     )
-    return [_as_listed(row) for row in rows.mappings()]
+    return tuple(_as_listed(row) for row in rows)
 
 
-def _as_listed(row: Any) -> dict[str, Any]:
-    result = row["result"] or {}
-    return {
-        **{name: row[name] for name in ("id", "asked_by", "what", "state", "total", "message")},
-        "asked_at": row["requested_at"],
-        **{name: result.get(name) for name in ("success", "failed", "skipped")},
-    }
+def _as_listed(row: Row) -> RecentRequest:
+    result = row.result or {}
+    return RecentRequest(
+        id=row.id,
+        asked_by=row.asked_by,
+        asked_at=row.requested_at,
+        what=row.what,
+        state=RequestState(row.state),
+        message=row.message,
+        total=row.total,
+        success=result.get("success"),
+        failed=result.get("failed"),
+        skipped=result.get("skipped"),
+    )
 
 
 def find_askers(connection: Connection, run_ids: Sequence[str]) -> dict[str, str]:

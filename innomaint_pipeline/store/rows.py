@@ -1,4 +1,4 @@
-"""Set-based writing: many rows a statement, none written to the values it already has (spec 03, "Storing").
+"""Set-based writing: many rows a statement, none written to the values it already has (docs/how-it-works.md).
 
 Belongs here: what every upsert shares. Rows travel as one jsonb parameter, so that a statement's text does
 not depend on how many there are; rows are grouped by the columns they hold, because an absent column keeps

@@ -76,7 +76,7 @@ def claim_origin(connection: Connection, source: str, origin: str, *, address_va
     stored = load_setting(connection, source, ORIGIN)
     if stored != origin:
         raise ConfigurationError(
-            f"this database holds {stored} data, and {address_variable} leads to a {origin} source: "
-            "they are never mixed. "
-            f"Use another database (IC3_DATABASE_URL or INNOMAINT_HOME), or correct {address_variable}"
+            f"this database holds {stored} data, and {address_variable} leads to a {origin} source: they are "
+            "never mixed. Use another database (IC3_DATABASE_URL or INNOMAINT_HOME), or correct "
+            f"{address_variable}"
         )

@@ -1,4 +1,4 @@
-"""The asset master: importing Excel's columns, and which batch a CMMS asset is in (spec 03, "Importing").
+"""The asset master: importing Excel's columns, and which batch a CMMS asset is in (docs/how-it-works.md).
 
 Belongs here: everything that inserts into ic3_asset_master. The API's columns are written by
 `store.innomaint.enriched`.
@@ -32,7 +32,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 
 from innomaint_pipeline import crash_points
+from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.innomaint.detail import OVERRIDING_FIELDS
+from innomaint_pipeline.domain.workbook import SOURCE
 from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.store.database import (
     is_conflict,
@@ -43,6 +45,7 @@ from innomaint_pipeline.store.fitting import refuse_unfit
 from innomaint_pipeline.store.innomaint.batches import assign_new_batches, count_batches
 from innomaint_pipeline.store.innomaint.tables import asset_master, overridden_value, sync_log
 from innomaint_pipeline.store.rows import recordset, rows_parameter
+from innomaint_pipeline.store.settings import IMPORT_ERROR, load_setting
 
 _ROWS_PER_STATEMENT = 2_000
 _STAGE = "innomaint_import_stage"
@@ -72,10 +75,7 @@ def _chunks(rows: Sequence[Any]) -> Iterator[list[Any]]:
 
 
 def _stage(connection: Connection, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> TableClause:
-    """Load rows into a table that lives as long as the transaction.
-
-    Return it with the master's column types.
-    """
+    """Load rows into a table of the transaction; return it with the master's column types."""
     names = ["cmms_asset_id", *columns]
     described = ", ".join(
         f"{connection.dialect.identifier_preparer.quote(name)} "
@@ -228,3 +228,14 @@ def _log_import(connection: Connection, cmms_asset_ids: Sequence[str], run_id: s
         "run_id": cast(run_id, Text),
     }
     connection.execute(insert(sync_log).from_select(list(row), select(*row.values())))
+
+
+def load_conditions(connection: Connection) -> list[Condition]:
+    """Return what people are told about the import of the asset master, good or bad."""
+    error = load_setting(connection, SOURCE, IMPORT_ERROR)
+    message = (
+        f"The asset master was not imported: {error} The sync goes on with the old one."
+        if error
+        else "The asset master is imported again."
+    )
+    return [Condition("import", "failed" if error else None, message)]

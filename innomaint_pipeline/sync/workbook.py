@@ -1,4 +1,4 @@
-"""Importing the asset master from a workbook, in one transaction (spec 03, "Importing the asset master")."""
+"""Importing the asset master from a workbook, in one transaction (docs/how-it-works.md)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ImportReport:
     preview: tuple[dict[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, int]:
-        """Return the JSON of `import` (spec 04)."""
+        """Return the JSON of `import`."""
         names = ("rows", "inserted", "updated", "unchanged", "rejected", "missing", "batches")
         return {name: getattr(self, name) for name in names}
 

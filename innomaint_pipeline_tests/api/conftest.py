@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from innomaint_pipeline.api.parts import Parts
 from innomaint_pipeline.api.server import AdminServer
+from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline_tests.conftest import Pipeline, import_two_batches
@@ -88,16 +89,16 @@ def asset_path(cmms_asset_id: str) -> str:
 
 
 @contextmanager
-def serving(database: Database, *, port: int = 0, **options: Any) -> Iterator[Client]:
+def serving(
+    database: Database, *, port: int = 0, account: str = "http://127.0.0.1:1", **options: Any
+) -> Iterator[Client]:
     """Serve in a thread, on a free port or on one that was served before."""
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", port))
         port = listening.getsockname()[1]
         settings = {
-            "account": "http://127.0.0.1:1",
-            "refresh_start_minutes": 1440,
-            "configured_rate_per_second": 5.0,
+            "account": SourceAccount(account, 1440, 5.0),
             "dagster_url": DAGSTER_URL,
             "patience_seconds": 0.0,
             "poll_seconds": 0.02,

@@ -1,5 +1,6 @@
 """The OpenAPI document against the service: whatever is sent, the answers are as it says."""
 
+import jsonschema_rs
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
@@ -28,6 +29,30 @@ def test_the_document_names_the_security_the_errors_and_an_example_of_every_answ
             good = [answer for status, answer in answers.items() if status in {"200", "202"}]
             for answer in good:
                 assert all("example" in content for content in answer["content"].values()), (method, path)
+
+
+UNTYPED = {"AssetValueAnswer.value", "AssetDetailAnswer.raw_answer"}
+"""What the vendor or the workbook decides the type of."""
+
+
+def test_every_field_of_every_answer_has_a_type_and_every_example_is_one(client: Client) -> None:
+    document = client.get("/openapi.json").json
+    schemas = document["components"]["schemas"]
+    kinds = {"type", "$ref", "anyOf", "const", "enum"}
+    untyped = {
+        f"{name}.{field}"
+        for name, schema in schemas.items()
+        for field, described in schema.get("properties", {}).items()
+        if not kinds & set(described)
+    }
+    assert untyped == UNTYPED
+    for methods in document["paths"].values():
+        for operation in methods.values():
+            for answer in operation["responses"].values():
+                for content in answer.get("content", {}).values():
+                    if "schema" in content and "$ref" in content["schema"]:
+                        schema = {**content["schema"], "components": document["components"]}
+                        jsonschema_rs.validate(schema, content["example"])
 
 
 def test_whatever_is_sent_the_answers_are_those_of_the_document(client: Client) -> None:

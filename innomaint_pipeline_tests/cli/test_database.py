@@ -1,4 +1,4 @@
-"""`innomaint db upgrade`, and the embedded server that is left as it was found (spec 02, spec 04)."""
+"""`innomaint db upgrade`, and the embedded server that is left as it was found."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""`innomaint import`: its JSON, its exit codes, and what it leaves behind (spec 03 "Importing", spec 04)."""
+"""`innomaint import`: its JSON, its exit codes, and what it leaves behind."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is refused before anything starts, and with which exit code (spec 04)."""
+"""What is refused before anything starts, and with which exit code."""
 
 import os
 from pathlib import Path

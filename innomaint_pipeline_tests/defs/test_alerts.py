@@ -10,13 +10,15 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from innomaint_pipeline.cli.innomaint.commands import save_pause
 from innomaint_pipeline.definitions import defs
-from innomaint_pipeline.defs.alerts import alerts
-from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
+from innomaint_pipeline.defs.alerts import build_alerts
+from innomaint_pipeline.defs.innomaint.automation import load_innomaint_conditions
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.workbook import load_workbook_conditions
+from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline.simulator.innomaint.faults import Status
-from innomaint_pipeline.store.innomaint.status import load_status
+from innomaint_pipeline.store.innomaint.health import load_conditions
 from innomaint_pipeline.store.settings import IMPORT_ERROR, clear_setting, save_setting
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline
 from innomaint_pipeline_tests.defs.conftest import Dagster
@@ -45,11 +47,11 @@ def _no_secret_in_any_log(
 
 
 def look(instance: dg.DagsterInstance, cursor: str | None = None) -> SensorExecutionData:
-    resources = {"ic3": Ic3DatabaseResource(), "innomaint": InnomaintResource()}
+    resources = {"ic3": Ic3DatabaseResource()}
     with dg.build_sensor_context(
         instance=instance, cursor=cursor, definitions=defs, resources=resources
     ) as context:
-        found = alerts.evaluate_tick(context)
+        found = build_alerts([load_workbook_conditions, load_innomaint_conditions]).evaluate_tick(context)
     assert SECRET not in repr(found)
     return found
 
@@ -62,12 +64,9 @@ def titles(listener: Listener) -> list[str]:
 
 
 def health(pipeline: Pipeline) -> str:
-    return load_status(
-        pipeline.database,
-        account=pipeline.simulator.url,
-        refresh_start_minutes=1440,
-        configured_rate_per_second=5,
-    )["health"]
+    with pipeline.database.snapshot() as connection:
+        word, _ = load_conditions(connection, SourceAccount(pipeline.simulator.url, 1440))
+    return word
 
 
 def fail_runs(pipeline: Pipeline, count: int) -> None:

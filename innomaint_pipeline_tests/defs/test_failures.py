@@ -1,4 +1,4 @@
-"""What an error means to Dagster: repeat the step after exact waits, or fail it (spec 03, "A batch run")."""
+"""What an error means to Dagster: repeat the step after exact waits, or fail it."""
 
 import logging
 from dataclasses import dataclass, field

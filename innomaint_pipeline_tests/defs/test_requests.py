@@ -1,4 +1,4 @@
-"""What people ask the admin service for is carried out, whatever is lost in between (spec 04, "HTTP")."""
+"""What people ask the admin service for is carried out, whatever is lost in between."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +21,8 @@ from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.selection import plan_sync, wish_for
 from innomaint_pipeline.store.leases import acquire_lease, release_lease
 from innomaint_pipeline.store.requests import (
+    RequestDetail,
+    RequestRun,
     Stored,
     load_request,
     open_own_request,
@@ -50,7 +52,7 @@ def ask(pipeline: Pipeline, **options: Any) -> Stored:
         return submit(connection, wish_for(chosen, plan_sync(connection, chosen)), asked_by="page")
 
 
-def found(pipeline: Pipeline, stored: Stored) -> dict[str, Any]:
+def found(pipeline: Pipeline, stored: Stored) -> RequestDetail:
     with pipeline.database.begin() as connection:
         loaded = load_request(connection, SYNC_REQUESTS, stored.id)
     assert loaded is not None
@@ -110,18 +112,17 @@ def test_a_slice_is_synced_batch_by_batch_and_its_request_closed_with_the_result
     assert keys(first) == BATCHES[:3]
     assert {request.tags["innomaint/started_by"] for request in first} == {"page"}
     assert {request.tags["innomaint/request"] for request in first} == {str(stored.id)}
-    assert found(dagster.pipeline, stored)["state"] == "waiting"
+    assert found(dagster.pipeline, stored).state == "waiting"
     for request in first:
         execute(dagster, request)
     assert launches(dagster.instance) == []
     closed = found(dagster.pipeline, stored)
-    assert closed["state"] == "done"
-    result = closed["result"]
-    duration = result.pop("duration_ms")
-    assert duration >= 0
+    assert closed.state == "done"
+    result = dict(closed.result or {})
+    assert result.pop("duration_ms") >= 0
     assert result == {"total": 5, "success": 5, "failed": 0, "skipped": 0, "unchanged": 0, "errors": []}
     assert sorted(filter(None, requested(dagster.pipeline))) == sorted(dagster.pipeline.serials[1:6])
-    assert [run["batch_key"] for run in closed["runs"]] == BATCHES[:3]
+    assert [run.part for run in closed.runs] == BATCHES[:3]
 
 
 def test_three_batches_at_a_time_are_launched_for_a_request(dagster: Dagster) -> None:
@@ -132,7 +133,7 @@ def test_three_batches_at_a_time_are_launched_for_a_request(dagster: Dagster) ->
         queue(dagster, request)
     assert keys(first) == BATCHES[:3]
     assert launches(dagster.instance) == []
-    assert found(dagster.pipeline, stored)["state"] == "running"
+    assert found(dagster.pipeline, stored).state == "running"
 
 
 def test_everything_is_carried_out_to_its_end(dagster: Dagster) -> None:
@@ -141,7 +142,7 @@ def test_everything_is_carried_out_to_its_end(dagster: Dagster) -> None:
 
     assert carry_out(dagster) == 5
 
-    result = found(dagster.pipeline, stored)["result"]
+    result = found(dagster.pipeline, stored).result
     assert (result["total"], result["success"], result["failed"], result["skipped"]) == (10, 9, 1, 0)
     assert result["errors"][0].startswith(f"{dagster.pipeline.serials[3]}: not_found: ")
 
@@ -151,7 +152,7 @@ def test_what_was_asked_for_is_asked_again_though_it_is_not_due(dagster: Dagster
     carry_out(dagster)
     stored = ask(dagster.pipeline, limit=2)
     assert carry_out(dagster) == 1
-    assert found(dagster.pipeline, stored)["result"]["unchanged"] == 2
+    assert found(dagster.pipeline, stored).result["unchanged"] == 2
     assert len(requested(dagster.pipeline)) == 4
 
 
@@ -173,8 +174,8 @@ def test_the_same_request_in_flight_is_one_and_afterwards_another(dagster: Dagst
 def test_a_request_of_nothing_is_done_at_once(dagster: Dagster) -> None:
     stored = ask(dagster.pipeline, is_retry_failed=True)
 
-    assert found(dagster.pipeline, stored)["state"] == "done"
-    assert found(dagster.pipeline, stored)["result"]["total"] == 0
+    assert found(dagster.pipeline, stored).state == "done"
+    assert found(dagster.pipeline, stored).result["total"] == 0
     assert launches(dagster.instance) == []
 
 
@@ -191,7 +192,7 @@ def test_a_batch_is_asked_only_for_what_is_due_or_worth_retrying(dagster: Dagste
     assert stored.total == 1
     assert carry_out(dagster) == 1
     assert requested(pipeline)[already:] == [pipeline.serials[0]]
-    assert found(pipeline, stored)["result"]["success"] == 1
+    assert found(pipeline, stored).result["success"] == 1
     assert ask(pipeline, partition_key=BATCHES[0], is_due_only=True).total == 0
 
 
@@ -206,7 +207,7 @@ def test_retrying_failures_can_be_limited_to_a_slice_of_them(dagster: Dagster) -
     stored = ask(pipeline, is_retry_failed=True, limit=2, offset=1)
 
     carry_out(dagster)
-    assert found(pipeline, stored)["result"]["success"] == 2
+    assert found(pipeline, stored).result["success"] == 2
     assert [state for state, _ in pipeline.states().values()][:4] == ["failed", "synced", "synced", "failed"]
 
 
@@ -226,7 +227,7 @@ def test_a_run_in_the_queue_is_waited_for_and_not_doubled(dagster: Dagster) -> N
     run_id = queue(dagster, request)
 
     assert launches(dagster.instance) == []
-    assert found(dagster.pipeline, stored)["runs"] == [{"batch_key": BATCHES[0], "run_id": run_id}]
+    assert found(dagster.pipeline, stored).runs == (RequestRun(BATCHES[0], run_id),)
 
 
 def test_a_lost_run_is_followed_by_another_one_with_another_key(dagster: Dagster) -> None:
@@ -239,7 +240,7 @@ def test_a_lost_run_is_followed_by_another_one_with_another_key(dagster: Dagster
     execute(dagster, second)
     assert launches(dagster.instance) == []
     closed = found(dagster.pipeline, stored)
-    assert (closed["state"], closed["result"]["success"], len(closed["runs"])) == ("done", 2, 2)
+    assert (closed.state, closed.result["success"], len(closed.runs)) == ("done", 2, 2)
 
 
 def test_a_lost_run_that_dagster_repeats_itself_is_left_to_dagster(dagster: Dagster) -> None:
@@ -262,9 +263,9 @@ def test_runs_that_are_lost_again_and_again_fail_the_request_with_the_reason(dag
 
     assert count == 4
     closed = found(dagster.pipeline, stored)
-    assert closed["state"] == "failed"
-    assert "4 runs ended before they were done" in closed["message"]
-    assert closed["result"]["skipped"] == 2
+    assert closed.state == "failed"
+    assert "4 runs ended before they were done" in closed.message
+    assert closed.result["skipped"] == 2
 
 
 def test_what_a_lost_run_had_synced_is_counted_once(dagster: Dagster) -> None:
@@ -282,7 +283,7 @@ def test_what_a_lost_run_had_synced_is_counted_once(dagster: Dagster) -> None:
 
     assert carry_out(dagster) == 1
 
-    result = found(pipeline, stored)["result"]
+    result = found(pipeline, stored).result
     assert (result["total"], result["success"], result["skipped"]) == (2, 2, 0)
     assert len(requested(pipeline)) == 2
 
@@ -294,7 +295,7 @@ def test_a_batch_that_another_run_holds_is_waited_for(dagster: Dagster) -> None:
 
     (other,) = launches(dagster.instance)
     assert other.partition_key == BATCHES[1]
-    assert "another run holds it" in found(dagster.pipeline, stored)["waits"][BATCHES[0]]
+    assert "another run holds it" in found(dagster.pipeline, stored).message
     with dagster.pipeline.database.begin() as connection:
         release_lease(connection, lease_name(BATCHES[0]), "run of a command")
     execute(dagster, other)
@@ -311,7 +312,7 @@ def test_a_run_that_found_the_lease_taken_is_followed_by_another_one(dagster: Da
         release_lease(connection, lease_name(BATCHES[0]), "somebody else")
 
     assert carry_out(dagster) == 1
-    assert found(dagster.pipeline, stored)["result"]["success"] == 2
+    assert found(dagster.pipeline, stored).result["success"] == 2
 
 
 def test_two_requests_do_not_launch_the_same_batch_at_once(dagster: Dagster) -> None:
@@ -321,7 +322,7 @@ def test_two_requests_do_not_launch_the_same_batch_at_once(dagster: Dagster) -> 
     (first,) = launches(dagster.instance)
     execute(dagster, first)
     assert carry_out(dagster) == 1
-    assert found(dagster.pipeline, second)["state"] == "done"
+    assert found(dagster.pipeline, second).state == "done"
 
 
 def test_a_refused_token_closes_the_request_with_what_to_do_and_launches_no_more(dagster: Dagster) -> None:
@@ -332,15 +333,15 @@ def test_a_refused_token_closes_the_request_with_what_to_do_and_launches_no_more
     execute(dagster, first[0])
     waiting = [queue(dagster, request) for request in first[1:]]
     assert launches(dagster.instance) == []
-    assert found(dagster.pipeline, stored)["finished_at"] is None, "two runs are under way"
+    assert found(dagster.pipeline, stored).finished_at is None, "two runs are under way"
     for run_id in waiting:
         report(dagster.instance, run_id, dg.DagsterEventType.RUN_FAILURE)
     assert launches(dagster.instance) == []
 
     closed = found(dagster.pipeline, stored)
-    assert (closed["state"], closed["stop_code"]) == ("failed", 3)
-    assert "INNOMAINT_API_TOKEN" in closed["message"]
-    assert closed["result"]["skipped"] == 10
+    assert (closed.state, closed.stop_code) == ("failed", 3)
+    assert "INNOMAINT_API_TOKEN" in closed.message
+    assert closed.result["skipped"] == 10
 
 
 def test_a_run_that_a_person_terminated_is_not_repeated(dagster: Dagster) -> None:
@@ -350,8 +351,8 @@ def test_a_run_that_a_person_terminated_is_not_repeated(dagster: Dagster) -> Non
 
     assert launches(dagster.instance) == []
     closed = found(dagster.pipeline, stored)
-    assert closed["state"] == "failed"
-    assert "ended by a person" in closed["message"]
+    assert closed.state == "failed"
+    assert "ended by a person" in closed.message
 
 
 def test_a_pause_does_not_hold_back_what_a_person_asked_for(dagster: Dagster) -> None:

@@ -343,13 +343,24 @@ def test_the_declaration_holds_every_field_of_the_api() -> None:
     assert {case.field.kind for case in CASES} == set(KINDS)
 
 
-@pytest.mark.parametrize("number", range(len(CASES)), ids=[str(case) for case in CASES])
-def test_a_field_that_is_absent_null_or_of_a_wrong_type_changes_nothing_else(
-    outcome: Outcome, number: int
-) -> None:
-    case = CASES[number]
-    assert outcome.states[number] == ("synced", None)
-    assert outcome.after[number] == expected_columns(case, outcome.before[number])
+def find_wrong(number: int, case: Case, outcome: Outcome) -> Iterator[str]:
+    """Yield what is not as it must be after a case, each with what was expected."""
+    if outcome.states[number] != ("synced", None):
+        yield f"its state is {outcome.states[number]}"
+    expected, found = expected_columns(case, outcome.before[number]), outcome.after[number]
+    for name in sorted(expected.keys() | found.keys()):
+        held, wanted = found.get(name, ABSENT), expected.get(name, ABSENT)
+        if held != wanted:
+            yield f"{name} is {held!r:.200}, expected {wanted!r:.200}"
     issues = outcome.issues.get(number, {})
-    assert set(issues) == ({case.field.path} if case.is_issue else set())
-    assert all(len(raw) <= 500 for raw in issues.values())
+    if set(issues) != ({case.field.path} if case.is_issue else set()):
+        yield f"its issues are of {sorted(issues)}"
+    yield from (f"the issue of {name} is long" for name, raw in issues.items() if len(raw) > 500)
+
+
+def test_a_field_that_is_absent_null_or_of_a_wrong_type_changes_nothing_else(outcome: Outcome) -> None:
+    assert len(outcome.after) == len(outcome.before) == len(outcome.states) == len(CASES)
+    wrong = [
+        f"{case}: {words}" for number, case in enumerate(CASES) for words in find_wrong(number, case, outcome)
+    ]
+    assert not wrong, "\n".join([f"{len(wrong)} values are wrong", *wrong])

@@ -186,7 +186,7 @@ def test_hostile_ids_and_names_are_text(visitor: Visitor, pipeline: Pipeline) ->
     asked = {
         row["name"]
         for row in pipeline.rows(
-            "select jsonb_array_elements_text(cmms_asset_ids) as name from innomaint_request_part"
+            "select jsonb_array_elements_text(items) as name from innomaint_request_part"
         )
     }
     assert asked == set(HOSTILE)

@@ -1,4 +1,4 @@
-"""Coming in and going out (spec 04, "HTTP")."""
+"""Coming in and going out."""
 
 from playwright.sync_api import expect
 

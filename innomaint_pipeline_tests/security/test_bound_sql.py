@@ -30,7 +30,7 @@ BUILT = {
     (f"{_REVISIONS}/r0002_count_by_batch.py", "change"): "a constant",
     (f"{_REVISIONS}/r0002_count_by_batch.py", "tables"): "a constant",
     ("store/rows.py", "str(compiled)"): "a statement that SQLAlchemy has compiled, its values bound",
-    ("store/server.py", "name"): "a name, quoted",
+    ("store/database.py", "name"): "a name, quoted",
     ("store/upgrade.py", "_VERSION_TABLE"): "a constant",
 }
 

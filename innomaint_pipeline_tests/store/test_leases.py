@@ -1,6 +1,6 @@
 """The lease of a batch: one owner, an expiry on the database's clock, nothing to unlock by hand."""
 
-from innomaint_pipeline.domain.innomaint.batches import LEASES
+from innomaint_pipeline.domain.innomaint.batches import LEASES, lease_name
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import (
     LEASE_SECONDS,
@@ -12,7 +12,7 @@ from innomaint_pipeline.store.leases import (
     report_progress,
 )
 
-BATCH = "batch_000001"
+BATCH = lease_name("batch_000001")
 
 
 def acquire(database: Database, owner: str, *, seconds: float = LEASE_SECONDS, batch: str = BATCH) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 import innomaint_pipeline
 from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.simulator.innomaint.faults import Status
@@ -146,8 +147,9 @@ def test_the_write_role_suffices_for_all_work(
             finish_own_request(connection, request.id)
         pipeline.execute("update ic3_sync_log set synced_at = now() - interval '100 days'")
         assert delete_old_rows(database, RETENTIONS)["ic3_sync_log"] > WORLD_SIZE
-        status = load_status(database, account="a", refresh_start_minutes=5, configured_rate_per_second=5)
-        assert status["synced_assets"] == WORLD_SIZE - 1
+        with database.snapshot() as connection:
+            status = load_status(connection, SourceAccount("a", 5))
+        assert status.synced_assets == WORLD_SIZE - 1
         check_invariants(database)
 
 

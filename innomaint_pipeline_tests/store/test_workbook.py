@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from innomaint_pipeline.domain.alerts import Condition
+from innomaint_pipeline.domain.workbook import SOURCE
 from innomaint_pipeline.store.innomaint.batches import count_batches, find_batch_keys
 from innomaint_pipeline.store.rejects import save_rejects
-from innomaint_pipeline.store.workbook import ImportCounts, import_rows
+from innomaint_pipeline.store.settings import IMPORT_ERROR, save_setting
+from innomaint_pipeline.store.workbook import ImportCounts, import_rows, load_conditions
 from innomaint_pipeline_tests.conftest import Pipeline
 
 FIELDS = ("criticality", "capacity_rating", "in_charge_person")
@@ -230,3 +233,16 @@ def test_rejects_of_a_sheet_are_replaced_and_those_of_others_kept(empty_pipeline
     assert after == before, "a reject that stays is not written again"
     save(empty_pipeline, "a.xlsx")
     assert len(rejects(empty_pipeline)) == 1
+
+
+def test_people_are_told_of_a_failed_import_until_one_succeeds(empty_pipeline: Pipeline) -> None:
+    def told() -> Condition:
+        with empty_pipeline.database.begin() as connection:
+            (condition,) = load_conditions(connection)
+        return condition
+
+    assert told().value is None
+    with empty_pipeline.database.begin() as connection:
+        save_setting(connection, SOURCE, IMPORT_ERROR, "master.xlsx is no workbook.")
+    assert told().value == "failed"
+    assert "master.xlsx is no workbook. The sync goes on with the old one." in told().message

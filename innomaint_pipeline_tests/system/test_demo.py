@@ -1,7 +1,9 @@
-"""`innomaint demo`: the whole program in one command, and numbers that add up (spec 04, "Two commands")."""
+"""`innomaint demo`: the whole program in one command, and numbers that add up."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -23,14 +25,21 @@ class Demonstration:
     status: Ended
 
 
-@pytest.fixture(scope="module")
-def demonstration() -> Iterator[Demonstration]:
-    """The demonstration in a home of its own, without any variable."""
+def demonstrate() -> Demonstration:
+    """Show the demonstration in a home of its own, without any variable."""
     with new_home("dem") as home:
         shown = start(home, {}, "demo", "--json").end()
         healed = start(home, {}, "--demo", "sync", "--retry-failed", "--json").end()
         status = start(home, {}, "--demo", "status", "--json").end()
-        yield Demonstration(shown, healed, status)
+        return Demonstration(shown, healed, status)
+
+
+SCENARIOS: dict[str, Callable[[], Any]] = {"demonstration": demonstrate}
+
+
+@pytest.fixture
+def demonstration(outcomes: dict[str, Future[Demonstration]]) -> Demonstration:
+    return outcomes["demonstration"].result()
 
 
 def test_the_demonstration_ends_well_and_its_numbers_add_up(demonstration: Demonstration) -> None:

@@ -1,4 +1,4 @@
-"""Killed, interrupted, refused: what is stored is kept, and the same command asks for the rest (spec 03)."""
+"""Killed, interrupted, refused: what is stored is kept, and the same command asks for the rest."""
 
 import os
 import signal

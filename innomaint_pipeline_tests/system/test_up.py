@@ -1,4 +1,4 @@
-"""`innomaint up`: the real webserver and daemon, driven through GraphQL as the UI does (spec 03, spec 04)."""
+"""`innomaint up`: the real webserver and daemon, driven through GraphQL as the UI does."""
 
 import json
 import signal

@@ -14,10 +14,15 @@ import anyio.to_thread
 from fastapi import APIRouter, Body, Depends, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
-from innomaint_pipeline.api import examples
-from innomaint_pipeline.api.answers import AdminError, AdminJson
-from innomaint_pipeline.api.examples import describe
-from innomaint_pipeline.api.innomaint.reading import find_request
+from innomaint_pipeline.api.answers import AdminError, AdminJson, describe
+from innomaint_pipeline.api.innomaint.models import (
+    REQUESTS,
+    FrequencyAnswer,
+    PausedAnswer,
+    StoredAnswer,
+    SyncedAnswer,
+    SyncResultAnswer,
+)
 from innomaint_pipeline.api.parts import (
     LONGEST_ID_CHARACTERS,
     Parts,
@@ -27,17 +32,17 @@ from innomaint_pipeline.api.parts import (
 )
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.answers import normalise_id
-from innomaint_pipeline.domain.innomaint.selection import SyncOptions, waiting_seconds
+from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, SyncOptions, waiting_seconds
 from innomaint_pipeline.domain.requests import (
     LOOK_IS_LATE_SECONDS,
     RequestState,
 )
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass, SyncState
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
-from innomaint_pipeline.store.innomaint.asset_details import load_outcome
+from innomaint_pipeline.store.innomaint.asset_details import Outcome, load_outcome
 from innomaint_pipeline.store.innomaint.refresh import change_refresh_minutes
 from innomaint_pipeline.store.innomaint.selection import plan_sync, wish_for
-from innomaint_pipeline.store.requests import Stored, submit
+from innomaint_pipeline.store.requests import RequestDetail, Stored, load_request, submit
 from innomaint_pipeline.store.settings import set_paused
 
 router = APIRouter(dependencies=[Depends(refuse_unknown_parameters)], default_response_class=AdminJson)
@@ -45,9 +50,9 @@ router = APIRouter(dependencies=[Depends(refuse_unknown_parameters)], default_re
 _LARGEST_BATCH = 10_000
 _LARGEST_OFFSET = 10_000_000
 _ACCEPTED = describe(
-    examples.STORED, status=202, words="stored; it is carried out, and reports under its address"
+    StoredAnswer, status=202, words="stored; it is carried out, and reports under its address"
 )
-_WORK = {**describe(examples.RESULT, 404, 502), 202: _ACCEPTED[202]}
+_WORK = {**describe(SyncResultAnswer, 404, 502), 202: _ACCEPTED[202]}
 
 
 @router.post("/api/admin/cmms/sync", responses=_WORK)
@@ -87,7 +92,7 @@ async def sync_batch(
 
 @router.post(
     "/api/admin/cmms/sync/{cmms_asset_id:path}",
-    responses={**describe(examples.SYNCED, 404, 502), 202: _ACCEPTED[202]},
+    responses={**describe(SyncedAnswer, 404, 502), 202: _ACCEPTED[202]},
 )
 async def sync_asset(
     request: Request,
@@ -99,9 +104,9 @@ async def sync_asset(
     """Sync one CMMS asset now, due or not; its id may hold spaces, `/` and `,`."""
     name = normalise_id(check_text(cmms_asset_id, "the id", status=404))
     stored, found = await _start(request, parts, SyncOptions(cmms_asset_ids=(name,)))
-    if found["finished_at"] is None:
+    if found.finished_at is None:
         return _accepted(found)
-    if found["state"] == RequestState.FAILED:
+    if found.state is RequestState.FAILED:
         raise _failed(found)
     outcome = await _in_thread(functools.partial(_load_outcome, parts, name, stored))
     return _answer_for_asset(name, outcome)
@@ -115,21 +120,21 @@ class Frequency(BaseModel):
     intervalMinutes: Annotated[StrictInt, Field(ge=5, le=1440)]  # noqa: N815 # the name in the JSON
 
 
-@router.post("/api/admin/sync/frequency", responses=describe(examples.FREQUENCY))
+@router.post("/api/admin/sync/frequency", responses=describe(FrequencyAnswer))
 def change_frequency(parts: PartsOf, frequency: Annotated[Frequency, Body()]) -> AdminJson:
     """Change the refresh interval at once and for good, for CMMS assets synced before, too."""
     with parts.connect() as connection:
         change_refresh_minutes(connection, frequency.intervalMinutes)
-    return AdminJson({"intervalMinutes": frequency.intervalMinutes})
+    return AdminJson(FrequencyAnswer(intervalMinutes=frequency.intervalMinutes))
 
 
-@router.post("/api/admin/cmms/pause", responses=describe(examples.PAUSED))
+@router.post("/api/admin/cmms/pause", responses=describe(PausedAnswer))
 def pause(parts: PartsOf) -> AdminJson:
     """Let continuous sync launch nothing; what a person asks for is done all the same."""
     return _set_paused(parts, is_paused=True)
 
 
-@router.post("/api/admin/cmms/resume", responses=describe(examples.PAUSED))
+@router.post("/api/admin/cmms/resume", responses=describe(PausedAnswer))
 def resume(parts: PartsOf) -> AdminJson:
     """Let continuous sync go on."""
     return _set_paused(parts, is_paused=False)
@@ -138,17 +143,17 @@ def resume(parts: PartsOf) -> AdminJson:
 def _set_paused(parts: Parts, *, is_paused: bool) -> AdminJson:
     with parts.connect() as connection:
         set_paused(connection, SOURCE, is_paused=is_paused)
-    return AdminJson({"is_paused": is_paused})
+    return AdminJson(PausedAnswer(is_paused=is_paused))
 
 
 async def _work(request: Request, parts: Parts, options: SyncOptions) -> AdminJson:
     """Store a request and wait for its result."""
     _, found = await _start(request, parts, options)
-    if found["finished_at"] is None:
+    if found.finished_at is None:
         return _accepted(found)
-    if found["state"] == RequestState.FAILED:
+    if found.state is RequestState.FAILED:
         raise _failed(found)
-    return AdminJson(found["result"])
+    return AdminJson(SyncResultAnswer.model_validate(found.result))
 
 
 async def _in_thread(call: Any) -> Any:
@@ -164,20 +169,20 @@ def _submit(parts: Parts, options: SyncOptions, asked_by: str) -> Stored:
         return submit(connection, wish_for(options, plan), asked_by=asked_by)
 
 
-def _find(parts: Parts, request_id: int) -> dict[str, Any]:
+def _find(parts: Parts, request_id: int) -> RequestDetail:
     with parts.connect() as connection:
-        found = find_request(connection, request_id)
+        found = load_request(connection, SYNC_REQUESTS, request_id)
     if found is None:
         raise AdminError(404, f"request {request_id} was deleted")
     return found
 
 
-def _load_outcome(parts: Parts, name: str, stored: Stored) -> dict[str, Any] | None:
+def _load_outcome(parts: Parts, name: str, stored: Stored) -> Outcome | None:
     with parts.connect() as connection:
         return load_outcome(connection, name, stored.requested_at)
 
 
-async def _start(request: Request, parts: Parts, options: SyncOptions) -> tuple[Stored, dict[str, Any]]:
+async def _start(request: Request, parts: Parts, options: SyncOptions) -> tuple[Stored, RequestDetail]:
     """Store a request and wait until it is closed, the time is over, or nobody waits any more.
 
     Without a daemon that looks for requests the wait is short: the answer says so.
@@ -191,31 +196,31 @@ async def _start(request: Request, parts: Parts, options: SyncOptions) -> tuple[
     limit = waiting_seconds(options.limit or stored.total) if is_waiting else 0.0
     while True:
         found = await _in_thread(functools.partial(_find, parts, stored.id))
-        waited, look = clock() - began, found["seconds_since_look"]
+        waited, look = clock() - began, found.seconds_since_look
         is_alone = (look is None or look > LOOK_IS_LATE_SECONDS) and waited >= parts.patience_seconds
         is_over = waited >= limit or is_alone or parts.is_stopping()
-        if found["finished_at"] is not None or is_over or await request.is_disconnected():
+        if found.finished_at is not None or is_over or await request.is_disconnected():
             return stored, found
         await asyncio.sleep(parts.poll_seconds)
 
 
-def _accepted(found: dict[str, Any]) -> AdminJson:
-    shown = {"request_id": found["id"], **{name: found[name] for name in ("address", "state", "message")}}
-    return AdminJson(shown, 202, headers={"Location": found["address"]})
+def _accepted(found: RequestDetail) -> AdminJson:
+    stored = StoredAnswer.model_validate(found)
+    return AdminJson(stored, 202, headers={"Location": stored.address})
 
 
-def _failed(found: dict[str, Any]) -> AdminError:
-    status = 503 if found["stop_code"] == DatabaseError.exit_code else 502
-    return AdminError(status, f"{found['message']} (the whole result: {found['address']})")
+def _failed(found: RequestDetail) -> AdminError:
+    status = 503 if found.stop_code == DatabaseError.exit_code else 502
+    return AdminError(status, f"{found.message} (the whole result: {REQUESTS}/{found.id})")
 
 
-def _answer_for_asset(name: str, outcome: dict[str, Any] | None) -> AdminJson:
-    if outcome is None:
-        raise AdminError(502, f"{name!r} was not asked for; look at its batch's last run in Dagster")
-    if outcome["state"] == SyncState.SYNCED:
+def _answer_for_asset(name: str, outcome: Outcome | None) -> AdminJson:
+    if outcome is not None and outcome.state is SyncState.SYNCED:
         return AdminJson(
-            {"status": "synced", "cmms_asset_id": name, "traceability_id": outcome["traceability_id"]}
+            SyncedAnswer(status="synced", cmms_asset_id=name, traceability_id=outcome.traceability_id)
         )
-    error_class = ErrorClass(outcome["error_class"])
-    words = f"{name!r}: {error_class}: {outcome['error_message']}; {WHAT_TO_DO[error_class]}"
+    if outcome is None or outcome.error_class is None:
+        raise AdminError(502, f"{name!r} was not asked for; look at its batch's last run in Dagster")
+    error_class = outcome.error_class
+    words = f"{name!r}: {error_class}: {outcome.error_message}; {WHAT_TO_DO[error_class]}"
     raise AdminError(404 if error_class is ErrorClass.NOT_FOUND else 502, words)

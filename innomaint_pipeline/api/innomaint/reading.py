@@ -1,14 +1,29 @@
-"""What is read: status, overview, batches, failures, history, CMMS assets, requests."""
+"""What is read: status, overview, batches, failures, history, CMMS assets, requests, words."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 
-from innomaint_pipeline.api import examples
-from innomaint_pipeline.api.answers import AdminError, AdminJson
-from innomaint_pipeline.api.examples import describe
+from innomaint_pipeline.api.answers import AdminError, AdminJson, describe
+from innomaint_pipeline.api.innomaint.models import (
+    DAGSTER_URL,
+    REQUESTS,
+    WORDS,
+    AssetDetailAnswer,
+    AssetsAnswer,
+    BatchDetailAnswer,
+    BatchesAnswer,
+    FailuresAnswer,
+    HistoryAnswer,
+    MetricsAnswer,
+    OverviewAnswer,
+    RequestAnswer,
+    StatusAnswer,
+    WordsAnswer,
+)
+from innomaint_pipeline.api.models import Answer
 from innomaint_pipeline.api.parts import (
     LONGEST_ID_CHARACTERS,
     Parts,
@@ -17,107 +32,91 @@ from innomaint_pipeline.api.parts import (
     refuse_unknown_parameters,
 )
 from innomaint_pipeline.domain.innomaint.answers import normalise_id
-from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, SyncResult
-from innomaint_pipeline.domain.requests import describe_request
+from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS
 from innomaint_pipeline.domain.states import ErrorClass, SyncState
-from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.innomaint.asset_details import find_assets, load_asset
 from innomaint_pipeline.store.innomaint.batch_details import load_batch, load_batches
+from innomaint_pipeline.store.innomaint.batch_runs import load_history
 from innomaint_pipeline.store.innomaint.failure_groups import load_failure_groups
-from innomaint_pipeline.store.innomaint.history import load_history
-from innomaint_pipeline.store.innomaint.overview import load_overview, run_url
+from innomaint_pipeline.store.innomaint.overview import load_overview
 from innomaint_pipeline.store.innomaint.status import load_status
-from innomaint_pipeline.store.requests import load_request, seconds_since_look
+from innomaint_pipeline.store.requests import load_request
 
 router = APIRouter(dependencies=[Depends(refuse_unknown_parameters)], default_response_class=AdminJson)
 
-REQUESTS = "/api/admin/cmms/requests"
 _LARGEST_ID = 2**63 - 1
 
 
-def read_status(parts: Parts) -> dict[str, Any]:
-    """Return the JSON of status."""
-    return load_status(
-        parts.database,
-        account=parts.account,
-        refresh_start_minutes=parts.refresh_start_minutes,
-        configured_rate_per_second=parts.configured_rate_per_second,
-    )
+def _answer(parts: Parts, model: type[Answer], found: object) -> AdminJson:
+    return AdminJson(model.model_validate(found, context={DAGSTER_URL: parts.dagster_url}))
 
 
-@router.get("/api/admin/cmms/sync/status", responses=describe(examples.STATUS))
+@router.get("/api/admin/cmms/sync/status", responses=describe(StatusAnswer))
 def get_status(parts: PartsOf) -> AdminJson:
     """Return how far the sync is: the JSON of `innomaint status`."""
-    return AdminJson(read_status(parts))
+    with parts.read() as connection:
+        return _answer(parts, StatusAnswer, load_status(connection, parts.account))
 
 
-@router.get("/api/sync/metrics", responses=describe(examples.METRICS))
+@router.get("/api/sync/metrics", responses=describe(MetricsAnswer))
 def get_metrics(parts: PartsOf) -> AdminJson:
     """Return the sync in six fields."""
-    status = read_status(parts)
-    last = status["last_batch"][0]["status"] if status["last_batch"] else None
+    with parts.read() as connection:
+        status = load_status(connection, parts.account)
     return AdminJson(
-        {
-            "lastSyncTime": status["last_sync_at"],
-            "lastResult": last,
-            "totalSyncs": status["total_syncs"],
-            "consecutiveFailures": status["consecutive_failures"],
-            "averageDuration": status["average_duration_ms"],
-            "health": status["health"],
-        }
+        MetricsAnswer(
+            lastSyncTime=status.last_sync_at,
+            lastResult=status.last_batch[0].status if status.last_batch else None,
+            totalSyncs=status.total_syncs,
+            consecutiveFailures=status.consecutive_failures,
+            averageDuration=status.average_duration_ms,
+            health=status.health,
+        )
     )
 
 
-@router.get("/api/sync/overview", responses=describe(examples.OVERVIEW))
+@router.get("/api/sync/overview", responses=describe(OverviewAnswer))
 def get_overview(parts: PartsOf) -> AdminJson:
     """Return what the page shows at a glance."""
-    overview = load_overview(
-        parts.database,
-        account=parts.account,
-        refresh_start_minutes=parts.refresh_start_minutes,
-        configured_rate_per_second=parts.configured_rate_per_second,
-        dagster_url=parts.dagster_url,
-    )
-    for request in overview["requests"]:
-        request["address"] = f"{REQUESTS}/{request['id']}"
-    return AdminJson(overview)
+    with parts.read() as connection:
+        return _answer(parts, OverviewAnswer, load_overview(connection, parts.account))
 
 
-@router.get("/api/sync/batches", responses=describe(examples.BATCHES))
+@router.get("/api/sync/batches", responses=describe(BatchesAnswer))
 def get_batches(parts: PartsOf) -> AdminJson:
     """Return every batch in the order of the keys."""
     with parts.read() as connection:
-        return AdminJson({"batches": load_batches(connection, dagster_url=parts.dagster_url)})
+        return _answer(parts, BatchesAnswer, {"batches": load_batches(connection)})
 
 
-@router.get("/api/sync/batches/{batch_key}", responses=describe(examples.BATCH_DETAIL, 404))
+@router.get("/api/sync/batches/{batch_key}", responses=describe(BatchDetailAnswer, 404))
 def get_batch(
     parts: PartsOf, batch_key: Annotated[str, Path(examples=["batch_000001"], max_length=40)]
 ) -> AdminJson:
     """Return one batch with its failures and its last runs."""
     check_text(batch_key, "the batch", status=404)
     with parts.read() as connection:
-        batch = load_batch(connection, batch_key, dagster_url=parts.dagster_url)
+        batch = load_batch(connection, batch_key)
     if batch is None:
         raise AdminError(404, "there is no such batch; they are listed at /api/sync/batches")
-    return AdminJson(batch)
+    return _answer(parts, BatchDetailAnswer, batch)
 
 
-@router.get("/api/sync/failures", responses=describe(examples.FAILURES))
+@router.get("/api/sync/failures", responses=describe(FailuresAnswer))
 def get_failures(parts: PartsOf) -> AdminJson:
     """Return the failed CMMS assets in groups, one for each class, the largest first."""
     with parts.read() as connection:
-        return AdminJson({"groups": load_failure_groups(connection)})
+        return _answer(parts, FailuresAnswer, {"groups": load_failure_groups(connection)})
 
 
-@router.get("/api/sync/history", responses=describe(examples.HISTORY))
+@router.get("/api/sync/history", responses=describe(HistoryAnswer))
 def get_history(parts: PartsOf, hours: Annotated[int, Query(ge=1, le=2160)] = 24) -> AdminJson:
     """Return the batch runs of the last hours and how many CMMS assets were synced when."""
     with parts.read() as connection:
-        return AdminJson(load_history(connection, hours=hours))
+        return _answer(parts, HistoryAnswer, load_history(connection, hours=hours))
 
 
-@router.get("/api/sync/assets", responses=describe(examples.ASSETS))
+@router.get("/api/sync/assets", responses=describe(AssetsAnswer))
 def get_assets(  # noqa: PLR0917 # FastAPI passes them by name
     parts: PartsOf,
     query: Annotated[str | None, Query(max_length=200, description="a part of the id or the name")] = None,
@@ -140,10 +139,10 @@ def get_assets(  # noqa: PLR0917 # FastAPI passes them by name
             limit=limit,
             offset=offset,
         )
-    return AdminJson(found)
+    return _answer(parts, AssetsAnswer, found)
 
 
-@router.get("/api/sync/assets/{cmms_asset_id:path}", responses=describe(examples.ASSET, 404))
+@router.get("/api/sync/assets/{cmms_asset_id:path}", responses=describe(AssetDetailAnswer, 404))
 def get_asset(
     parts: PartsOf,
     cmms_asset_id: Annotated[
@@ -153,48 +152,25 @@ def get_asset(
     """Return everything about one CMMS asset; its id may hold spaces, `/` and `,`."""
     check_text(cmms_asset_id, "the id", status=404)
     with parts.read() as connection:
-        asset = load_asset(connection, normalise_id(cmms_asset_id), dagster_url=parts.dagster_url)
+        asset = load_asset(connection, normalise_id(cmms_asset_id))
     if asset is None:
         raise AdminError(404, "there is no such CMMS asset in the asset master; search at /api/sync/assets")
-    return AdminJson(asset)
+    return _answer(parts, AssetDetailAnswer, asset)
 
 
-@router.get(f"{REQUESTS}/{{request_id}}", responses=describe(examples.REQUEST, 404))
+@router.get(f"{REQUESTS}/{{request_id}}", responses=describe(RequestAnswer, 404))
 def get_request(
     parts: PartsOf, request_id: Annotated[int, Path(ge=1, le=_LARGEST_ID, examples=[7])]
 ) -> AdminJson:
     """Return how far a request is, and its result."""
     with parts.read() as connection:
-        found = find_request(connection, request_id)
+        found = load_request(connection, SYNC_REQUESTS, request_id)
     if found is None:
         raise AdminError(404, "there is no such request; requests are kept for 90 days")
-    shown = (
-        *("id", "address", "asked_by", "asked_at", "finished_at", "what", "state", "message", "result"),
-        "runs",
-    )
-    result = found["result"]
-    # jsonb does not keep the order of the names.
-    found["result"] = result and {name: result[name] for name in SyncResult().to_json()}
-    found["runs"] = [
-        {
-            "batch_key": run["part"],
-            "run_id": run["run_id"],
-            "run_url": run_url(parts.dagster_url, run["run_id"]),
-        }
-        for run in found["runs"]
-    ]
-    return AdminJson({name: found[name] for name in shown})
+    return _answer(parts, RequestAnswer, found)
 
 
-def find_request(connection: Connection, request_id: int) -> dict[str, Any] | None:
-    """Return a request with its address and, while it is open, how far it is; None when there is none."""
-    found = load_request(connection, SYNC_REQUESTS, request_id)
-    if found is None:
-        return None
-    found["address"] = f"{REQUESTS}/{request_id}"
-    found["seconds_since_look"] = seconds_since_look(connection, SYNC_REQUESTS)
-    if found["finished_at"] is None:
-        found["message"] = describe_request(
-            found["parts"], waits=found["waits"], seconds_since_look=found["seconds_since_look"]
-        )
-    return found
+@router.get("/api/sync/words", responses=describe(WordsAnswer))
+def get_words() -> AdminJson:
+    """Return the words for states and error classes, with what to do about each class."""
+    return AdminJson(WORDS)

@@ -1,11 +1,11 @@
 /** Finding CMMS assets, and the view of one. */
 
 import { flightOf, syncAsset } from "./actions.js";
+import { assetBadge, badge, classWord, words } from "./badges.js";
 import { foreign, h, table } from "./dom.js";
 import { button } from "./overview.js";
 import { assetAddress, assetsAddress, batchAddress } from "./routes.js";
 import { asMoment, counted, duration, number, when } from "./times.js";
-import { ASSET_STATES, ERROR_CLASSES, badge } from "./words.js";
 
 const BACK = () => h("p", { class: "back", key: "back" }, h("a", { href: "#/" }, "← Overview"));
 
@@ -17,8 +17,8 @@ export function buildAssets(filters, found, error, more) {
   return [BACK(), h("section", { class: "card", key: "assets" },
     h("h1", { id: "view-title", tabindex: -1 }, "CMMS assets"),
     h("div", { class: "filters" },
-      chooser("state", "State", filters.state, ASSET_STATES, (state) => go({ state, error_class: state === "failed" ? filters.error_class : null })),
-      chooser("error_class", "Why failed", filters.error_class, ERROR_CLASSES, (name) => go({ error_class: name, state: name ? "failed" : filters.state })),
+      chooser("state", "State", filters.state, words.asset_states, (state) => go({ state, error_class: state === "failed" ? filters.error_class : null })),
+      chooser("error_class", "Why failed", filters.error_class, words.error_classes, (name) => go({ error_class: name, state: name ? "failed" : filters.state })),
       (filters.query || filters.batch) && h("p", {},
         filters.query && ["containing ", h("strong", {}, foreign(filters.query)), " "],
         filters.batch && ["in ", h("a", { href: batchAddress(filters.batch) }, foreign(filters.batch)), " "],
@@ -30,17 +30,17 @@ export function buildAssets(filters, found, error, more) {
     ] : h("p", {}, "Loading…"))];
 }
 
-function chooser(name, label, chosen, words, choose) {
+function chooser(name, label, chosen, named, choose) {
   return h("p", {}, h("label", { for: `filter-${name}` }, label), " ",
     h("select", { id: `filter-${name}`, onchange: (event) => choose(event.target.value) },
       h("option", { value: "", selected: !chosen }, "any"),
-      Object.entries(words).map(([value, word]) => h("option", { value, selected: chosen === value }, word))));
+      Object.entries(named).map(([value, { word }]) => h("option", { value, selected: chosen === value }, word))));
 }
 
 const COLUMNS = [
   { title: "Asset", cell: ({ cmms_asset_id: id, asset_name: name }) => [h("a", { href: assetAddress(id) }, foreign(id, "id")), name && h("span", { class: "hint block" }, foreign(name))] },
   { title: "Place", cell: ({ location_name: name }) => (name ? foreign(name) : "–") },
-  { title: "State", cell: ({ state, error_class: name }) => [badge(state, ASSET_STATES[state]), name && h("span", { class: "hint block" }, ERROR_CLASSES[name] ?? name)] },
+  { title: "State", cell: ({ state, error_class: name }) => [assetBadge(state), name && h("span", { class: "hint block" }, classWord(name))] },
   { title: "Batch", cell: ({ batch_key: key }) => (key ? h("a", { href: batchAddress(key) }, foreign(key)) : "–") },
   { title: "Last synced", cell: (found) => when(found.last_success_at) },
 ];
@@ -59,7 +59,7 @@ function buildSummary(found, title) {
   const name = found.values.find(({ name: field }) => field === "asset_name")?.value;
   return h("section", { class: "card", "aria-labelledby": "view-title" },
     title, name && h("p", { class: "asset-name" }, foreign(String(name))),
-    h("p", { id: "asset-state" }, badge(found.state, ASSET_STATES[found.state]), found.error_class && [" ", ERROR_CLASSES[found.error_class] ?? found.error_class,
+    h("p", { id: "asset-state" }, assetBadge(found.state), found.error_class && [" ", classWord(found.error_class),
       found.consecutive_failures > 1 && `, ${number(found.consecutive_failures)} times in a row`]),
     found.error_message && h("p", { class: "wrong" }, foreign(found.error_message)),
     found.what_to_do && h("p", { class: "advice" }, h("strong", {}, "What to do: "), found.what_to_do, "."),
@@ -108,7 +108,7 @@ function buildAttempts({ attempts }) {
 const ATTEMPT_COLUMNS = [
   { title: "When", cell: (attempt) => when(attempt.synced_at) },
   { title: "What", cell: ({ sync_type: type }) => (type === "excel_import" ? "import" : "sync") },
-  { title: "Outcome", cell: ({ status, error_class: name }) => [badge(status), name && h("span", { class: "hint block" }, ERROR_CLASSES[name] ?? name)] },
+  { title: "Outcome", cell: ({ status, error_class: name }) => [badge(status), name && h("span", { class: "hint block" }, classWord(name))] },
   { title: "Reason", cell: ({ message, http_status: status }) => [message && foreign(message), status && !message?.includes(`HTTP ${status}`) && h("span", { class: "hint block" }, `HTTP ${status}`), !message && !status && "–"] },
   { title: "Requests", isNumber: true, cell: ({ attempts }) => (attempts === null ? "–" : number(attempts)) },
   { title: "Took", isNumber: true, cell: ({ duration_ms: ms }) => (ms === null ? "–" : duration(ms / 1000)) },

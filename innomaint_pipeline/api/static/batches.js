@@ -1,11 +1,11 @@
 /** The batches as a grid, and the panel of one. */
 
 import { flightOf, syncBatch } from "./actions.js";
+import { badge, batchBadge, classWord, signOf, words } from "./badges.js";
 import { foreign, h, table } from "./dom.js";
 import { button } from "./overview.js";
 import { assetAddress, assetsAddress, batchAddress } from "./routes.js";
 import { duration, number, when } from "./times.js";
-import { BATCH_STATES, ERROR_CLASSES, badge, signOf } from "./words.js";
 
 /** More tiles than these are shown on demand: a million assets are ten thousand batches. */
 const TILES_AT_ONCE = 400;
@@ -27,7 +27,7 @@ export function buildBatches(batches, choice, choose) {
 
 function buildLegend(batches, choice, choose) {
   const counts = Object.groupBy(batches, ({ state }) => state);
-  return h("ul", { class: "legend", "aria-label": "Show batches by state" }, Object.entries(BATCH_STATES).map(([state, { word, meaning }]) =>
+  return h("ul", { class: "legend", "aria-label": "Show batches by state" }, Object.entries(words.batch_states).map(([state, { word, meaning }]) =>
     h("li", { key: state }, h("button", {
       type: "button", class: `chip tone-${state}`, "aria-pressed": String(choice.state === state), title: meaning,
       onclick: () => choose({ state: choice.state === state ? null : state }),
@@ -37,8 +37,8 @@ function buildLegend(batches, choice, choose) {
 function buildTile(batch) {
   const { batch_key: key, state, synced, failed, total } = batch;
   const short = key.match(/^batch_0*(\d+)$/)?.[1] ?? key;
-  const words = `${key}: ${BATCH_STATES[state].word}, ${number(synced)} of ${number(total)} synced${failed ? `, ${number(failed)} failed` : ""}`;
-  return h("li", { key }, h("a", { href: batchAddress(key), class: `tile tone-${state}`, "data-batch": key, "data-state": state, "aria-label": words, title: words },
+  const title = `${key}: ${words.batch_states[state].word}, ${number(synced)} of ${number(total)} synced${failed ? `, ${number(failed)} failed` : ""}`;
+  return h("li", { key }, h("a", { href: batchAddress(key), class: `tile tone-${state}`, "data-batch": key, "data-state": state, "aria-label": title, title },
     h("span", { class: "tile-name" }, short), h("span", { class: "sign", "aria-hidden": "true" }, signOf(state)),
     h("span", { class: "tile-count" }, failed ? `${number(failed)} failed` : `${number(synced)}/${number(total)}`),
     h("span", { class: "tile-bar", vars: { "--share": String(total ? synced / total : 0) } })));
@@ -59,7 +59,7 @@ function buildBatchBody(batch) {
   const flight = flightOf(action);
   const run = batch.last_run;
   return h("div", { key: `body:${batch.batch_key}` },
-    h("p", {}, badge(batch.state, BATCH_STATES[batch.state].word), " ", BATCH_STATES[batch.state].meaning, "."),
+    h("p", {}, batchBadge(batch.state), " ", words.batch_states[batch.state].meaning, "."),
     h("dl", { class: "facts" },
       h("div", {}, h("dt", {}, "Synced"), h("dd", {}, h("strong", {}, number(batch.synced)), ` of ${number(batch.total)}`)),
       h("div", {}, h("dt", {}, "Failed"), h("dd", {}, h("strong", {}, number(batch.failed)), ` (${number(batch.retryable)} worth retrying)`)),
@@ -81,7 +81,7 @@ function buildBatchBody(batch) {
 
 const FAILURE_COLUMNS = [
   { title: "Asset", cell: ({ cmms_asset_id: id }) => h("a", { href: assetAddress(id) }, foreign(id, "id")) },
-  { title: "Why", cell: ({ error_class: name, message }) => [ERROR_CLASSES[name] ?? name, message && h("span", { class: "hint block" }, foreign(message))] },
+  { title: "Why", cell: ({ error_class: name, message }) => [classWord(name), message && h("span", { class: "hint block" }, foreign(message))] },
   { title: "Tried", cell: (failure) => when(failure.last_attempt_at) },
   { title: "Due again", cell: (failure) => when(failure.next_due_at, "due", "–") },
 ];

@@ -1,9 +1,9 @@
 /** Failures in groups that a person understands: how many, what, where, since when, what to do. */
 
+import { classWord } from "./badges.js";
 import { foreign, h, table } from "./dom.js";
 import { assetAddress, assetsAddress } from "./routes.js";
 import { number, when } from "./times.js";
-import { ERROR_CLASSES } from "./words.js";
 
 export function buildFailures(groups) {
   return h("section", { class: "card failures", key: "failures", "aria-labelledby": "failures-title" },
@@ -19,7 +19,7 @@ function buildGroup(group) {
     h("p", { class: "hint" },
       isRetryable ? "Worth retrying: asked again by itself " : "A retry does not mend this; asked again ", when(group.next_due_at, "due", "later"),
       "; last tried ", when(group.last_attempt_at), "."),
-    h("ul", { class: "ids", "aria-label": `Assets: ${ERROR_CLASSES[name] ?? name}` },
+    h("ul", { class: "ids", "aria-label": `Assets: ${classWord(name)}` },
       examples.map((id) => h("li", { key: id }, h("a", { href: assetAddress(id) }, foreign(id, "id")))),
       count > examples.length && h("li", { key: "\nall" }, h("a", { href: assetsAddress({ state: "failed", error_class: name }), class: "all" }, `all ${number(count)}`))),
     (places.length > 1 || messages.length > 0) && h("details", {},

@@ -2,6 +2,7 @@
 
 import { followFlights, hasOpenFlights, watchActions } from "./actions.js";
 import { buildAsset, buildAssets } from "./assets.js";
+import { setWords } from "./badges.js";
 import { buildBatchPanel, buildBatches } from "./batches.js";
 import { buildCharts } from "./charts.js";
 import { announce, fill, h } from "./dom.js";
@@ -21,6 +22,7 @@ const place = (id) => document.getElementById(id);
 
 const page = {
   isSignedIn: false, overview: null, trouble: null, lastSeen: null,
+  hasWords: false,
   batches: null, failures: null, history: null, historyAt: 0, hours: 24, batchChoice: {},
   /** The data of the view that the route names: `{address, data, error}`. */
   view: null, viewLimit: ASSETS_AT_ONCE,
@@ -38,6 +40,7 @@ async function look() {
     noticeEnd(page.overview, overview);
     page.overview = overview;
     page.isSignedIn = true;
+    if (!page.hasWords || page.trouble) await loadWords();
     await loadParts(overview);
     page.trouble = null;
   } catch (error) {
@@ -46,6 +49,12 @@ async function look() {
     page.trouble = { message: error.message, isUnreachable: error.isUnreachable, since: page.trouble?.since ?? new Date().toISOString() };
   }
   render();
+}
+
+/** Load the words for states and classes; again after each trouble, for a service that was started anew may have others. */
+async function loadWords() {
+  setWords(await get("/api/sync/words"));
+  page.hasWords = true;
 }
 
 /** Load what the route shows, unless nothing has changed since the last time. */

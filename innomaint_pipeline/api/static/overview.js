@@ -1,21 +1,21 @@
 /** The top of the overview: how far, how well, how fast, and the buttons. */
 
 import { RETRY_FAILED, SYNC_NOW, describeRequest, flightAt, flightsBeside, isBusy, start } from "./actions.js";
+import { badge, words } from "./badges.js";
 import { fill, foreign, h } from "./dom.js";
 import { assetsAddress } from "./routes.js";
 import { ago, counted, duration, now, number, percent, range, when } from "./times.js";
-import { RETRYABLE_CLASSES, badge } from "./words.js";
 
 const PARTS = [
-  { name: "synced", word: "synced", field: "synced_assets", tone: "complete" },
-  { name: "failed", word: "failed", field: "failed_assets", tone: "failed" },
-  { name: "never", word: "never synced", field: "never_synced", tone: "never" },
+  { name: "synced", field: "synced_assets", tone: "complete" },
+  { name: "failed", field: "failed_assets", tone: "failed" },
+  { name: "never", field: "never_synced", tone: "never" },
 ];
 
 /** One bar that adds up, and the same as numbers and as a sentence. */
 export function buildProgress({ status }) {
   const total = status.total_assets;
-  const sentence = `${PARTS.map(({ field, word }) => `${number(status[field])} ${word}`).join(" + ")} = ${counted(total, "asset")}`;
+  const sentence = `${PARTS.map(({ name, field }) => `${number(status[field])} ${words.asset_states[name].word}`).join(" + ")} = ${counted(total, "asset")}`;
   return h("section", { class: "card progress", key: "progress", "aria-labelledby": "progress-title" },
     h("div", { class: "title-line" },
       h("h2", { id: "progress-title" }, "CMMS assets"),
@@ -23,10 +23,10 @@ export function buildProgress({ status }) {
     h("div", { class: "bar", role: "img", "aria-label": sentence },
       PARTS.filter(({ field }) => status[field] > 0).map(({ name, field, tone }) =>
         h("span", { class: `part tone-${tone}`, key: name, vars: { "--share": String(status[field]) } }))),
-    h("ul", { class: "parts" }, PARTS.map(({ name, field, word, tone }) => h("li", {},
+    h("ul", { class: "parts" }, PARTS.map(({ name, field, tone }) => h("li", {},
       h("a", { href: assetsAddress({ state: name }), class: `part-link tone-${tone}` },
         h("span", { class: `swatch tone-${tone}`, "aria-hidden": "true" }),
-        h("strong", { id: `count-${name}` }, number(status[field])), " ", word, " ",
+        h("strong", { id: `count-${name}` }, number(status[field])), " ", words.asset_states[name].word, " ",
         h("span", { class: "hint" }, percent(status[field], total)))))),
     total === 0 && h("p", { class: "hint" }, "No asset is known yet: import the asset master with ", h("code", {}, "innomaint import"), "."));
 }
@@ -87,7 +87,7 @@ export function buildHealth({ health, is_paused: isPaused }) {
 
 /** `settings` tells what became of the last change of a setting: `{isBusy, isWrong, message}`. */
 export function buildControls({ status, is_paused: isPaused, requests }, { settings, pause, saveInterval }) {
-  const retryable = RETRYABLE_CLASSES.reduce((sum, name) => sum + (status.failed_by_class[name] ?? 0), 0);
+  const retryable = Object.entries(status.failed_by_class).reduce((sum, [name, count]) => sum + (words.error_classes[name]?.is_retryable ? count : 0), 0);
   return h("section", { class: "card controls", key: "controls", "aria-labelledby": "controls-title" },
     h("h2", { id: "controls-title" }, "Actions"),
     h("div", { class: "buttons" },

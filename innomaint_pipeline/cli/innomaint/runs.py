@@ -1,4 +1,4 @@
-"""Dagster runs started from the command line: created as the UI would, executed here (spec 04, "sync").
+"""Dagster runs started from the command line: created as the UI would, executed here (docs/how-it-works.md).
 
 Belongs here: the only code that knows how Dagster creates and executes a run. A run carries the origin of its
 code location, so that the UI can re-execute it, and is executed in this process: a process for each run would

@@ -1,38 +1,49 @@
-"""`innomaint status`: the numbers of the tables, for people or as JSON (spec 04)."""
+"""`innomaint status`: the numbers of the tables, for people or as JSON."""
 
 from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from typing import Any
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from innomaint_pipeline.api.innomaint.models import StatusAnswer
 from innomaint_pipeline.cli.environment import open_database
 from innomaint_pipeline.cli.output import people, print_json
+from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.failure_groups import load_failure_groups
 from innomaint_pipeline.store.innomaint.overview import count_tables
-from innomaint_pipeline.store.innomaint.status import load_status
+from innomaint_pipeline.store.innomaint.status import Status, load_status
 
 _REFRESH_SECONDS = 5
 _COLOURS = {"healthy": "green", "unknown": "dim", "paused": "yellow", "stale": "yellow"}
 
 
-def read_status(settings: Settings, database: Database) -> dict[str, Any]:
-    """Return the JSON of `status`."""
+def innomaint_account(settings: Settings) -> SourceAccount:
+    """Return the account of the settings."""
     rate_ms = settings.innomaint_rate_ms
-    return load_status(
-        database,
-        account=settings.innomaint_api_url,
-        refresh_start_minutes=settings.innomaint_refresh_minutes,
+    return SourceAccount(
+        settings.innomaint_api_url,
+        settings.innomaint_refresh_minutes,
         configured_rate_per_second=1000 / rate_ms if rate_ms else 0.0,
     )
+
+
+def read_status(settings: Settings, database: Database) -> Status:
+    """Return the status."""
+    with database.snapshot() as connection:
+        return load_status(connection, innomaint_account(settings))
+
+
+def as_json(status: Status) -> dict[str, object]:
+    """Return the JSON of `status`, the same object that the admin service answers."""
+    return StatusAnswer.model_validate(status).model_dump()
 
 
 def run_status(settings: Settings, *, is_watch: bool, is_json: bool) -> None:
@@ -41,7 +52,7 @@ def run_status(settings: Settings, *, is_watch: bool, is_json: bool) -> None:
         if is_watch:
             _watch(settings, database, is_json=is_json)
         elif is_json:
-            print_json(read_status(settings, database))
+            print_json(as_json(read_status(settings, database)))
         else:
             people.print(render_status(read_status(settings, database)))
 
@@ -53,7 +64,7 @@ def _watch(settings: Settings, database: Database, *, is_json: bool) -> None:
         while True:
             status = read_status(settings, database)
             if is_json:
-                print_json(status, is_one_line=True)
+                print_json(as_json(status), is_one_line=True)
             else:
                 shown = Group(render_status(status), *_render_tables(database))
                 if live is not None:
@@ -63,20 +74,20 @@ def _watch(settings: Settings, database: Database, *, is_json: bool) -> None:
             time.sleep(_REFRESH_SECONDS)
 
 
-def _render_tables(database: Database) -> list[Any]:
+def _render_tables(database: Database) -> list[RenderableType]:
     """Return the failures in groups and the counts of all tables, for people."""
     with database.begin() as connection:
         groups, counts = load_failure_groups(connection), count_tables(connection)
-    parts: list[Any] = []
+    parts: list[RenderableType] = []
     if groups:
         failures = Table(title="failed, in groups", title_justify="left", box=None, pad_edge=False)
         for name in ("what", "where", "first seen", "due again"):
             failures.add_column(name)
         for group in groups:
-            places = group["places"][:2]
-            where = ", ".join(f"{place['count']} in {place['location_name'] or '-'}" for place in places)
-            moments = (group[name] for name in ("first_seen_at", "next_due_at"))
-            failures.add_row(group["title"], where, *(f"{moment:%Y-%m-%d %H:%M}" for moment in moments))
+            where = ", ".join(f"{place.count} in {place.location_name or '-'}" for place in group.places[:2])
+            moments = (group.first_seen_at, group.next_due_at)
+            shown = (f"{moment:%Y-%m-%d %H:%M}" if moment else "-" for moment in moments)
+            failures.add_row(group.title, where, *shown)
         parts.append(failures)
     tables = Table(title="rows", title_justify="left", box=None, pad_edge=False)
     tables.add_column("table")
@@ -94,41 +105,39 @@ def _duration(seconds: int | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def render_status(status: dict[str, Any]) -> Group:
+def render_status(status: Status) -> Group:
     """Return the status as people read it."""
     counts = Table(show_header=False, box=None, pad_edge=False)
     counts.add_column()
     counts.add_column(justify="right")
-    for label, name in (
-        ("synced", "synced_assets"),
-        ("failed", "failed_assets"),
-        ("never synced", "never_synced"),
-        ("total", "total_assets"),
+    for label, count in (
+        ("synced", status.synced_assets),
+        ("failed", status.failed_assets),
+        ("never synced", status.never_synced),
+        ("total", status.total_assets),
     ):
-        counts.add_row(label, str(status[name]))
-    health = status["health"]
-    parts: list[Any] = [
-        Text.assemble("health: ", (health, _COLOURS.get(health, "red"))),
+        counts.add_row(label, str(count))
+    last_sync = status.last_sync_at.isoformat() if status.last_sync_at else "-"
+    parts: list[RenderableType] = [
+        Text.assemble("health: ", (status.health, _COLOURS.get(status.health, "red"))),
         counts,
         Text(
-            f"rate {status['rate_per_second']}/s, time left {_duration(status['eta_seconds'])}, "
-            f"last sync {status['last_sync_at'] or '-'}, refresh every {status['refresh_minutes']} min"
+            f"rate {status.rate_per_second}/s, time left {_duration(status.eta_seconds)}, "
+            f"last sync {last_sync}, refresh every {status.refresh_minutes} min"
         ),
     ]
-    if status["failed_by_class"]:
+    if status.failed_by_class:
         failures = Table(title="failed, by class", title_justify="left", box=None, pad_edge=False)
         failures.add_column("class")
         failures.add_column("assets", justify="right")
         failures.add_column("what to do")
-        for name, count in status["failed_by_class"].items():
+        for name, count in status.failed_by_class.items():
             failures.add_row(name, str(count), WHAT_TO_DO[ErrorClass(name)])
         parts.append(failures)
-    if status["in_progress"]:
-        running = ", ".join(
-            f"{row['batch_key']} {row['done']}/{row['total']}" for row in status["in_progress"]
-        )
+    if status.in_progress:
+        running = ", ".join(f"{row.batch_key} {row.done}/{row.total}" for row in status.in_progress)
         parts.append(Text(f"in progress: {running}"))
-    if status["last_batch"]:
+    if status.last_batch:
         batches = Table(title="last batches", title_justify="left", box=None, pad_edge=False)
         names = (
             "batch_key",
@@ -143,7 +152,7 @@ def render_status(status: dict[str, Any]) -> Group:
         for name in names:
             is_text = name in {"batch_key", "status"}
             batches.add_column(name, justify="left" if is_text else "right", no_wrap=is_text)
-        for row in status["last_batch"]:
-            batches.add_row(*(str(row[name]) for name in names))
+        for row in status.last_batch:
+            batches.add_row(*(str(getattr(row, name)) for name in names))
         parts.append(batches)
     return Group(*parts)

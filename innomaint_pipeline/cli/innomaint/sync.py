@@ -1,4 +1,4 @@
-"""`innomaint sync`: a selection of CMMS assets, synced as Dagster runs, one for each batch (spec 04)."""
+"""`innomaint sync`: a selection of CMMS assets, synced as Dagster runs, one for each batch."""
 
 from __future__ import annotations
 
@@ -80,9 +80,8 @@ def run_sync(settings: Settings, options: SyncOptions, *, is_quiet: bool) -> Syn
             export_for_dagster(settings, addresses)
             if work.request is not None and work.request.is_resumed:
                 say(
-                    f"Taking up the same request of {work.request.requested_at:%Y-%m-%d %H:%M} UTC, "
-                    "which was not finished: "
-                    "what it has asked for is not asked for again."
+                    f"Taking up the same request of {work.request.requested_at:%Y-%m-%d %H:%M} UTC, which "
+                    "was not finished: what it has asked for is not asked for again."
                 )
             run_ids = _execute(settings, database, work, result, is_quiet=is_quiet)
             with database.begin() as connection:

@@ -1,6 +1,6 @@
 """The assets of Innomaint: fetch, enrich, settle, a batch a partition.
 
-See spec 03 "A batch run", spec 04 "Dagster".
+See docs/how-it-works.md.
 
 Thin: a body calls `sync.innomaint` and turns its report into metadata. Only settle fails for single CMMS
 assets, so that the tables of the good ones are materialized before.
@@ -307,10 +307,7 @@ def cmms_sync_log(
     ic3: Ic3DatabaseResource,
     innomaint: InnomaintResource,
 ) -> Iterator[dg.MaterializeResult]:
-    """Settle.
-
-    Ask once more for what is left, write the batch's row, fail the partition if any asset remains.
-    """
+    """Settle: ask once more for what is left, write the batch's row, fail the partition if any remains."""
     with ic3.open() as database:
         run = _batch_run(context, database, config.selection())
 

@@ -12,9 +12,16 @@ from innomaint_pipeline.defs.innomaint.partitions import ensure_partitions, regi
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.recovery import find_partitions_in_runs, report_lost_runs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.domain.alerts import Condition
+from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.innomaint import SOURCE
-from innomaint_pipeline.domain.innomaint.launches import decide_launches, parse_moment
+from innomaint_pipeline.domain.innomaint.launches import decide_launches
+from innomaint_pipeline.domain.pacing import SourceAccount
+from innomaint_pipeline.domain.schedule import parse_moment
+from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.innomaint.due_batches import load_sync_facts
+from innomaint_pipeline.store.innomaint.health import load_conditions
 from innomaint_pipeline.store.settings import SYNC_INTERVAL_SECONDS, load_setting
 from innomaint_pipeline.store.workbook import assign_new_batches
 
@@ -28,18 +35,14 @@ _BEAT_SECONDS = 5
     minimum_interval_seconds=_BEAT_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description=(
-        "Every INNOMAINT_SYNC_INTERVAL_S it keeps up to three batches in flight while anything is "
-        "due: never synced "
-        "first, then retryable failures whose time has come, then the stalest."
+        "Every INNOMAINT_SYNC_INTERVAL_S it keeps up to three batches in flight while anything is due: never "
+        "synced first, then retryable failures whose time has come, then the stalest."
     ),
 )
 def continuous_sync(
     context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource, innomaint: InnomaintResource
 ) -> dg.SensorResult | dg.SkipReason:
-    """Launch what is due. Without run keys.
-
-    A batch that failed must be launched again when it is due again.
-    """
+    """Launch what is due, without run keys: a batch that failed must be launched again."""
     settings = innomaint.settings()
     now = time.time()
     with ic3.open() as database:
@@ -71,3 +74,9 @@ def continuous_sync(
         for key in decision.launch
     ]
     return dg.SensorResult(run_requests=requests, cursor=str(now))
+
+
+def load_innomaint_conditions(connection: Connection, settings: Settings) -> tuple[Health, list[Condition]]:
+    """Return how Innomaint's sync is doing, and what people are told about it."""
+    account = SourceAccount(settings.innomaint_api_url, settings.innomaint_refresh_minutes)
+    return load_conditions(connection, account)

@@ -9,17 +9,17 @@ import dagster as dg
 
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
-from innomaint_pipeline.domain.health import STALE_AFTER_REFRESHES
+from innomaint_pipeline.domain.innomaint.health import STALE_AFTER_REFRESHES
 from innomaint_pipeline.domain.states import SyncState
+from innomaint_pipeline.store.innomaint.batch_runs import load_run_figures
 from innomaint_pipeline.store.innomaint.batches import find_miscounted
 from innomaint_pipeline.store.innomaint.data_quality import (
     count_contradictions,
     count_data_issues,
     count_not_found,
     find_unfinished_batches,
-    load_run_figures,
-    oldest_success_seconds,
 )
+from innomaint_pipeline.store.innomaint.health import find_oldest_success
 from innomaint_pipeline.store.innomaint.invariants import count_orphans, count_states, count_violations
 
 NOT_FOUND_SHARE = 0.05
@@ -33,7 +33,7 @@ _WARN = dg.AssetCheckSeverity.WARN
     "synced + failed + never = total.",
 )
 def every_asset_has_one_state(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
-    """Check that the states add up, as they must at every moment (spec 02)."""
+    """Check that the states add up, as they must at every moment."""
     with ic3.open() as database, database.begin() as connection:
         counts = count_states(connection)
         violations = {
@@ -79,11 +79,12 @@ def data_is_fresh(ic3: Ic3DatabaseResource, innomaint: InnomaintResource) -> dg.
     with ic3.open() as database:
         limit = STALE_AFTER_REFRESHES * innomaint.refresh_minutes(database) * 60
         with database.begin() as connection:
-            age = oldest_success_seconds(connection)
+            oldest = find_oldest_success(connection)
     metadata: dict[str, Any] = {"limit_seconds": limit}
-    if age is not None:
-        metadata["oldest_success_seconds"] = round(age)
-    return dg.AssetCheckResult(passed=age is None or age <= limit, severity=_WARN, metadata=metadata)
+    if oldest is not None:
+        metadata["oldest_success_seconds"] = round(oldest.age_seconds)
+    is_fresh = oldest is None or oldest.age_seconds <= limit
+    return dg.AssetCheckResult(passed=is_fresh, severity=_WARN, metadata=metadata)
 
 
 @dg.asset_check(asset="ic3_asset_enrichment", description="Every value of the answers could be read.")
@@ -100,7 +101,7 @@ def every_value_is_readable(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
     description="The vendor's numbers obey the vendor's arithmetic and agree with each other.",
 )
 def vendor_numbers_agree(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
-    """Warn of answers that contradict themselves, for their owners to look at (spec 01)."""
+    """Warn of answers that contradict themselves, for their owners to look at."""
     with ic3.open() as database, database.begin() as connection:
         counts = count_contradictions(connection)
     wrong = sum(count for name, count in counts.items() if name != "compared")

@@ -1,7 +1,7 @@
 """Everything that the source Innomaint brings to the definitions."""
 
 from innomaint_pipeline.defs.innomaint.assets import BATCH_ASSETS, sync_batch
-from innomaint_pipeline.defs.innomaint.automation import continuous_sync
+from innomaint_pipeline.defs.innomaint.automation import continuous_sync, load_innomaint_conditions
 from innomaint_pipeline.defs.innomaint.checks import CHECKS
 from innomaint_pipeline.defs.innomaint.requests import requested_syncs
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
@@ -15,4 +15,5 @@ INNOMAINT = SourceDefinitions(
     sensors=[continuous_sync, requested_syncs],
     resources={"innomaint": InnomaintResource()},
     retentions=RETENTIONS,
+    load_conditions=load_innomaint_conditions,
 )

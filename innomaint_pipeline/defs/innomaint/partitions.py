@@ -1,4 +1,4 @@
-"""The partitions: one for each batch, membership stored in the database (spec 03, "Importing")."""
+"""The partitions: one for each batch, membership stored in the database (docs/how-it-works.md)."""
 
 from collections.abc import Sequence
 

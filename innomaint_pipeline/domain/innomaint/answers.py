@@ -1,4 +1,4 @@
-"""The text of an answer -> JSON that is the asked CMMS asset's (spec 01, "Answer"; spec 03, "Storing").
+"""The text of an answer -> JSON that is the asked CMMS asset's (docs/how-it-works.md).
 
 Belongs here: reading and cleaning JSON, the contract that an answer must keep, and its hash. What the fields
 mean stands in `domain.innomaint.detail`.
@@ -18,7 +18,7 @@ from typing import Any
 import simplejson
 
 VOLATILE_FIELDS = ("mtbf", "availability", "total_actual_hrs")
-"""Fields of `performance` that change with the clock alone (spec 03, "Unchanged is cheap")."""
+"""Fields of `performance` that change with the clock alone."""
 
 DEEPEST_NESTING = 100
 """Levels of an answer; PostgreSQL, and every later reader of a stored answer, can walk that many."""
@@ -66,7 +66,7 @@ class CheckedAnswer:
 
 
 def normalise_id(text: str) -> str:
-    """Trim and apply Unicode NFC: two ids are the same when this is the same (spec 03)."""
+    """Trim and apply Unicode NFC: two ids are the same when this is the same."""
     return unicodedata.normalize("NFC", text.strip())
 
 

@@ -1,4 +1,4 @@
-"""Which CMMS asset is in which batch (spec 03, "Importing"): a batch is given once and never changes.
+"""Which CMMS asset is in which batch: a batch is given once and never changes.
 
 Belongs here: the numbering. Who is not yet in a batch is a question for `store`.
 """
@@ -84,6 +84,15 @@ class BatchState(StrEnum):
     PARTIAL = "partial"
     NEVER = "never"
     COMPLETE = "complete"
+
+
+STATE_MEANINGS = {
+    BatchState.RUNNING: "a run works on it",
+    BatchState.FAILED: "failures are left that are worth retrying, or the last run failed",
+    BatchState.PARTIAL: "failures are left that a retry does not mend",
+    BatchState.NEVER: "nothing of it is synced yet",
+    BatchState.COMPLETE: "every asset is synced",
+}
 
 
 def batch_state(

@@ -1,4 +1,4 @@
-"""The detail of one CMMS asset: the vendor's fields -> the columns of the IC3 tables (spec 01, spec 02).
+"""The detail of one CMMS asset: the vendor's fields -> the columns of the IC3 tables (docs/tables.md).
 
 Belongs here: which field means which column, and what absent, null and zero mean. A field that is absent from
 an answer is absent from the result, so that the stored value stays; null and blank are None. A field that
@@ -19,7 +19,7 @@ from innomaint_pipeline.domain.innomaint.answers import LONGEST_ISSUE_CHARACTERS
 PERIODS = ("upto", "last_year")
 
 OVERRIDING_FIELDS = ("criticality", "capacity_rating", "in_charge_person")
-"""Where the API gives a value it wins over Excel's; null or blank leaves Excel's (spec 03, "Storing")."""
+"""Where the API gives a value it wins over Excel's; null or blank leaves Excel's."""
 
 _integer = values.parse_integer(values.INT32)
 

@@ -1,4 +1,4 @@
-"""Which batches continuous sync launches now, as a pure decision over facts (spec 03, "Continuous sync").
+"""Which batches continuous sync launches now, as a pure decision over facts.
 
 Belongs here: the decision and its reason in words. Facts come from `store`; `defs` launches.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 
 from innomaint_pipeline.domain.innomaint.batches import BatchDemand
 
@@ -47,23 +46,8 @@ class SyncDecision:
     reason: str
 
 
-def parse_moment(cursor: str | None) -> float:
-    """Return the Unix time that a sensor's cursor holds; 0, long ago, for a cursor that holds none.
-
-    A cursor is kept for months and can be written by a person: one that cannot be read must silence nothing.
-    """
-    try:
-        moment = float(cursor or 0)
-    except ValueError:
-        return 0.0
-    return moment if isfinite(moment) else 0.0
-
-
 def hold_seconds(consecutive_failures: int) -> float:
-    """Return how long to wait after so many failed batch runs in a row.
-
-    Nothing before the third, then growing.
-    """
+    """Return the wait after so many failed batch runs in a row: none before the third, then growing."""
     if consecutive_failures < TRIAL_AFTER_FAILURES:
         return 0.0
     doublings = min(consecutive_failures - TRIAL_AFTER_FAILURES, 10)

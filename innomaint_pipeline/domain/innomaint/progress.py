@@ -1,4 +1,4 @@
-"""How far a sync is and how long it will take, as arithmetic (spec 03, "Status")."""
+"""How far a sync is and how long it will take, as arithmetic."""
 
 from __future__ import annotations
 

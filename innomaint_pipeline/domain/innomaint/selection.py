@@ -72,13 +72,18 @@ class SyncResult:
     stop_message: str | None = None
     has_fault: bool = False
 
+    @property
+    def skipped(self) -> int:
+        """Those of the selection that were not asked for."""
+        return self.total - self.success - self.failed
+
     def to_json(self) -> dict[str, Any]:
         """Return the JSON of `sync`."""
         return {
             "total": self.total,
             "success": self.success,
             "failed": self.failed,
-            "skipped": self.total - self.success - self.failed,
+            "skipped": self.skipped,
             "unchanged": self.unchanged,
             "errors": self.errors,
             "duration_ms": self.duration_ms,

@@ -1,4 +1,4 @@
-"""Single values as the vendor writes them -> typed values (spec 01, "Types to expect").
+"""Single values as the vendor writes them -> typed values.
 
 Belongs here: one function per kind of value. Each takes a JSON value (numbers with a fraction as `Decimal`)
 that is neither absent nor null and returns the typed value, None where a blank means none, or raises

@@ -77,7 +77,7 @@ def has_unstorable(cell: Cell) -> bool:
 
 
 def parse_id(cell: Cell) -> str:
-    """Read a CMMS asset id: trimmed and NFC, nothing else changed (spec 03, "Importing the asset master").
+    """Read a CMMS asset id: trimmed and NFC, nothing else changed.
 
     A number is written without a decimal point if it is whole (`101.0` -> `101`). Raises `CellError` for a
     boolean, a date or time, an Excel error, a text that PostgreSQL cannot store or index, and a number whose

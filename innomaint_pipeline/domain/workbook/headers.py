@@ -18,7 +18,7 @@ ID_COLUMN = "cmms_asset_id"
 ATTRIBUTES_COLUMN = "excel_attributes"
 HEADER_SEARCH_ROWS = 50
 
-# Each column of `ic3_asset_master` that comes from the workbook (spec 02), with what people write above it.
+# Each column of `ic3_asset_master` that comes from the workbook, with what people write above it.
 # Left out on purpose is what means two things: "S/N" and "Serial No" number rows as often as they name
 # machines, and so with "Name", "Type", "Area", "Level". A mapping file says what they are.
 COLUMN_SYNONYMS: Mapping[str, str] = {

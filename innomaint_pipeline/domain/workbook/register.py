@@ -1,4 +1,4 @@
-"""What the rows of an asset master mean: CMMS asset records, and rows that are none (spec 03, "Importing").
+"""What the rows of an asset master mean: CMMS asset records, and rows that are none (docs/how-it-works.md).
 
 Belongs here: a sheet in, records, rejected rows and notices out. Single cells are `workbook_cells`, headers
 and their synonyms `headers`; opening a file is `sources/workbook/reading.py`.

@@ -1,4 +1,4 @@
-"""The simulated Innomaint as an ASGI application: one endpoint (spec 01), and control endpoints beside it.
+"""The simulated Innomaint as an ASGI application: one endpoint, and control endpoints beside it.
 
 Belongs here: taking a request, refusing it as the vendor would, and handing it to its fault or its honest
 answer. Plain ASGI, without a framework: the simulator is a peer in benchmarks, and must not be what they

@@ -12,7 +12,7 @@ from innomaint_pipeline.simulator.innomaint.world import World
 CMMS_ASSETS_PER_BATCH = 100
 UNKNOWN_SHARE = 0.013
 REQUESTS_PER_BATCH_RUN = 6
-"""What one batch run sends at most to a CMMS asset: two passes of three attempts (spec 03, "A batch run")."""
+"""What one batch run sends at most to a CMMS asset: two passes of three attempts."""
 
 # Where in the report an ailing batch lies, as a share of all batches, and how many of its CMMS assets ail.
 _AILING = ((0.2, 3), (0.5, 2), (0.8, 1))

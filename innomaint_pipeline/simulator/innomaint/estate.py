@@ -49,7 +49,7 @@ _KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a CMMS asset stands; ids that belong together (spec 02) always come together."""
+    """Where a CMMS asset stands; ids that belong together always come together."""
 
     customer_id: int
     customer_name: str
@@ -93,7 +93,7 @@ class Equipment:
 
 @cache
 def load_example() -> str:
-    """Return the text of the one known answer of the vendor (spec 01), that of the first CMMS asset."""
+    """Return the text of the one known answer of the vendor, that of the first CMMS asset."""
     return (
         resources.files("innomaint_pipeline.simulator.innomaint")
         .joinpath("asset_detail.example.json")

@@ -146,7 +146,7 @@ class Exchange:
         transport = getattr(getattr(self._send, "__self__", None), "transport", None)
         if not isinstance(transport, asyncio.Transport):
             raise TypeError(
-                "A fault that breaks connections needs a real one: "
-                f"run the simulator with SimulatorServer, not with {type(self._send).__name__!r} as send."
+                "A fault that breaks connections needs a real one: run the simulator with SimulatorServer, "
+                f"not with {type(self._send).__name__!r} as send."
             )
         return transport

@@ -1,4 +1,4 @@
-"""How Innomaint words a CMMS asset: the JSON of one answer (spec 01), with habits and lapses.
+"""How Innomaint words a CMMS asset: the JSON of one answer, with habits and lapses.
 
 Belongs here: field names, types and the vendor's arithmetic. Facts come from `estate`; deliberate breakage is
 `faults`.
@@ -49,7 +49,7 @@ def build_answer(equipment: Equipment, seed: int, now: datetime) -> dict[str, An
 
 
 def build_performance(equipment: Equipment, now: datetime) -> dict[str, Any]:
-    """Return the section `performance`; it obeys the vendor's own arithmetic (spec 01) exactly.
+    """Return the section `performance`; it obeys the vendor's own arithmetic exactly.
 
     Without a ticket there is nothing to divide by: `mttr`, `mtbf` and the break-down are then the vendor's
     zero, "0".

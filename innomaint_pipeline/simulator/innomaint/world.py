@@ -75,7 +75,7 @@ class World:
         return self.serials[(self._find_position(serial) + 1) % len(self.serials)]
 
     def answer(self, serial: str) -> dict[str, Any] | None:
-        """Return the whole answer (spec 01) for a serial number, for the caller to keep; None: unknown.
+        """Return the whole answer for a serial number, for the caller to keep; None: unknown.
 
         The serial number is compared exactly: no trimming, no folding of case.
         """

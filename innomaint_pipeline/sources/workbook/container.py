@@ -1,4 +1,4 @@
-"""Whether a file may be opened as a workbook at all (spec 03, "Importing the asset master").
+"""Whether a file may be opened as a workbook at all (docs/how-it-works.md).
 
 Belongs here: what is looked at before a reader parses a file: its kind, its size, encryption. What is inside
 a zip is `workbook_zip.py`, reading it `workbook.py`.
@@ -52,8 +52,8 @@ def check_workbook_file(path: Path, bounds: WorkbookBounds) -> None:
         raise WorkbookError(f"{path.name}: the file is empty (0 bytes)")
     if status.st_size > bounds.file_bytes:
         raise WorkbookError(
-            f"{path.name}: the file has {mebibytes(status.st_size)}, "
-            f"at most {mebibytes(bounds.file_bytes)} are read; split the workbook or remove pictures from it"
+            f"{path.name}: the file has {mebibytes(status.st_size)}, at most {mebibytes(bounds.file_bytes)} "
+            "are read; split the workbook or remove pictures from it"
         )
     try:
         with path.open("rb") as handle:

@@ -1,4 +1,4 @@
-"""A workbook file -> the rows of one of its sheets (spec 03, "Importing the asset master").
+"""A workbook file -> the rows of one of its sheets (docs/how-it-works.md).
 
 Belongs here: opening the kinds of files, naming sheets, encodings and delimiters. What may be opened at all
 is `container`, what rows mean is `domain.workbook`. Formulas are never evaluated, macros never run and

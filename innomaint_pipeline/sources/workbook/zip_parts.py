@@ -68,8 +68,8 @@ def check_zip(name: str, suffix: str, handle: BinaryIO, bounds: WorkbookBounds) 
     packed = sum(entry.compress_size for entry in entries)
     if unpacked > bounds.unpacked_bytes:
         raise WorkbookError(
-            f"{name}: the file unpacks to {mebibytes(unpacked)}, "
-            f"at most {mebibytes(bounds.unpacked_bytes)} are read; split the workbook"
+            f"{name}: the file unpacks to {mebibytes(unpacked)}, at most {mebibytes(bounds.unpacked_bytes)} "
+            "are read; split the workbook"
         )
     if unpacked > max(_RATIO_COUNTS_FROM_BYTES, bounds.zip_ratio * packed):
         raise WorkbookError(

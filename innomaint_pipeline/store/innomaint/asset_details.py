@@ -1,16 +1,17 @@
-"""Finding CMMS assets, and everything about one of them, for people (spec 04, "HTTP")."""
+"""Finding CMMS assets, and everything about one of them, for people."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import simplejson
-from sqlalchemy import ColumnElement, Connection, Table, Text, cast, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, Text, cast, func, or_, select
 
 from innomaint_pipeline.domain.innomaint.answers import VOLATILE_FIELDS, load_json
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass, SyncState
-from innomaint_pipeline.store.innomaint.overview import run_url
 from innomaint_pipeline.store.innomaint.tables import (
     asset_master,
     asset_performance,
@@ -38,6 +39,104 @@ _NOT_SHOWN = {
     *("last_synced_at", "sync_version", "serialnumber", "recorded_at", "period_type"),
 }
 _PERIODS = {"upto": "work orders, all time", "last_year": "work orders, last year"}
+_API_SYNC = "api_sync"
+
+
+@dataclass(frozen=True)
+class ListedAsset:
+    """A CMMS asset in a list."""
+
+    cmms_asset_id: str
+    asset_name: str | None
+    location_name: str | None
+    state: SyncState
+    error_class: ErrorClass | None
+    batch_key: str | None
+    last_success_at: datetime | None
+
+
+@dataclass(frozen=True)
+class AssetPage:
+    """A page of a list, and how many there are in all."""
+
+    total: int
+    assets: tuple[ListedAsset, ...]
+
+
+@dataclass(frozen=True)
+class AssetValue:
+    """A value of the tables under a title of people's, where it comes from, and how old it is."""
+
+    group: str
+    name: str
+    value: Any
+    source: str
+    as_of: datetime | None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An import or a sync of a CMMS asset; `run_id` of an import is none of Dagster's."""
+
+    synced_at: datetime | None
+    sync_type: str | None
+    status: str | None
+    error_class: str | None
+    message: str | None
+    http_status: int | None
+    attempts: int | None
+    duration_ms: int | None
+    run_id: str | None
+
+    @property
+    def dagster_run_id(self) -> str | None:
+        """The Dagster run that made it, None for an import."""
+        return self.run_id if self.sync_type == _API_SYNC else None
+
+
+@dataclass(frozen=True)
+class DataIssue:
+    """A value that could not be read."""
+
+    field: str
+    raw_value: str | None
+    reason: str
+    first_seen_at: datetime
+    last_seen_at: datetime
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True)
+class AssetDetail:
+    """Everything about one CMMS asset; `raw_answer` is the vendor's JSON, None where there is none."""
+
+    cmms_asset_id: str
+    asset_id: int
+    batch_key: str | None
+    state: SyncState
+    error_class: ErrorClass | None
+    error_message: str | None
+    consecutive_failures: int
+    last_attempt_at: datetime | None
+    last_success_at: datetime | None
+    next_due_at: datetime
+    sync_version: int | None
+    what_to_do: str | None
+    values: tuple[AssetValue, ...]
+    attempts: tuple[Attempt, ...]
+    data_issues: tuple[DataIssue, ...]
+    raw_answer: Any
+    fetched_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a CMMS asset that was asked for."""
+
+    state: SyncState
+    error_class: ErrorClass | None
+    error_message: str | None
+    traceability_id: int | None
 
 
 def find_assets(
@@ -49,7 +148,7 @@ def find_assets(
     batch_key: str | None,
     limit: int,
     offset: int,
-) -> dict[str, Any]:
+) -> AssetPage:
     """Return a page of the CMMS assets that match, in report order, and how many there are."""
     where: list[ColumnElement[bool]] = [asset_master.c.cmms_asset_id.is_not(None)]
     if query:
@@ -74,45 +173,53 @@ def find_assets(
         .limit(limit)
         .offset(offset)
     )
-    return {"total": total, "assets": [dict(row) for row in rows.mappings()]}
+    return AssetPage(total, tuple(ListedAsset(**{**row, **_typed(row)}) for row in rows.mappings()))
 
 
-def load_asset(
-    connection: Connection, cmms_asset_id: str, *, dagster_url: str | None
-) -> dict[str, Any] | None:
+def _typed(row: RowMapping) -> dict[str, SyncState | ErrorClass | None]:
+    error_class = row["error_class"]
+    return {
+        "state": SyncState(row["state"]),
+        "error_class": None if error_class is None else ErrorClass(error_class),
+    }
+
+
+def load_asset(connection: Connection, cmms_asset_id: str) -> AssetDetail | None:
     """Return everything about one CMMS asset, None when it is unknown."""
     master = _one(connection, asset_master, cmms_asset_id=cmms_asset_id)
-    if master is None:
+    state = None if master is None else _one(connection, sync_state, asset_id=master["asset_id"])
+    if master is None or state is None:
         return None
     asset_id = master["asset_id"]
-    state = _one(connection, sync_state, asset_id=asset_id)
-    if state is None:
-        return None
-    shown = (
-        *("asset_id", "batch_key", "state", "error_class", "error_message", "consecutive_failures"),
-        *("last_attempt_at", "last_success_at", "next_due_at"),
-    )
-    error_class = state["error_class"]
     body, fetched_at = _load_answer(connection, asset_id)
-    return {
-        "cmms_asset_id": cmms_asset_id,
-        **{name: state[name] for name in shown},
-        "sync_version": master["sync_version"],
-        "what_to_do": WHAT_TO_DO[ErrorClass(error_class)] if error_class else None,
-        "values": [
+    error_class = None if state["error_class"] is None else ErrorClass(state["error_class"])
+    return AssetDetail(
+        cmms_asset_id=cmms_asset_id,
+        asset_id=asset_id,
+        batch_key=state["batch_key"],
+        state=SyncState(state["state"]),
+        error_class=error_class,
+        error_message=state["error_message"],
+        consecutive_failures=state["consecutive_failures"],
+        last_attempt_at=state["last_attempt_at"],
+        last_success_at=state["last_success_at"],
+        next_due_at=state["next_due_at"],
+        sync_version=master["sync_version"],
+        what_to_do=None if error_class is None else WHAT_TO_DO[error_class],
+        values=(
             *_master_values(connection, master),
             *_performance_values(connection, asset_id, master["last_synced_at"]),
             *_workorder_values(connection, asset_id),
             *_place_values(connection, master),
-        ],
-        "attempts": _load_attempts(connection, cmms_asset_id, dagster_url),
-        "data_issues": _load_issues(connection, asset_id),
-        "raw_answer": body,
-        "fetched_at": fetched_at,
-    }
+        ),
+        attempts=_load_attempts(connection, cmms_asset_id),
+        data_issues=_load_issues(connection, asset_id),
+        raw_answer=body,
+        fetched_at=fetched_at,
+    )
 
 
-def load_outcome(connection: Connection, cmms_asset_id: str, since: datetime) -> dict[str, Any] | None:
+def load_outcome(connection: Connection, cmms_asset_id: str, since: datetime) -> Outcome | None:
     """Return what became of a CMMS asset that was asked for since a time, None when it was not."""
     row = connection.execute(
         select(
@@ -125,13 +232,12 @@ def load_outcome(connection: Connection, cmms_asset_id: str, since: datetime) ->
         .where(asset_master.c.cmms_asset_id == cmms_asset_id, sync_state.c.last_attempt_at >= since)
     ).mappings()
     found = row.first()
-    return None if found is None else dict(found)
+    return None if found is None else Outcome(**{**found, **_typed(found)})
 
 
-def _one(connection: Connection, table: Table, **where: Any) -> dict[str, Any] | None:
+def _one(connection: Connection, table: Table, **where: str | int) -> RowMapping | None:
     conditions = [table.c[name] == value for name, value in where.items()]
-    row = connection.execute(select(table).where(*conditions)).mappings().first()
-    return None if row is None else dict(row)
+    return connection.execute(select(table).where(*conditions)).mappings().first()
 
 
 def _load_answer(connection: Connection, asset_id: int) -> tuple[Any, datetime | None]:
@@ -142,73 +248,56 @@ def _load_answer(connection: Connection, asset_id: int) -> tuple[Any, datetime |
     return (None, None) if row is None else (load_json(row[0]), row[1])
 
 
-def _value(group: str, name: str, value: Any, source: str, as_of: datetime | None) -> dict[str, Any]:
-    return {"group": group, "name": name, "value": value, "source": source, "as_of": as_of}
-
-
-def _master_values(connection: Connection, master: dict[str, Any]) -> list[dict[str, Any]]:
+def _master_values(connection: Connection, master: RowMapping) -> Iterator[AssetValue]:
     overridden = _one(connection, overridden_value, asset_id=master["asset_id"]) or {}
     synced_at = master["last_synced_at"]
-    values = [_value("asset master", name, master[name], "excel", None) for name in _FROM_EXCEL]
+    for name in _FROM_EXCEL:
+        yield AssetValue("asset master", name, master[name], "excel", None)
     for name in _FROM_BOTH:
         is_api = overridden.get(f"api_{name}") is not None
-        values.append(
-            _value(
-                "asset master",
-                name,
-                master[name],
-                "innomaint" if is_api else "excel",
-                synced_at if is_api else None,
-            )
-        )
-    sheet = master["excel_attributes"] or {}
-    values += [_value("asset master", name, value, "excel", None) for name, value in sheet.items()]
+        source, as_of = ("innomaint", synced_at) if is_api else ("excel", None)
+        yield AssetValue("asset master", name, master[name], source, as_of)
+    for name, value in (master["excel_attributes"] or {}).items():
+        yield AssetValue("asset master", name, value, "excel", None)
     known = {*_FROM_EXCEL, *_FROM_BOTH, *_NOT_SHOWN}
-    values += [
-        _value("from Innomaint", name, value, "innomaint", synced_at)
-        for name, value in master.items()
-        if name not in known
-    ]
+    for name, value in master.items():
+        if name not in known:
+            yield AssetValue("from Innomaint", name, value, "innomaint", synced_at)
+    # As text: a number must not pass through a float.
     rest = connection.execute(
         select(cast(asset_master.c.api_attributes, Text)).where(
             asset_master.c.asset_id == master["asset_id"], asset_master.c.api_attributes.is_not(None)
         )
     ).scalar_one_or_none()
     for name, value in (simplejson.loads(rest, use_decimal=True) if rest else {}).items():
-        values.append(_value("from Innomaint", name, value, "innomaint", synced_at))
-    return values
+        yield AssetValue("from Innomaint", name, value, "innomaint", synced_at)
 
 
 def _performance_values(
     connection: Connection, asset_id: int, synced_at: datetime | None
-) -> list[dict[str, Any]]:
-    row = _one(connection, asset_performance, asset_id=asset_id)
-    if row is None:
-        return []
+) -> Iterator[AssetValue]:
+    row = _one(connection, asset_performance, asset_id=asset_id) or {}
     volatile = {*VOLATILE_FIELDS, "mtbf_seconds", "availability_pct", "actual_seconds"}
-    return [
-        _value("performance", name, value, "innomaint", synced_at if name in volatile else row["recorded_at"])
-        for name, value in row.items()
-        if name not in _NOT_SHOWN
-    ]
+    for name, value in row.items():
+        if name not in _NOT_SHOWN:
+            as_of = synced_at if name in volatile else row["recorded_at"]
+            yield AssetValue("performance", name, value, "innomaint", as_of)
 
 
-def _workorder_values(connection: Connection, asset_id: int) -> list[dict[str, Any]]:
+def _workorder_values(connection: Connection, asset_id: int) -> Iterator[AssetValue]:
     rows = connection.execute(
         select(workorder_summary)
         .where(workorder_summary.c.asset_id == asset_id)
         .order_by(workorder_summary.c.period_type.desc())
     ).mappings()
-    return [
-        _value(_PERIODS[row["period_type"]], name, row[name], "innomaint", row["updated_at"])
-        for row in rows
-        for name in row
-        if name not in _NOT_SHOWN
-    ]
+    for row in rows:
+        for name, value in row.items():
+            if name not in _NOT_SHOWN:
+                group = _PERIODS[row["period_type"]]
+                yield AssetValue(group, name, value, "innomaint", row["updated_at"])
 
 
-def _place_values(connection: Connection, master: dict[str, Any]) -> list[dict[str, Any]]:
-    values = []
+def _place_values(connection: Connection, master: RowMapping) -> Iterator[AssetValue]:
     for table, key, name in (
         (building, "building_id", "building_name"),
         (floor_master, "floor_id", "floor_name"),
@@ -216,39 +305,26 @@ def _place_values(connection: Connection, master: dict[str, Any]) -> list[dict[s
     ):
         row = _one(connection, table, **{key: master[key]}) if master[key] is not None else None
         if row is not None:
-            values.append(_value("place", name, row[name], "innomaint", row["updated_at"]))
-    return values
+            yield AssetValue("place", name, row[name], "innomaint", row["updated_at"])
 
 
-def _load_attempts(
-    connection: Connection, cmms_asset_id: str, dagster_url: str | None
-) -> list[dict[str, Any]]:
-    names = (
-        *("synced_at", "sync_type", "status", "error_class", "error_message", "http_status"),
-        *("attempts", "duration_ms", "run_id"),
-    )
+def _load_attempts(connection: Connection, cmms_asset_id: str) -> tuple[Attempt, ...]:
+    names = ("synced_at", "sync_type", "status", "error_class", "http_status", "attempts", "duration_ms")
     rows = connection.execute(
-        select(*(sync_log.c[name] for name in names))
+        select(*(sync_log.c[name] for name in (*names, "run_id")), sync_log.c.error_message.label("message"))
         .where(sync_log.c.serialnumber == cmms_asset_id)
         .order_by(sync_log.c.synced_at.desc(), sync_log.c.id.desc())
         .limit(_SHOWN_ATTEMPTS)
-    ).mappings()
-    return [
-        {
-            **{name: value for name, value in row.items() if name != "error_message"},
-            "message": row["error_message"],
-            "run_url": run_url(dagster_url, row["run_id"] if row["sync_type"] == "api_sync" else None),
-        }
-        for row in rows
-    ]
+    )
+    return tuple(Attempt(**row) for row in rows.mappings())
 
 
-def _load_issues(connection: Connection, asset_id: int) -> list[dict[str, Any]]:
+def _load_issues(connection: Connection, asset_id: int) -> tuple[DataIssue, ...]:
     names = ("field", "raw_value", "reason", "first_seen_at", "last_seen_at", "resolved_at")
     rows = connection.execute(
         select(*(data_issue.c[name] for name in names))
         .where(data_issue.c.asset_id == asset_id)
         .order_by(data_issue.c.last_seen_at.desc(), data_issue.c.id)
         .limit(_SHOWN_ISSUES)
-    ).mappings()
-    return [dict(row) for row in rows]
+    )
+    return tuple(DataIssue(**row) for row in rows.mappings())

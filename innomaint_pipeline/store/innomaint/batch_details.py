@@ -1,28 +1,73 @@
-"""Each batch at a glance, and one in detail, for people (spec 04, "HTTP")."""
+"""Each batch at a glance, and one in detail, for people."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Connection, func, select, true
+from sqlalchemy import Connection, RowMapping, func, select, true
 
-from innomaint_pipeline.domain.innomaint.batches import LEASES, batch_state
-from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, SyncState
-from innomaint_pipeline.store.innomaint.overview import run_url
-from innomaint_pipeline.store.innomaint.tables import asset_master, batch_log, sync_state
+from innomaint_pipeline.domain.innomaint.batches import LEASES, BatchState, batch_state
+from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, ErrorClass, SyncState
+from innomaint_pipeline.store.innomaint.batch_runs import (
+    BatchRun,
+    batch_runs,
+    find_newest_runs,
+    newest_runs,
+)
+from innomaint_pipeline.store.innomaint.tables import asset_master, sync_state
 from innomaint_pipeline.store.leases import find_leases
 
 _SHOWN_FAILURES = 200
 _SHOWN_RUNS = 10
-_RUN_COLUMNS = (
-    *("run_id", "status", "synced_at", "duration_ms", "total"),
-    *("assets_synced", "unchanged", "failed", "skipped"),
-)
 
 
-def load_batches(
-    connection: Connection, *, dagster_url: str | None, batch_key: str | None = None
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class LastRun:
+    """The newest run of a batch that has ended."""
+
+    run_id: str | None
+    status: str
+    synced_at: datetime
+    duration_ms: int | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch at a glance; `retryable` are the failed ones that are worth asking again."""
+
+    batch_key: str
+    total: int
+    synced: int
+    failed: int
+    never: int
+    retryable: int
+    due: int
+    state: BatchState
+    last_run: LastRun | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed CMMS asset of a batch."""
+
+    cmms_asset_id: str
+    error_class: ErrorClass
+    message: str | None
+    last_attempt_at: datetime | None
+    next_due_at: datetime
+
+
+@dataclass(frozen=True)
+class BatchDetail(Batch):
+    """A batch with its first failures in report order, how many there are, and its newest runs."""
+
+    failures: tuple[Failure, ...]
+    failures_total: int
+    runs: tuple[BatchRun, ...]
+
+
+def load_batches(connection: Connection, *, batch_key: str | None = None) -> list[Batch]:
     """Return the batches in the order of their keys, or the one named."""
     state = sync_state.c.state
     is_retryable = sync_state.c.error_class.in_(sorted(RETRYABLE_CLASSES))
@@ -38,14 +83,8 @@ def load_batches(
     if batch_key is not None:
         counts = counts.where(sync_state.c.batch_key == batch_key)
     counted = counts.group_by(sync_state.c.batch_key).subquery()
-    names = ("run_id", "status", "synced_at", "duration_ms")
-    last = (
-        select(*(batch_log.c[name] for name in names))
-        .where(batch_log.c.batch_key == counted.c.batch_key)
-        .order_by(batch_log.c.synced_at.desc(), batch_log.c.id.desc())
-        .limit(1)
-        .lateral()
-    )
+    runs, names = batch_runs(), ("run_id", "status", "synced_at", "duration_ms")
+    last = newest_runs(runs, *names).where(runs.c.batch_key == counted.c.batch_key).limit(1).lateral()
     query = (
         select(counted, *(last.c[name] for name in names))
         .select_from(counted.outerjoin(last, true()))
@@ -53,29 +92,28 @@ def load_batches(
     )
     leased = {lease.key for lease in find_leases(connection, LEASES)}
     return [
-        _as_batch(row, is_leased=row["batch_key"] in leased, dagster_url=dagster_url)
-        for row in connection.execute(query).mappings()
+        _as_batch(row, is_leased=row["batch_key"] in leased) for row in connection.execute(query).mappings()
     ]
 
 
-def _as_batch(row: Any, *, is_leased: bool, dagster_url: str | None) -> dict[str, Any]:
-    shown = ("batch_key", "total", "synced", "failed", "never", "retryable", "due")
-    counts = {name: row[name] for name in shown}
+def _as_batch(row: RowMapping, *, is_leased: bool) -> Batch:
+    counts = {name: row[name] for name in ("synced", "failed", "never", "retryable")}
     last = None
     if row["status"] is not None:
-        last = {name: row[name] for name in ("run_id", "status", "synced_at", "duration_ms")}
-        last["run_url"] = run_url(dagster_url, row["run_id"])
-    state = batch_state(
-        is_leased=is_leased,
-        last_status=row["status"],
-        **{name: row[name] for name in ("retryable", "failed", "synced", "never")},
+        last = LastRun(row["run_id"], row["status"], row["synced_at"], row["duration_ms"])
+    return Batch(
+        batch_key=row["batch_key"],
+        total=row["total"],
+        **counts,
+        due=row["due"],
+        state=batch_state(is_leased=is_leased, last_status=row["status"], **counts),
+        last_run=last,
     )
-    return {**counts, "state": state, "last_run": last}
 
 
-def load_batch(connection: Connection, batch_key: str, *, dagster_url: str | None) -> dict[str, Any] | None:
+def load_batch(connection: Connection, batch_key: str) -> BatchDetail | None:
     """Return one batch with its failures and last runs, None when there is no such batch."""
-    found = load_batches(connection, dagster_url=dagster_url, batch_key=batch_key)
+    found = load_batches(connection, batch_key=batch_key)
     if not found:
         return None
     (batch,) = found
@@ -92,15 +130,11 @@ def load_batch(connection: Connection, batch_key: str, *, dagster_url: str | Non
         .order_by(asset_master.c.report_seq_no.asc().nulls_last(), sync_state.c.asset_id)
         .limit(_SHOWN_FAILURES)
     )
-    runs = connection.execute(
-        select(*(batch_log.c[name] for name in _RUN_COLUMNS))
-        .where(batch_log.c.batch_key == batch_key)
-        .order_by(batch_log.c.synced_at.desc(), batch_log.c.id.desc())
-        .limit(_SHOWN_RUNS)
+    return BatchDetail(
+        **vars(batch),
+        failures=tuple(
+            Failure(**{**row, "error_class": ErrorClass(row["error_class"])}) for row in failures.mappings()
+        ),
+        failures_total=batch.failed,
+        runs=find_newest_runs(connection, _SHOWN_RUNS, batch_key=batch_key),
     )
-    return {
-        **batch,
-        "failures": [dict(row) for row in failures.mappings()],
-        "failures_total": batch["failed"],
-        "runs": [{**row, "run_url": run_url(dagster_url, row["run_id"])} for row in runs.mappings()],
-    }

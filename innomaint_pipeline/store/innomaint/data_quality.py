@@ -1,21 +1,11 @@
-"""How good the data is: numbers for people, none of which stops a sync (spec 01, the vendor's arithmetic)."""
+"""How good the data is: numbers for people, none of which stops a sync."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, func, or_, select
 
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, ErrorClass, SyncState
-from innomaint_pipeline.store.innomaint.tables import (
-    asset_master,
-    asset_performance,
-    batch_log,
-    data_issue,
-    sync_state,
-)
-
-_RUNS_LOOKED_AT = 500
+from innomaint_pipeline.store.innomaint.tables import asset_master, asset_performance, data_issue, sync_state
 
 
 def count_contradictions(connection: Connection) -> dict[str, int]:
@@ -84,52 +74,3 @@ def find_unfinished_batches(connection: Connection) -> dict[str, int]:
         .order_by(sync_state.c.batch_key)
     )
     return {row.batch_key: row.lacking for row in rows}
-
-
-@dataclass(frozen=True)
-class RunFigures:
-    """How the newest batch runs went, at most five hundred; durations in milliseconds, None without a run."""
-
-    runs: int
-    success_rate: float | None
-    average_duration_ms: int | None
-    p95_duration_ms: int | None
-    changed: int
-    unchanged: int
-
-
-def load_run_figures(connection: Connection) -> RunFigures:
-    """Return figures of the newest batch runs; one that neither failed nor was cancelled is a success."""
-    newest = (
-        select(batch_log)
-        .where(batch_log.c.sync_type == "api_sync")
-        .order_by(batch_log.c.synced_at.desc())
-        .limit(_RUNS_LOOKED_AT)
-        .subquery()
-    )
-    is_good = newest.c.status.in_(["complete", "partial"])
-    row = connection.execute(
-        select(
-            func.count().label("runs"),
-            func.count().filter(is_good).label("good"),
-            func.avg(newest.c.duration_ms).label("average"),
-            func.percentile_cont(0.95).within_group(newest.c.duration_ms).label("p95"),
-            func.coalesce(func.sum(newest.c.assets_synced - newest.c.unchanged), 0).label("changed"),
-            func.coalesce(func.sum(newest.c.unchanged), 0).label("unchanged"),
-        )
-    ).one()
-    return RunFigures(
-        runs=row.runs,
-        success_rate=round(row.good / row.runs, 4) if row.runs else None,
-        average_duration_ms=None if row.average is None else round(row.average),
-        p95_duration_ms=None if row.p95 is None else round(row.p95),
-        changed=row.changed,
-        unchanged=row.unchanged,
-    )
-
-
-def oldest_success_seconds(connection: Connection) -> float | None:
-    """Return the age of the oldest good data, None while there is none."""
-    age = func.extract("epoch", func.now() - func.min(sync_state.c.last_success_at))
-    seconds = connection.execute(select(age)).scalar_one()
-    return None if seconds is None else float(seconds)

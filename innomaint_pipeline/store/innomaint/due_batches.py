@@ -11,9 +11,9 @@ from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.batches import LEASES, BatchDemand
 from innomaint_pipeline.domain.innomaint.launches import SyncFacts
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, SyncState
+from innomaint_pipeline.store.innomaint.batch_runs import count_consecutive_failures, seconds_since_newest_run
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, due_by_kind
-from innomaint_pipeline.store.innomaint.status import count_consecutive_failures
-from innomaint_pipeline.store.innomaint.tables import batch_log, sync_state
+from innomaint_pipeline.store.innomaint.tables import sync_state
 from innomaint_pipeline.store.leases import find_leases
 from innomaint_pipeline.store.pacing import load_rate_state
 from innomaint_pipeline.store.settings import PAUSED, load_setting
@@ -27,7 +27,6 @@ def load_sync_facts(connection: Connection, *, account: str, batches_in_runs: Co
     probe_in_seconds = None
     if rate is not None and rate[0].breaker_opened_at is not None:
         probe_in_seconds = max(rate[0].breaker_probe_at - rate[1], 0.0)
-    since_last_batch = func.extract("epoch", func.clock_timestamp() - func.max(batch_log.c.synced_at))
     until_next_due = func.extract("epoch", func.min(sync_state.c.next_due_at) - func.clock_timestamp())
     leased = {lease.key for lease in find_leases(connection, LEASES)}
     in_flight = frozenset(leased | set(batches_in_runs))
@@ -42,7 +41,7 @@ def load_sync_facts(connection: Connection, *, account: str, batches_in_runs: Co
         is_paused=bool(load_setting(connection, SOURCE, PAUSED)),
         probe_in_seconds=probe_in_seconds,
         consecutive_failures=count_consecutive_failures(connection),
-        seconds_since_failure=_number(connection.execute(select(since_last_batch)).scalar_one()),
+        seconds_since_failure=seconds_since_newest_run(connection),
         next_due_in_seconds=_number(
             connection.execute(select(until_next_due).where(sync_state.c.batch_key.is_not(None))).scalar_one()
         ),

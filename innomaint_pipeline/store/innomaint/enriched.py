@@ -1,4 +1,4 @@
-"""The enriched IC3 tables, from parsed answers (spec 02, spec 03 "Storing").
+"""The enriched IC3 tables, from parsed answers (docs/how-it-works.md).
 
 Belongs here: writing details of many CMMS assets with one statement a table. All or nothing is the caller's
 transaction.

@@ -1,8 +1,10 @@
-"""Failures in groups that a person understands: one for each error class (spec 04, "HTTP")."""
+"""Failures in groups that a person understands: one for each error class."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Column, Connection, func, select
 
@@ -20,8 +22,45 @@ _EXAMPLES = 10
 _IS_FAILED = sync_state.c.state == SyncState.FAILED
 
 
-def load_failure_groups(connection: Connection) -> list[dict[str, Any]]:
-    """Return the groups, the largest first; `first_seen_at` as far back as the log reaches."""
+@dataclass(frozen=True)
+class PlaceCount:
+    """How many of a group are in a place, None for those without one."""
+
+    location_name: str | None
+    count: int
+
+
+@dataclass(frozen=True)
+class MessageCount:
+    """How many of a group have a message."""
+
+    message: str | None
+    count: int
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """The failed CMMS assets of one class; the most frequent places and messages, and some ids.
+
+    `first_seen_at` reaches as far back as the log does.
+    """
+
+    error_class: ErrorClass
+    title: str
+    count: int
+    is_retryable: bool
+    places: tuple[PlaceCount, ...]
+    places_total: int
+    first_seen_at: datetime | None
+    last_attempt_at: datetime | None
+    next_due_at: datetime | None
+    what_to_do: str
+    messages: tuple[MessageCount, ...]
+    examples: tuple[str, ...]
+
+
+def load_failure_groups(connection: Connection) -> list[FailureGroup]:
+    """Return the groups, the largest first."""
     rows = connection.execute(
         select(
             sync_state.c.error_class,
@@ -37,31 +76,32 @@ def load_failure_groups(connection: Connection) -> list[dict[str, Any]]:
     ).all()
     if not rows:
         return []
-    places = _top(connection, asset_master.c.location_name, "location_name")
-    messages = _top(connection, sync_state.c.error_message, "message")
+    places = _top(connection, asset_master.c.location_name)
+    messages = _top(connection, sync_state.c.error_message)
     examples = _examples(connection)
     first_seen = _first_seen(connection)
     return [
-        {
-            "error_class": row.error_class,
-            "title": title_of_failures(ErrorClass(row.error_class), row.assets),
-            "count": row.assets,
-            "is_retryable": row.error_class in RETRYABLE_CLASSES,
-            "places": places[row.error_class],
-            "places_total": row.places_total,
-            "first_seen_at": first_seen.get(row.error_class) or row.last_attempt_at,
-            "last_attempt_at": row.last_attempt_at,
-            "next_due_at": row.next_due_at,
-            "what_to_do": WHAT_TO_DO[ErrorClass(row.error_class)],
-            "messages": messages[row.error_class],
-            "examples": examples[row.error_class],
-        }
+        FailureGroup(
+            error_class=error_class,
+            title=title_of_failures(error_class, row.assets),
+            count=row.assets,
+            is_retryable=error_class in RETRYABLE_CLASSES,
+            places=tuple(PlaceCount(*found) for found in places[error_class]),
+            places_total=row.places_total,
+            first_seen_at=first_seen.get(error_class) or row.last_attempt_at,
+            last_attempt_at=row.last_attempt_at,
+            next_due_at=row.next_due_at,
+            what_to_do=WHAT_TO_DO[error_class],
+            messages=tuple(MessageCount(*found) for found in messages[error_class]),
+            examples=tuple(examples[error_class]),
+        )
         for row in rows
+        for error_class in (ErrorClass(row.error_class),)
     ]
 
 
-def _top(connection: Connection, column: Column, name: str) -> dict[str, list[dict[str, Any]]]:
-    """Return the most frequent values of a column among the failed, by class."""
+def _top(connection: Connection, column: Column) -> dict[str, list[tuple[str | None, int]]]:
+    """Return the most frequent values of a column among the failed, by class, each with how many have it."""
     counted = func.count()
     rank = func.row_number().over(partition_by=sync_state.c.error_class, order_by=(counted.desc(), column))
     ranked = (
@@ -71,10 +111,10 @@ def _top(connection: Connection, column: Column, name: str) -> dict[str, list[di
         .group_by(sync_state.c.error_class, column)
         .subquery()
     )
-    found: dict[str, list[dict[str, Any]]] = {}
+    found = defaultdict(list)
     query = select(ranked).where(ranked.c.rank <= _TOP).order_by(ranked.c.error_class, ranked.c.rank)
     for row in connection.execute(query):
-        found.setdefault(row.error_class, []).append({name: row.value, "count": row.assets})
+        found[row.error_class].append((row.value, row.assets))
     return found
 
 
@@ -87,14 +127,14 @@ def _examples(connection: Connection) -> dict[str, list[str]]:
         .where(_IS_FAILED)
         .subquery()
     )
-    found: dict[str, list[str]] = {}
+    found = defaultdict(list)
     query = select(ranked).where(ranked.c.rank <= _EXAMPLES).order_by(ranked.c.error_class, ranked.c.rank)
     for row in connection.execute(query):
-        found.setdefault(row.error_class, []).append(row.cmms_asset_id)
+        found[row.error_class].append(row.cmms_asset_id)
     return found
 
 
-def _first_seen(connection: Connection) -> dict[str, Any]:
+def _first_seen(connection: Connection) -> dict[str, datetime]:
     """Return when the first of those that are failed now got that class, after their last success."""
     rows = connection.execute(
         select(sync_state.c.error_class, func.min(sync_log.c.synced_at))

@@ -1,4 +1,4 @@
-"""What must always hold between the tables, as queries that count violations (spec 02, "at every moment")."""
+"""What must always hold between the tables, as queries that count violations (docs/tables.md)."""
 
 from __future__ import annotations
 

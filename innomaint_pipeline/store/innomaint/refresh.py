@@ -1,4 +1,4 @@
-"""The refresh interval: after how long a synced CMMS asset is due again (spec 03, "Continuous sync")."""
+"""The refresh interval: after how long a synced CMMS asset is due again (docs/how-it-works.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw answers: innomaint_response (spec 03, "The raw answer is stored first").
+"""Raw answers: innomaint_response (docs/how-it-works.md).
 
 Belongs here: keeping and finding answers. They leave as JSON text, never through a float.
 """

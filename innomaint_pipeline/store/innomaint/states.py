@@ -1,4 +1,4 @@
-"""The truth about each CMMS asset, and its log: innomaint_sync_state and ic3_sync_log (spec 02, spec 03).
+"""The truth about each CMMS asset, and its log: innomaint_sync_state and ic3_sync_log (docs/how-it-works.md).
 
 Belongs here: who is due, and what became of whom. An outcome is logged once for each CMMS asset and run: a
 failure worth retrying stays unlogged (`is_logged`) until the run's second pass has decided it.

@@ -1,4 +1,4 @@
-"""One pass of requests over CMMS assets, its answers stored as they come (spec 03, "Fetching", "Storing").
+"""One pass of requests over CMMS assets, its answers stored as they come (docs/how-it-works.md).
 
 Belongs here: the loop between a client and the store. Which CMMS assets, and what follows, is decided by
 `sync.innomaint.steps`.

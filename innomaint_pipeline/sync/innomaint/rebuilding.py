@@ -1,4 +1,4 @@
-"""Many batches from their stored answers, without a request (spec 03, "Storing").
+"""Many batches from their stored answers, without a request (docs/how-it-works.md).
 
 Belongs here: sharing batches out to processes. What is done to one is `sync.innomaint.steps.enrich_batch`.
 """

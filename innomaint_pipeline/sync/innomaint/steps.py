@@ -1,4 +1,4 @@
-"""The three steps of a batch run: fetch, enrich, settle (spec 03, "A batch run").
+"""The three steps of a batch run: fetch, enrich, settle (docs/how-it-works.md).
 
 Belongs here: what one run does, without Dagster: it takes a source and a store and returns reports. Each step
 is repeatable; a run whose batch another run works on does nothing and says so (`is_leased_elsewhere`).
@@ -74,10 +74,7 @@ class EnrichReport:
 
 @dataclass(frozen=True)
 class FetchReport:
-    """What fetching did.
-
-    `selected` CMMS assets of the batch, of which `passed` tells about those asked for.
-    """
+    """What fetching did: of `selected` CMMS assets of the batch `passed` tells about those asked for."""
 
     selected: int
     passed: PassReport

@@ -1,4 +1,4 @@
-"""What is asked of the service: waiting for the result, 202, one asset, settings (spec 04, "HTTP")."""
+"""What is asked of the service: waiting for the result, 202, one asset, settings."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What the service tells: every address that reads, with good and bad input (spec 04, "HTTP")."""
+"""What the service tells: every address that reads, with good and bad input."""
 
 from typing import Any
 
@@ -6,30 +6,44 @@ import psycopg
 import pytest
 from sqlalchemy import event
 
-from innomaint_pipeline.api import examples
-from innomaint_pipeline.domain.innomaint.batches import lease_name
+from innomaint_pipeline.api.innomaint import models
+from innomaint_pipeline.api.models import Answer
+from innomaint_pipeline.domain.innomaint.batches import BatchState, lease_name
+from innomaint_pipeline.domain.states import (
+    CLASS_WORDS,
+    RETRYABLE_CLASSES,
+    STATE_WORDS,
+    WHAT_TO_DO,
+    ErrorClass,
+)
 from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.store.leases import acquire_lease, report_progress
 from innomaint_pipeline_tests.api.conftest import Client, asset_path, serving
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 
 SECOND = "batch_000002"
-ADDRESSES: dict[str, Any] = {
-    "/api/admin/cmms/sync/status": examples.STATUS,
-    "/api/sync/metrics": examples.METRICS,
-    "/api/sync/overview": examples.OVERVIEW,
-    "/api/sync/batches": examples.BATCHES,
-    f"/api/sync/batches/{FIRST_BATCH}": examples.BATCH_DETAIL,
-    "/api/sync/failures": examples.FAILURES,
-    "/api/sync/history": examples.HISTORY,
-    "/api/sync/assets": examples.ASSETS,
+ADDRESSES: dict[str, type[Answer]] = {
+    "/api/admin/cmms/sync/status": models.StatusAnswer,
+    "/api/sync/metrics": models.MetricsAnswer,
+    "/api/sync/overview": models.OverviewAnswer,
+    "/api/sync/batches": models.BatchesAnswer,
+    f"/api/sync/batches/{FIRST_BATCH}": models.BatchDetailAnswer,
+    "/api/sync/failures": models.FailuresAnswer,
+    "/api/sync/history": models.HistoryAnswer,
+    "/api/sync/assets": models.AssetsAnswer,
+    "/api/sync/words": models.WordsAnswer,
+}
+
+
+NAMED_BY_DATA = {
+    *("failed_by_class", "tables", "raw_answer", "batch_states", "asset_states", "error_classes"),
 }
 
 
 def same_shape(found: Any, example: Any, place: str = "") -> None:
     """Assert that objects have the fields of an example, as far as there is something in both."""
     if isinstance(example, dict) and isinstance(found, dict):
-        if place.rpartition(".")[2] in {"failed_by_class", "tables", "raw_answer"}:
+        if place.rpartition(".")[2] in NAMED_BY_DATA:
             return
         assert set(found) == set(example), place
         for name, value in example.items():
@@ -51,10 +65,44 @@ def synced(pipeline: Pipeline) -> Pipeline:
 
 @pytest.mark.usefixtures("synced")
 def test_every_address_answers_with_the_fields_of_its_example(client: Client) -> None:
-    for path, example in ADDRESSES.items():
+    for path, model in ADDRESSES.items():
         answer = client.get(path)
         assert answer.status == 200, answer.body
-        same_shape(answer.json, example, path)
+        same_shape(answer.json, model.example(), path)
+
+
+def test_the_words_of_the_page_are_those_of_the_code(client: Client) -> None:
+    found = client.get("/api/sync/words").json
+
+    assert set(found["batch_states"]) == set(BatchState)
+    assert all(words["meaning"] for words in found["batch_states"].values())
+    assert {name: words["word"] for name, words in found["asset_states"].items()} == STATE_WORDS
+    assert {name: tuple(words.values()) for name, words in found["error_classes"].items()} == {
+        name: (CLASS_WORDS[name], WHAT_TO_DO[name], name in RETRYABLE_CLASSES) for name in ErrorClass
+    }
+
+
+def test_an_overview_tells_of_one_moment_from_its_first_number_to_its_last(
+    client: Client, synced: Pipeline, database_url: str
+) -> None:
+    seen = []
+    with psycopg.connect(database_url, autocommit=True) as other:
+
+        def lose_everything(*arguments: Any) -> None:
+            if not seen and "innomaint_batch_count" in arguments[2]:
+                seen.append(arguments[2])
+                other.execute("delete from cmms_sync_log")
+                other.execute("delete from ic3_sync_log")
+
+        event.listen(synced.database.engine, "after_cursor_execute", lose_everything)
+        overview = client.get("/api/sync/overview").json
+        event.remove(synced.database.engine, "after_cursor_execute", lose_everything)
+
+    assert seen
+    assert overview["status"]["total_syncs"] == len(overview["status"]["last_batch"]) == 1
+    assert overview["tables"]["cmms_sync_log"] == 1
+    assert overview["tables"]["ic3_sync_log"] == 12 + 6
+    assert client.get("/api/sync/overview").json["tables"]["ic3_sync_log"] == 0
 
 
 def test_the_addresses_of_an_empty_database_answer_too(empty_pipeline: Pipeline) -> None:
@@ -196,7 +244,7 @@ def test_an_asset_is_shown_with_its_values_attempts_and_raw_answer(client: Clien
     good = client.get(f"/api/sync/assets/{asset_path(synced.serials[0])}").json
     bad = client.get(f"/api/sync/assets/{asset_path(synced.serials[1])}").json
 
-    same_shape(good, examples.ASSET, "asset")
+    same_shape(good, models.AssetDetailAnswer.example(), "asset")
     assert good["raw_answer"]["response"]["data"]["serialnumber"] == synced.serials[0]
     assert good["state"] == "synced"
     groups = {value["group"] for value in good["values"]}

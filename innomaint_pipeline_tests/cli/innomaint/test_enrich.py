@@ -1,4 +1,4 @@
-"""`innomaint enrich`: the tables once more, from stored answers, without a request (spec 03, spec 04)."""
+"""`innomaint enrich`: the tables once more, from stored answers, without a request."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""`innomaint status`: the numbers of the tables, at once and without Dagster (spec 03 "Status", spec 04)."""
+"""`innomaint status`: the numbers of the tables, at once and without Dagster."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""`innomaint sync`: what each selection asks for, its JSON and its exit codes (spec 03, spec 04)."""
+"""`innomaint sync`: what each selection asks for, its JSON and its exit codes."""
 
 from collections import Counter
 from typing import Any

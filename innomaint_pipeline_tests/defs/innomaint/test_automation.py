@@ -120,7 +120,7 @@ def test_a_second_look_launches_nothing_that_is_queued_already(dagster: Dagster)
 def test_a_batch_that_a_command_line_works_on_is_in_flight_too(dagster: Dagster) -> None:
     dagster.pipeline.execute(
         "insert into innomaint_lease (resource, owner, acquired_at, expires_at)"
-        " values ('batch_000001', 'a command line', now(), now() + interval '1 minute')"
+        " values ('innomaint/batch_000001', 'a command line', now(), now() + interval '1 minute')"
     )
     assert launched(look(dagster.instance)) == BATCHES[1:3]
 

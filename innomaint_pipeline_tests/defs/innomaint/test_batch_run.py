@@ -1,4 +1,4 @@
-"""A batch run in Dagster: what is green, what is red and says why, what heals it (spec 03, "A batch run")."""
+"""A batch run in Dagster: what is green, what is red and says why, what heals it."""
 
 import logging
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Asset checks: they pass on sound tables, and fail or warn where something is amiss (spec 02, spec 04)."""
+"""Asset checks: they pass on sound tables, and fail or warn where something is amiss."""
 
 import re
 from collections.abc import Iterator

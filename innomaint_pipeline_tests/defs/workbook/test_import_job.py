@@ -1,4 +1,4 @@
-"""The import as a Dagster job: preview, counts, partitions, refusals a person can act on (spec 03, 04)."""
+"""The import as a Dagster job: preview, counts, partitions, refusals a person can act on."""
 
 from pathlib import Path
 

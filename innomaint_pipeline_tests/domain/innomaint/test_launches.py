@@ -14,8 +14,8 @@ from innomaint_pipeline.domain.innomaint.launches import (
     SyncFacts,
     decide_launches,
     hold_seconds,
-    parse_moment,
 )
+from innomaint_pipeline.domain.schedule import parse_moment
 
 MOMENT = datetime(2026, 6, 20, 10, tzinfo=UTC)
 

@@ -5,8 +5,13 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innomaint_pipeline.domain.health import HealthFacts, HealthMoments, assess_health, explain_health
 from innomaint_pipeline.domain.innomaint.batches import BatchState, batch_state
+from innomaint_pipeline.domain.innomaint.health import (
+    HealthFacts,
+    HealthMoments,
+    assess_health,
+    explain_health,
+)
 from innomaint_pipeline.domain.innomaint.progress import EndedRun, TimeLeft, estimate_time_left, find_wave
 
 NOW = datetime(2026, 6, 20, 10, tzinfo=UTC)

@@ -183,5 +183,5 @@ def test_the_app_works_without_a_socket_except_for_broken_connections() -> None:
 
     assert asyncio.run(post()).json() == app.parts.world.answer(serial)
     app.parts.faults.next(serial, ResetBeforeAnswer())
-    with pytest.raises(TypeError, match="InnomaintSimulator"):
+    with pytest.raises(TypeError, match="SimulatorServer"):
         asyncio.run(post())

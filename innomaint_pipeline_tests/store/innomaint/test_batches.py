@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, ErrorClass
 from innomaint_pipeline.store.innomaint.batches import (
     count_by_kind,
@@ -218,7 +219,6 @@ def test_states_of_a_database_from_before_are_counted(batches: Pipeline) -> None
     assert by_kind(batches) == {"never": 30}
     batches.execute("update innomaint_sync_state set state = 'synced' where asset_id = 30")
     assert by_kind(batches) == {"never": 29, "synced": 1}
-    found = load_status(
-        batches.database, account="none", refresh_start_minutes=1440, configured_rate_per_second=5
-    )
-    assert (found["total_assets"], found["synced_assets"], found["never_synced"]) == (30, 1, 29)
+    with batches.database.snapshot() as connection:
+        found = load_status(connection, SourceAccount("none", 1440, 5.0))
+    assert (found.total_assets, found.synced_assets, found.never_synced) == (30, 1, 29)

@@ -2,15 +2,14 @@
 
 import pytest
 
+from innomaint_pipeline.store.innomaint.batch_runs import RunFigures, load_run_figures
 from innomaint_pipeline.store.innomaint.data_quality import (
-    RunFigures,
     count_contradictions,
     count_data_issues,
     count_not_found,
     find_unfinished_batches,
-    load_run_figures,
-    oldest_success_seconds,
 )
+from innomaint_pipeline.store.innomaint.health import find_oldest_success
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 
 KINDS = (
@@ -19,7 +18,7 @@ KINDS = (
     "criticality_against_label",
     "ticketcount_against_total_ticket",
 )
-# The vendor's example (spec 01): 8:30 x 2 = 17:00; 8526:06:43 x 2 = 17052:30:27 - 17:00, rounded down.
+# The vendor's example: 8:30 x 2 = 17:00; 8526:06:43 x 2 = 17052:30:27 - 17:00, rounded down.
 EXAMPLE = {
     "total_ticket": 2,
     "mttr_seconds": 510,
@@ -139,7 +138,7 @@ def test_unknown_assets_and_unfinished_batches_are_counted_by_class(pipeline: Pi
 def test_figures_of_no_run_are_none(pipeline: Pipeline) -> None:
     with pipeline.database.begin() as connection:
         assert load_run_figures(connection) == RunFigures(0, None, None, None, 0, 0)
-        assert oldest_success_seconds(connection) is None
+        assert find_oldest_success(connection) is None
 
 
 def test_figures_tell_success_durations_and_changed_against_unchanged(pipeline: Pipeline) -> None:
@@ -183,4 +182,6 @@ def test_the_oldest_good_data_tells_its_age(pipeline: Pipeline) -> None:
         " last_success_at = now() - make_interval(hours => asset_id)"
     )
     with pipeline.database.begin() as connection:
-        assert oldest_success_seconds(connection) == pytest.approx(12 * 3600, abs=60)
+        oldest = find_oldest_success(connection)
+    assert oldest is not None
+    assert oldest.age_seconds == pytest.approx(12 * 3600, abs=60)

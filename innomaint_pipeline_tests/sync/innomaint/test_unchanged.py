@@ -1,4 +1,4 @@
-"""A second sync: what it may write, and what a change writes (spec 03, "Unchanged is cheap")."""
+"""A second sync: what it may write, and what a change writes."""
 
 from datetime import timedelta
 from typing import Any

@@ -17,7 +17,7 @@ TRANSIENT_FAULTS: tuple[Fault, ...] = (
     Status(500), Status(502), Status(503), Status(504), Status(408),
     ResetBeforeAnswer(), Truncated(), Html(), EmptyBody(),
 )  # fmt: skip
-"""What `FaultScript.by_chance` draws from: what spec 01 calls transient and takes no time."""
+"""What `FaultScript.by_chance` draws from: what is transient and takes no time."""
 
 
 class FaultScript:

@@ -1,6 +1,6 @@
 """Give each row of ic3_asset_master its state at the moment it appears, whoever inserts it.
 
-Synced + failed + never = count(ic3_asset_master) must hold at every moment (spec 02), and other programs
+Synced + failed + never = count(ic3_asset_master) must hold at every moment, and other programs
 insert into the IC3 tables too: only a trigger can promise it.
 """
 

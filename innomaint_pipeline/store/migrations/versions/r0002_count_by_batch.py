@@ -1,7 +1,7 @@
 """Count innomaint_sync_state by batch and kind at the moment it changes, whoever changes it.
 
 Status and continuous sync add up a few rows for each batch instead of counting every CMMS asset. The numbers
-must be right at every moment (spec 03, "Status"), so a trigger keeps them, in the transaction of the change.
+must be right at every moment, so a trigger keeps them, in the transaction of the change.
 """
 
 from __future__ import annotations

@@ -1,0 +1,91 @@
+"""The facts that Innomaint's health is judged by, and what people are told about it, from one snapshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, func, select
+
+from innomaint_pipeline.domain.alerts import Condition
+from innomaint_pipeline.domain.health import Health, HealthReport
+from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.innomaint.health import (
+    STALE_AFTER_REFRESHES,
+    HealthFacts,
+    HealthMoments,
+    explain_health,
+    find_conditions,
+)
+from innomaint_pipeline.domain.pacing import SourceAccount
+from innomaint_pipeline.domain.states import SyncState
+from innomaint_pipeline.store.innomaint.batch_runs import count_consecutive_failures, find_failing_since
+from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_by_state
+from innomaint_pipeline.store.innomaint.tables import sync_state
+from innomaint_pipeline.store.pacing import load_rate_state
+from innomaint_pipeline.store.settings import (
+    AUTH_REFUSED_AT,
+    PAUSED,
+    load_refresh_minutes,
+    load_setting,
+    stored_name,
+)
+from innomaint_pipeline.store.tables import setting
+
+
+@dataclass(frozen=True)
+class OldestSuccess:
+    """The oldest good data: when it was fetched, and how long ago by the database's clock."""
+
+    at: datetime
+    age_seconds: float
+
+
+def find_oldest_success(connection: Connection) -> OldestSuccess | None:
+    """Return the oldest good data, None while there is none."""
+    oldest = func.min(sync_state.c.last_success_at)
+    at, age = connection.execute(select(oldest, func.extract("epoch", func.now() - oldest))).one()
+    return None if at is None else OldestSuccess(at, float(age))
+
+
+def load_health_facts(connection: Connection, account: SourceAccount) -> HealthFacts:
+    """Return what health is judged by."""
+    counts = count_by_state(count_by_kind(connection))
+    rate = load_rate_state(connection, account.name)
+    oldest = find_oldest_success(connection)
+    return HealthFacts(
+        total=sum(counts.values()),
+        synced=counts[SyncState.SYNCED],
+        failed=counts[SyncState.FAILED],
+        oldest_success_seconds=None if oldest is None else oldest.age_seconds,
+        refresh_minutes=load_refresh_minutes(connection, SOURCE, account.refresh_start_minutes),
+        consecutive_failures=count_consecutive_failures(connection),
+        is_breaker_open=rate is not None and rate[0].breaker_opened_at is not None,
+        is_paused=bool(load_setting(connection, SOURCE, PAUSED)),
+        is_token_refused=load_setting(connection, SOURCE, AUTH_REFUSED_AT) is not None,
+    )
+
+
+def load_health_report(connection: Connection, account: SourceAccount, facts: HealthFacts) -> HealthReport:
+    """Return health with its reason, and since when, as far as the tables tell."""
+    stamps = dict(connection.execute(select(setting.c.name, setting.c.updated_at)).tuples().all())
+    rate = load_rate_state(connection, account.name)
+    opened = rate[0].breaker_opened_at if rate is not None else None
+    oldest = find_oldest_success(connection)
+    refreshes = timedelta(minutes=STALE_AFTER_REFRESHES * facts.refresh_minutes)
+    moments = HealthMoments(
+        paused_at=stamps.get(stored_name(SOURCE, PAUSED)),
+        breaker_opened_at=None if opened is None else datetime.fromtimestamp(opened, UTC),
+        token_refused_at=stamps.get(stored_name(SOURCE, AUTH_REFUSED_AT)),
+        failing_since=find_failing_since(connection),
+        stale_since=None if oldest is None else oldest.at + refreshes,
+    )
+    return explain_health(facts, moments)
+
+
+def load_conditions(connection: Connection, account: SourceAccount) -> tuple[Health, list[Condition]]:
+    """Return the word of health and Innomaint's conditions, good or bad."""
+    facts = load_health_facts(connection, account)
+    report = load_health_report(connection, account, facts)
+    refused_at = load_setting(connection, SOURCE, AUTH_REFUSED_AT)
+    return report.word, find_conditions(facts, report, refused_at=refused_at)

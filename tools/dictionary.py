@@ -1,0 +1,51 @@
+"""Writes the data dictionary of docs/tables.md: every column of every table, as the sources declare it.
+
+`python -m tools.dictionary`, after a change of the tables; a test compares the page with the declaration.
+"""
+
+import sys
+from pathlib import Path
+
+from sqlalchemy import Column, Table
+from sqlalchemy.dialects import postgresql
+
+from innomaint_pipeline.store.upgrade import metadata
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "tables.md"
+HEADING = "## Data dictionary\n"
+_INTRODUCTION = f"""{HEADING}
+Made from the code by `make dictionary`. A key is a column by which a row is found. A column without words
+holds the workbook's column, or the answer's field, of its name. `created_at` and `updated_at` tell when a row
+was made and last changed.
+"""
+
+
+def _describe(column: Column) -> str:
+    kind = str(column.type.compile(dialect=postgresql.dialect())).lower().replace(" with time zone", "tz")
+    # A cell must not end where a comment holds the sign that ends it.
+    words = (column.comment or "").replace("|", "\\|")
+    key = "key" if column.primary_key else ""
+    return f"| `{column.name}` | {kind} | {key} | {words} |"
+
+
+def _list_columns(table: Table) -> str:
+    rows = [_describe(column) for column in table.columns]
+    return "\n".join(
+        [f"### {table.name}", "", "| column | type | key | holds |", "|---|---|---|---|", *rows, ""]
+    )
+
+
+def build_dictionary() -> str:
+    """Return the section of the page, from its heading to the end."""
+    return "\n".join([_INTRODUCTION, *(_list_columns(table) for table in metadata.tables.values())])
+
+
+def main() -> int:
+    """Replace the section in the page; it is the last one."""
+    before, _, _ = PAGE.read_text("utf-8").partition(HEADING)
+    PAGE.write_text(f"{before.rstrip()}\n\n{build_dictionary()}", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
