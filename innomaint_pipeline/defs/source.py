@@ -12,6 +12,9 @@ from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.housekeeping import Retention
 
+SOURCE_TAG = "innomaint/source"
+"""On the runs of a source's jobs: dagster.yaml bounds how many of one source run at once."""
+
 ConditionLoader = Callable[[Connection, Settings], tuple[Health, list[Condition]]]
 """Returns how a source is doing and its conditions, good or bad; no two sources have one of the same name."""
 

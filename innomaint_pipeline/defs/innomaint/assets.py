@@ -21,7 +21,9 @@ from innomaint_pipeline.defs.innomaint.partitions import BATCHES
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.recovery import RunsOfSource
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.source import SOURCE_TAG
 from innomaint_pipeline.defs.workbook import OWNERS, ic3_asset_master
+from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.states import WHAT_TO_DO
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.states import FailedAsset
@@ -356,4 +358,5 @@ sync_batch = dg.define_asset_job(
     # The checks look at whole tables: once an hour, not with every batch.
     selection=dg.AssetSelection.assets(*BATCH_ASSETS).without_checks(),
     description="One batch: fetch, enrich, settle. As it is, it asks for the CMMS assets that are due.",
+    tags={SOURCE_TAG: SOURCE},
 )
