@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from innomaint_pipeline.domain.innomaint.answers import check_answer, dump_json
+from innomaint_pipeline.domain.documents import dump_json
+from innomaint_pipeline.domain.innomaint.answers import check_answer
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.batches import find_batch_keys

@@ -40,7 +40,7 @@ def run(place: Place, scale: str) -> list[Row]:
             return InnomaintClient(simulator.url, SecretStr("invented"), pacing)
 
         batch = BatchRun(database, "batch_000001", "measured", 1440)
-        fetch_batch(batch, open_client, is_last_step=False)
+        fetch_batch(batch, open_client, ZoneInfo("Asia/Kolkata"), is_last_step=False)
         enrich_batch(batch, ZoneInfo("Asia/Kolkata"), is_rebuild=False, is_last_step=False)
         settle_batch(batch, open_client, ZoneInfo("Asia/Kolkata"))
         record = simulator.requests()

@@ -132,7 +132,7 @@ def _sync(database: Database, simulator: Simulator, key: str, soak: _Soak) -> No
         return InnomaintClient(simulator.url, SecretStr("invented"), pacing, policy)
 
     batch = BatchRun(database, key, f"run-{soak.runs}", 1440, Selection(asked_before=datetime.now(UTC)))
-    fetched = fetch_batch(batch, open_client, is_last_step=False)
+    fetched = fetch_batch(batch, open_client, ZONE, is_last_step=False)
     enrich_batch(batch, ZONE, is_rebuild=False, is_last_step=False)
     settled = settle_batch(batch, open_client, ZONE)
     soak.runs += 1

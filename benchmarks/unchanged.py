@@ -95,7 +95,7 @@ def _sync(database: Database, simulator: Simulator, run_id: str) -> dict[str, fl
     for key in keys:
         batch = BatchRun(database, key, f"{run_id}-{key}", 1440, everything)
         moments = [time.perf_counter()]
-        fetch_batch(batch, open_client, is_last_step=False)
+        fetch_batch(batch, open_client, ZONE, is_last_step=False)
         moments.append(time.perf_counter())
         enrich_batch(batch, ZONE, is_rebuild=False, is_last_step=False)
         moments.append(time.perf_counter())

@@ -36,8 +36,15 @@ class AuthError(SourceRefusedError):
     """401 or 403: the token is wrong, expired or lacks rights. Repeating does not help."""
 
 
+class RouteError(SourceRefusedError):
+    """The way to the source is closed, by a certificate or a proxy. Repeating does not help.
+
+    The message names the host, or the proxy without its password, and the setting that helps.
+    """
+
+
 class BreakerOpenError(SourceRefusedError):
-    """The circuit breaker is open: the source failed for ten assets in a row. Repeat later.
+    """The circuit breaker is open: the source failed for ten items in a row. Repeat later.
 
     `retry_in_seconds` is the time until the next probe may be sent.
     """

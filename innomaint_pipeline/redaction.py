@@ -6,9 +6,11 @@ Belongs here: the secrets that this process knows, and the one function that an 
 
 from __future__ import annotations
 
+import base64
 import logging
+import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,30 +18,59 @@ REDACTED = "[redacted]"
 SHORTEST_SECRET_CHARACTERS = 8
 """A shorter one occurs in innocent texts, which it would make unreadable."""
 
-_secrets: set[str] = set()
+_removers: dict[str, Callable[[str], str]] = {}
+"""What takes a secret out of a text, by the secret; the longest secret comes first."""
 
 
 def remember_secret(secret: str) -> None:
-    """Let every later text of this process be without this secret."""
-    if len(secret) >= SHORTEST_SECRET_CHARACTERS:
-        _secrets.add(secret)
+    """Let every later text of this process be without this secret, in whatever form (see `redactor_of`)."""
+    if len(secret) < SHORTEST_SECRET_CHARACTERS or secret in _removers:
+        return
+    known = {**_removers, secret: redactor_of(secret)}
+    _removers.clear()
+    _removers.update(sorted(known.items(), key=lambda item: len(item[0]), reverse=True))
 
 
 def redact(text: str) -> str:
-    """Return the text without the remembered secrets, the longest first; the same object if it has none."""
-    for secret in sorted(_secrets, key=len, reverse=True):
-        if secret in text:
-            text = text.replace(secret, REDACTED)
+    """Return the text without the remembered secrets; the same object if it has none."""
+    for remove in tuple(_removers.values()):
+        text = remove(text)
     return text
 
 
 def redactor_of(secret: str) -> Callable[[str], str]:
-    """Return what takes this one secret out of a text; it shows nothing of it in its repr."""
+    """Return what takes this one secret out of a text; it shows nothing of it in its repr.
+
+    It knows the secret plain, percent-encoded in whole or in part, in base64 (within a longer text, too), and
+    either side of a `|` in it, which frameworks send on its own. A text without it comes back as it is.
+    """
+    parts = [secret, *(secret.split("|") if "|" in secret else ())]
+    parts = [part for part in parts if len(part) >= SHORTEST_SECRET_CHARACTERS]
+    plain = tuple(dict.fromkeys([*parts, *(form for part in parts for form in _base64_forms(part))]))
+    percent = re.compile("|".join("".join(map(_percent_pattern, part)) for part in parts))
 
     def redact_one(text: str) -> str:
-        return text.replace(secret, REDACTED)
+        for form in plain:
+            if form in text:
+                text = text.replace(form, REDACTED)
+        return percent.sub(REDACTED, text) if "%" in text else text
 
-    return redact_one if len(secret) >= SHORTEST_SECRET_CHARACTERS else str
+    return redact_one if parts else str
+
+
+def _percent_pattern(character: str) -> str:
+    octets = "".join(f"%{octet:02X}" for octet in character.encode())
+    return f"(?:{re.escape(character)}|(?i:{octets}))"
+
+
+def _base64_forms(secret: str) -> Iterable[str]:
+    """Yield what base64 makes of a secret wherever it begins in a longer text, in both alphabets."""
+    for before in range(3):
+        octets = b"\0" * before + secret.encode()
+        # What depends on the neighbours stays out.
+        first, end = -(-before * 8 // 6), len(octets) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            yield encode(octets).decode()[first:end]
 
 
 def install_redaction(*secrets: str) -> None:
@@ -62,7 +93,7 @@ def install_redaction(*secrets: str) -> None:
 
 
 def _redact_record(record: logging.LogRecord) -> logging.LogRecord:
-    if not _secrets:
+    if not _removers:
         return record
     try:
         message = record.getMessage()

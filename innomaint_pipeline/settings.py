@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import ssl
 import stat
 import sys
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import proxy_bypass_environment  # pyright: ignore[reportAttributeAccessIssue] # has it
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+import idna
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from innomaint_pipeline.errors import ConfigurationError
@@ -26,6 +29,9 @@ WITHOUT_ENV_FILE = "INNOMAINT_WITHOUT_ENV_FILE"
 """Set by the demonstration for its processes: .env names real databases and real people."""
 
 DEFAULT_API_URL = "https://app.innomaint.com/api/public/api/restapicontroller"
+
+_LONGEST_HOST_CHARACTERS = 253
+_HOST_LABEL = re.compile("[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE | re.ASCII)
 
 
 def is_loopback(host: str | None) -> bool:
@@ -54,8 +60,39 @@ def _split_url(text: str) -> SplitResult:
     return parts
 
 
+def _split_web_url(text: str) -> SplitResult:
+    """Split an address of http or https; refuse one whose host or port nobody can have."""
+    parts = _split_url(text)
+    if parts.hostname and (not _is_possible_host(parts.hostname) or parts.port == 0):
+        raise ValueError(
+            "names a host or port that nobody can have: between dots stand 1 to 63 letters, digits and "
+            "hyphens, or it is an IP address"
+        )
+    return parts
+
+
+def _is_possible_host(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return True
+    try:
+        name = host if host.isascii() else idna.encode(host.lower()).decode()
+    except UnicodeError:
+        return False
+    labels = name.removesuffix(".").split(".")
+    # What ends in a number is an IP address, or none.
+    return (
+        len(name) <= _LONGEST_HOST_CHARACTERS
+        and all(_HOST_LABEL.fullmatch(label) for label in labels)
+        and not labels[-1].isdigit()
+    )
+
+
 def _check_api_url(value: str) -> str:
-    parts = _split_url(value.strip())
+    parts = _split_web_url(value.strip())
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must hold no user, password, query or fragment")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -68,7 +105,7 @@ def _check_api_url(value: str) -> str:
 
 
 def _check_http_url(value: str) -> str:
-    parts = _split_url(value.strip())
+    parts = _split_web_url(value.strip())
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must start with https:// or http:// and name a host")
     return value.strip()
@@ -106,12 +143,50 @@ def _check_ca_file(value: Path) -> Path:
 
 def _check_proxy_url(value: SecretStr) -> SecretStr:
     text = value.get_secret_value().strip()
-    parts = _split_url(text)
+    parts = _split_web_url(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must start with http:// or https:// and name a host; SOCKS is not supported")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("must end after its host and port; in a password, / ? # are %2F %3F %23")
     return SecretStr(text)
+
+
+def _check_default_proxy(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+    """Return the proxy of all programs where it counts; one that does not count may be of any form."""
+    api = urlsplit(info.data.get("innomaint_api_url", ""))
+    has_own = info.data.get("innomaint_proxy_url", "refused") is not None
+    if value is None or has_own or not api.hostname or is_loopback(api.hostname):
+        return None
+    if _is_reached_directly(api, info.data.get("no_proxy") or ""):
+        return None
+    text = value.get_secret_value().strip()
+    # Other programs take a host and port alone.
+    return _check_proxy_url(SecretStr(text if "://" in text else f"http://{text}"))
+
+
+def _is_reached_directly(url: SplitResult, no_proxy: str) -> bool:
+    host = url.hostname or ""
+    exceptions = no_proxy.replace(",", " ").split()
+    if proxy_bypass_environment(f"{host}:{url.port or 443}", {"no": ",".join(exceptions)}):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return any(address in network for network in map(_read_network, exceptions) if network is not None)
+
+
+def _read_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(text.strip("[]"), strict=False)
+    except ValueError:
+        return None
+
+
+def _check_default_ca_file(value: Path | None, info: ValidationInfo) -> Path | None:
+    """Return the authorities of all programs where they count; a file that does not count may be missing."""
+    has_own = info.data.get("innomaint_ca_file", "refused") is not None
+    return None if value is None or has_own else _check_ca_file(value)
 
 
 def _check_timezone(value: str) -> str:
@@ -164,6 +239,14 @@ class Settings(BaseSettings):
     innomaint_proxy_url: Annotated[SecretStr, AfterValidator(_check_proxy_url)] | None = Field(
         None, description="an http:// or https:// address with a port, or with user:password@ before its host"
     )
+    no_proxy: str | None = Field(None, description="hosts, separated by commas")
+    https_proxy: Annotated[SecretStr | None, AfterValidator(_check_default_proxy)] = Field(
+        None, description="an http:// or https:// address; INNOMAINT_PROXY_URL is taken before it"
+    )
+    ssl_cert_file: Annotated[Path | None, AfterValidator(_check_default_ca_file)] = Field(
+        None,
+        description="the path of a file of certificates in PEM form; INNOMAINT_CA_FILE is taken before it",
+    )
     innomaint_workbook: Path | None = Field(None, description="the path of the asset master workbook")
     innomaint_rate_ms: int = Field(
         200, ge=0, le=3_600_000, description="whole milliseconds from 0 to 3600000"
@@ -206,6 +289,18 @@ class Settings(BaseSettings):
         """The data folder as an absolute path."""
         return self.innomaint_home.expanduser().resolve()
 
+    @property
+    def ca_file(self) -> Path | None:
+        """The authorities that are trusted for Innomaint instead of the public ones."""
+        return self.innomaint_ca_file or self.ssl_cert_file
+
+    @property
+    def proxy_url(self) -> SecretStr | None:
+        """The proxy to Innomaint; none to this machine: http would leave it, and it would be the proxy's."""
+        if is_loopback(urlsplit(self.innomaint_api_url).hostname):
+            return None
+        return self.innomaint_proxy_url or self.https_proxy
+
     def require_token(self) -> SecretStr:
         """Return the API token, or raise `ConfigurationError`: nothing falls back to the simulator."""
         if self.innomaint_api_token is None:
@@ -226,6 +321,7 @@ SECRET_VARIABLES = frozenset(
         "INNOMAINT_ALERT_URLS",
         "INNOMAINT_HEARTBEAT_URL",
         "INNOMAINT_PROXY_URL",
+        "HTTPS_PROXY",
     }
 )
 

@@ -267,7 +267,7 @@ class Pipeline:
         return BatchRun(self.database, batch_key, run_id, 1440, selection or Selection(), is_cancelled)
 
     def fetch(self, run: BatchRun, *, is_last_step: bool = False) -> FetchReport:
-        return fetch_batch(run, self.open_client, is_last_step=is_last_step)
+        return fetch_batch(run, self.open_client, KOLKATA, is_last_step=is_last_step)
 
     def enrich(self, run: BatchRun, *, is_rebuild: bool = False, is_last_step: bool = False) -> EnrichReport:
         return enrich_batch(run, KOLKATA, is_rebuild=is_rebuild, is_last_step=is_last_step)

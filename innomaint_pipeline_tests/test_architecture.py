@@ -80,7 +80,7 @@ def imported_modules(source: str, module: str) -> Iterator[str]:
 
 
 # Parts of a source that still lie among what is shared.
-MISPLACED = {"cli.importing", "sources.http", "store.fitting", "store.rejects"}
+MISPLACED = {"cli.importing", "store.fitting", "store.rejects"}
 
 
 def source_of(module: str) -> str | None:

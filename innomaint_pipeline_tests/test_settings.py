@@ -1,7 +1,10 @@
 import traceback
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+import trustme
 
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import (
@@ -34,6 +37,7 @@ DEFAULTS = {
     "INNOMAINT_ALERT_URLS": (),
 }
 OWN_DEFAULTS = {"INNOMAINT_HEARTBEAT_URL": None, "INNOMAINT_CA_FILE": None, "INNOMAINT_PROXY_URL": None}
+OWN_DEFAULTS |= {"HTTPS_PROXY": None, "NO_PROXY": None, "SSL_CERT_FILE": None}
 ALL_DEFAULTS = {**DEFAULTS, **OWN_DEFAULTS}
 # Invented, and spelled so that it is found wherever it appears.
 SECRET = "Sup3rSecr3tVa1ue"
@@ -45,6 +49,7 @@ SECRET_VALUES = {
     "INNOMAINT_ALERT_URLS": f"https://hooks.example/{SECRET} https://x:{SECRET}@hooks.example/",
     "INNOMAINT_HEARTBEAT_URL": f"https://heartbeat.example/{SECRET}",
     "INNOMAINT_PROXY_URL": f"http://user:{SECRET}@proxy.example:3128",
+    "HTTPS_PROXY": f"http://user:{SECRET}@proxy.example:3128",
 }
 
 
@@ -52,12 +57,22 @@ SECRET_VALUES = {
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ALL_DEFAULTS:
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.chdir(tmp_path)
 
 
 def load(name: str) -> object:
-    value = getattr(load_settings(), name.lower())
+    return plain(getattr(load_settings(), name.lower()))
+
+
+def plain(value: Any) -> object:
     return value.get_secret_value() if hasattr(value, "get_secret_value") else value
+
+
+def load_after(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return load_settings()
 
 
 def complaint() -> str:
@@ -177,6 +192,7 @@ def test_the_data_folder_is_an_absolute_path(monkeypatch, tmp_path):
         ("INNOMAINT_API_URL", "http://127.0.0.1.example.com", "the token would travel in clear text"),
         ("INNOMAINT_API_URL", "https://innomaint.example:99999", "is no address"),
         ("INNOMAINT_API_URL", "https://[::1", "is no address"),
+        ("INNOMAINT_API_URL", "https://innomaint.example:0", "a host or port that nobody can have"),
         ("INNOMAINT_API_URL", "https://inno maint.example", "no spaces or control characters"),
         ("INNOMAINT_API_URL", "https://innomaint.example/\napi", "no spaces or control characters"),
         ("INNOMAINT_RATE_MS", "fast", "whole milliseconds from 0 to 3600000"),
@@ -204,6 +220,7 @@ def test_the_data_folder_is_an_absolute_path(monkeypatch, tmp_path):
         ("INNOMAINT_CA_FILE", "missing.pem", "No such file"),
         ("INNOMAINT_CA_FILE", ".", "Is a directory"),
         ("INNOMAINT_CA_FILE", __file__, "holds no certificate in PEM form"),
+        ("SSL_CERT_FILE", "missing.pem", "INNOMAINT_CA_FILE is taken before it"),
         ("INNOMAINT_ADMIN_HOST", "two words", "a host name or address to listen on"),
         ("INNOMAINT_ADMIN_HOST", "http://localhost", "a host name or address to listen on"),
         ("INNOMAINT_ADMIN_HOST", "   ", "a host name or address to listen on"),
@@ -249,6 +266,8 @@ def test_a_bad_value_is_reported_with_its_variable_the_value_and_what_is_expecte
         ("INNOMAINT_PROXY_URL", f"user:{SECRET}@proxy.example:3128", "must start with http://"),
         ("INNOMAINT_PROXY_URL", f"socks5://user:{SECRET}@proxy.example", "SOCKS is not supported"),
         ("INNOMAINT_PROXY_URL", f"http://user:{SECRET}@", "name a host"),
+        ("INNOMAINT_PROXY_URL", f"http://user:{SECRET}@proxy..example:3128", "nobody can have"),
+        ("HTTPS_PROXY", f"socks5://user:{SECRET}@proxy.example", "INNOMAINT_PROXY_URL is taken before it"),
         ("INNOMAINT_PROXY_URL", f"http://user:{SECRET}@proxy.example/x", "after its host and port"),
         ("INNOMAINT_PROXY_URL", f"http://user:x/{SECRET}@proxy.example", "is no address"),
         ("INNOMAINT_PROXY_URL", f"http://proxy.example?{SECRET}", "after its host and port"),
@@ -261,6 +280,72 @@ def test_a_bad_secret_is_reported_with_its_variable_and_never_shown(name, writte
     assert f"{name}: " in message
     assert "'" not in message
     assert expected in message
+
+
+def test_a_host_that_nobody_can_have_is_refused_and_every_other_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = [
+        "api..example",
+        ".example",
+        "x" * 64 + ".example",
+        ".".join(["label"] * 50),
+        "xn--\u00fc.example",
+    ]
+    refused += [
+        "-api.example",
+        "api-.example",
+        "a%2eb.example",
+        "256.1.1.1",
+        "1.2.3",
+        "\u2603.example",
+        "a!b",
+    ]
+    for host in refused:
+        monkeypatch.setenv("INNOMAINT_API_URL", f"https://{host}/v1")
+        assert "INNOMAINT_API_URL: " in complaint(), host
+    taken = [
+        "api.example",
+        "api.example.",
+        "x" * 63 + ".example",
+        "m\u00fcnchen.example",
+        "xn--i-7iq.example",
+    ]
+    taken += ["xn--i-7iq.example", "a_b.example", "intranet", "10.0.0.1", "[2001:db8::1]", "4you.example"]
+    for host in taken:
+        url = f"https://{host}/v1"
+        assert load_after(monkeypatch, INNOMAINT_API_URL=url).innomaint_api_url == url
+        assert httpx.URL(url).raw_host
+
+
+def test_the_proxy_of_all_programs_counts_where_no_other_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def proxy(**variables: str) -> object:
+        return plain(load_after(monkeypatch, **variables).proxy_url)
+
+    assert proxy(INNOMAINT_API_URL="https://api.example:8443/v1") is None
+    assert proxy(https_proxy="proxy.example:3128") == "http://proxy.example:3128"
+    for exceptions in ("api.example", ".example", "other, api.example:8443", "a b example", "*"):
+        assert proxy(NO_PROXY=exceptions) is None, exceptions
+    for exceptions in ("other.example", "pi.example", "api.example:443", "10.0.0.0/8"):
+        assert proxy(NO_PROXY=exceptions) == "http://proxy.example:3128", exceptions
+    assert proxy(INNOMAINT_API_URL="https://10.1.2.3/v1") is None
+    assert proxy(INNOMAINT_PROXY_URL="https://own.example") == "https://own.example"
+    # What does not count may be of any form.
+    assert proxy(https_proxy="socks5://x") == "https://own.example"
+    assert proxy(INNOMAINT_API_URL="http://127.0.0.1:8000") is None
+    monkeypatch.delenv("INNOMAINT_PROXY_URL")
+    assert proxy() is None
+
+
+def test_the_certificates_of_all_programs_count_where_no_others_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("all.pem", "own.pem"):
+        trustme.CA().cert_pem.write_to_path(str(tmp_path / name))
+    assert load_settings().ca_file is None
+    assert load_after(monkeypatch, SSL_CERT_FILE="all.pem").ca_file == Path("all.pem")
+    assert load_after(monkeypatch, INNOMAINT_CA_FILE="own.pem").ca_file == Path("own.pem")
+    assert load_after(monkeypatch, SSL_CERT_FILE="gone.pem").ca_file == Path("own.pem")
 
 
 def test_all_bad_values_are_reported_at_once(monkeypatch):

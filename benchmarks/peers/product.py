@@ -32,7 +32,7 @@ def load(api_url: str, database_url: str) -> int:
         keys = find_batch_keys(connection)
     for key in keys:
         run = BatchRun(database, key, f"run-{key}-{time.time()}", 1440)
-        fetch_batch(run, open_client, is_last_step=False)
+        fetch_batch(run, open_client, ZONE, is_last_step=False)
         enrich_batch(run, ZONE, is_rebuild=False, is_last_step=False)
         success += settle_batch(run, open_client, ZONE).counts.success
     database.close()

@@ -11,10 +11,10 @@ import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
 from innomaint_pipeline.errors import (
-    AuthError,
     BreakerOpenError,
     DatabaseError,
     InnomaintPipelineError,
+    SourceRefusedError,
 )
 from innomaint_pipeline.redaction import secrets_removed
 
@@ -25,6 +25,7 @@ REMAINING = "remaining"
 # What stopped a run as a whole, by the name of the error's class -> exit code.
 _STOPPING_ERRORS = {
     "AuthError": 3,
+    "RouteError": 3,
     "BreakerOpenError": 3,
     "DatabaseError": 4,
     "ConfigurationError": 2,
@@ -65,7 +66,8 @@ def run_step(
         raise dg.Failure(f"{name}: {error}", allow_retries=False) from error
     except InnomaintPipelineError as error:
         _close(context, close, error)
-        metadata = {"what_to_do": dg.MetadataValue.text(str(error))} if isinstance(error, AuthError) else None
+        is_refused = isinstance(error, SourceRefusedError)
+        metadata = {"what_to_do": dg.MetadataValue.text(str(error))} if is_refused else None
         raise dg.Failure(f"{name}: {error}", metadata=metadata, allow_retries=False) from error
     except BaseException as error:
         # An interrupt (Terminate, SIGTERM, Ctrl-C) or a fault of ours.

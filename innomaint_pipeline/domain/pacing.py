@@ -22,6 +22,7 @@ RATE_CUT = 0.7
 RATE_STEP_PER_SECOND = 0.1
 SUCCESSES_PER_STEP = 10
 BREAKER_THRESHOLD = 10
+LONGEST_ERROR_CHARACTERS = 200
 FIRST_PROBE_SECONDS = 30.0
 LONGEST_PROBE_SECONDS = 600.0
 TURN_SECONDS = 5.0
@@ -55,15 +56,26 @@ class Pacing(Protocol):
         ...
 
     def succeeded(self) -> Awaitable[None]:
-        """Tell that the source answered, whatever it said of the CMMS asset."""
+        """Tell that the source answered, whatever it said of the item."""
         ...
 
-    def failed(self, cmms_asset_id: str) -> Awaitable[None]:
+    def failed(self, item: str) -> Awaitable[None]:
         """Tell of one transient failure."""
         ...
 
+    def broke_contract(self, item: str, error: str) -> Awaitable[tuple[str, ...] | None]:
+        """Tell of an answer that broke the contract in a way that `error` names for all items alike.
+
+        Returns None while that is this item's trouble. Once it is the source's: the other items that had the
+        same error in the same row, whose trouble it never was.
+        """
+        ...
+
     def rate_limited(self, retry_after_seconds: float | None, *, started_at: float) -> Awaitable[None]:
-        """Tell of a 429 to a request started at this monotonic time; None: the answer named no time."""
+        """Tell of a refusal to a request started at this monotonic time; None: the answer named no time.
+
+        A 429, or another failure whose answer named one.
+        """
         ...
 
 
@@ -91,6 +103,8 @@ class RateState:
     successes: int = 0
     consecutive_429: int = 0
     failing: tuple[str, ...] = ()
+    contract_error: str | None = None
+    contract_items: tuple[str, ...] = ()
     breaker_opened_at: float | None = None
     breaker_wait_seconds: float = FIRST_PROBE_SECONDS
     breaker_probe_at: float = 0.0
@@ -106,6 +120,7 @@ class RateState:
         return bool(
             self.reduced_rate is not None
             or self.failing
+            or self.contract_items
             or self.breaker_opened_at is not None
             or self.consecutive_429
         )
@@ -217,6 +232,8 @@ def record_success(state: RateState, *, configured_seconds: float) -> RateState:
     state = replace(
         state,
         failing=(),
+        contract_error=None,
+        contract_items=(),
         consecutive_429=0,
         breaker_opened_at=None,
         breaker_wait_seconds=FIRST_PROBE_SECONDS,
@@ -232,16 +249,41 @@ def record_success(state: RateState, *, configured_seconds: float) -> RateState:
     return replace(state, successes=0, reduced_rate=None if is_restored else rate)
 
 
-def record_failure(state: RateState, cmms_asset_id: str, *, now: float) -> RateState:
-    """Count a transient failure; the tenth in a row, of different CMMS assets, opens the breaker."""
-    if state.breaker_opened_at is not None or cmms_asset_id in state.failing:
+def record_failure(state: RateState, item: str, *, now: float) -> RateState:
+    """Count a transient failure; the tenth in a row, of different items, opens the breaker."""
+    if state.breaker_opened_at is not None or item in state.failing:
         return state
-    failing = (*state.failing, cmms_asset_id)
-    if len(failing) < BREAKER_THRESHOLD:
-        return replace(state, failing=failing)
+    state = replace(state, failing=(*state.failing, item))
+    return state if len(state.failing) < BREAKER_THRESHOLD else _open_breaker(state, now)
+
+
+def record_contract_error(
+    state: RateState, item: str, error: str, *, now: float, configured_seconds: float
+) -> tuple[RateState, tuple[str, ...] | None]:
+    """Count an answer that broke the contract; the tenth of the same kind in a row opens the breaker.
+
+    One changed field at the source's would else put off every item for a day. Of different items, without a
+    good answer or another contract error between them. Returns what `Pacing.broke_contract` does.
+    """
+    error = error[:LONGEST_ERROR_CHARACTERS]
+    is_same = state.contract_error == error
+    is_open = state.breaker_opened_at is not None
+    if is_open and is_same and len(state.contract_items) >= BREAKER_THRESHOLD:
+        return state, ()
+    items = state.contract_items if is_same else ()
+    if item not in items:
+        items = (*items, item)
+    # The source answered: no failure in a row that it does not.
+    state = record_success(state, configured_seconds=configured_seconds)
+    state = replace(state, contract_error=error, contract_items=items)
+    if len(items) < BREAKER_THRESHOLD:
+        return state, None
+    return _open_breaker(state, now), tuple(other for other in items if other != item)
+
+
+def _open_breaker(state: RateState, now: float) -> RateState:
     return replace(
         state,
-        failing=failing,
         breaker_opened_at=now,
         breaker_wait_seconds=FIRST_PROBE_SECONDS * 2,
         breaker_probe_at=now + FIRST_PROBE_SECONDS,

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from functools import partial
+from datetime import UTC, datetime
 from typing import Self
 
 import httpx
 from pydantic import SecretStr
 
-from innomaint_pipeline.domain.innomaint.answers import check_answer
+from innomaint_pipeline.domain.documents import dump_json
+from innomaint_pipeline.domain.http_answers import HttpAnswer
+from innomaint_pipeline.domain.innomaint.answers import CheckedAnswer, judge_answer
 from innomaint_pipeline.domain.pacing import Pacing
 from innomaint_pipeline.redaction import redactor_of
-from innomaint_pipeline.sources.http import HttpSession
-from innomaint_pipeline.sources.outcomes import Request, RequestFailure, RequestPolicy, RequestSuccess
+from innomaint_pipeline.sources.http import HttpSession, OnResult, RouteAdvice, secret_header
+from innomaint_pipeline.sources.outcomes import Request, RequestPolicy
 from innomaint_pipeline.sources.route import DIRECT, Route
 
 DETAIL_PATH = "/assetmanagement/getAssetIDDetailByAssetID"
 
-OnDetail = Callable[[str, RequestSuccess | RequestFailure], Awaitable[None]]
+_ADVICE = RouteAdvice(
+    certificate="where a company's own authority has signed it, INNOMAINT_CA_FILE takes that authority's "
+    "certificate as a file in PEM form. No asset was marked as failed",
+    proxy="look at INNOMAINT_PROXY_URL (where it is not set: HTTPS_PROXY and NO_PROXY), its address, user "
+    "and password, then start again. No asset was marked as failed",
+)
 
 
 class InnomaintClient:
@@ -41,11 +48,17 @@ class InnomaintClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._url = api_url.rstrip("/") + DETAIL_PATH
-        self._read = partial(check_answer, redact=redactor_of(token.get_secret_value()))
+        self._redact = redactor_of(token.get_secret_value())
         self._session = HttpSession(
-            token=token,
+            headers={
+                "Authorization": secret_header(token, scheme="Bearer"),
+                "Content-Type": "application/json",
+                # Frameworks answer the page of a browser's login to callers that do not say so.
+                "Accept": "application/json",
+            },
             pacing=pacing,
             policy=policy or RequestPolicy(),
+            advice=_ADVICE,
             route=route,
             transport=transport,
             sleep=sleep,
@@ -59,17 +72,23 @@ class InnomaintClient:
         await self._session.__aexit__(*details)
 
     async def fetch_details(
-        self, cmms_asset_ids: Iterable[str], on_detail: OnDetail, *, is_bulk: bool = True
+        self, cmms_asset_ids: Iterable[str], on_detail: OnResult, *, is_bulk: bool = True
     ) -> None:
         """Ask for each CMMS asset's detail, spaces and all; results arrive in any order.
 
         A `RequestSuccess` holds a `CheckedAnswer`. `is_bulk` marks the first pass of a batch, which is
-        subject to turns. Raises `AuthError`, `BreakerOpenError` and what the pacing raises.
+        subject to turns. Raises `AuthError`, `RouteError`, `BreakerOpenError` and what the pacing raises.
         """
-        await self._session.post_each(
-            self._url,
-            (Request(identifier, {"serialnumber": identifier}) for identifier in cmms_asset_ids),
-            read=self._read,
+        await self._session.ask_each(
+            (self._request(identifier) for identifier in cmms_asset_ids),
+            judge=self._judge,
             on_result=on_detail,
             is_bulk=is_bulk,
         )
+
+    def _request(self, cmms_asset_id: str) -> Request:
+        body = dump_json({"serialnumber": cmms_asset_id}).encode()
+        return Request(cmms_asset_id, self._url, "POST", body)
+
+    def _judge(self, answer: HttpAnswer, cmms_asset_id: str) -> CheckedAnswer:
+        return judge_answer(answer, cmms_asset_id, now=datetime.now(UTC), redact=self._redact)

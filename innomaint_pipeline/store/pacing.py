@@ -23,6 +23,7 @@ from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.tables import rate_limit
 
 _STATE_COLUMNS = [item.name for item in fields(RateState)]
+_ARRAYS = ("failing", "contract_items")
 _NOW = func.extract("epoch", func.clock_timestamp())
 # While waiting, a stop or a cancellation by another process is noticed within this time.
 _LONGEST_SLEEP_SECONDS = 5.0
@@ -45,7 +46,7 @@ def load_rate_state(connection: Connection, account: str) -> tuple[RateState, fl
 
 def _state(row: tuple) -> RateState:
     values = dict(zip(_STATE_COLUMNS, row[:-1], strict=True))
-    return RateState(**{**values, "failing": tuple(values["failing"])})
+    return RateState(**{**values, **{name: tuple(values[name]) for name in _ARRAYS}})
 
 
 class SharedPacing:
@@ -92,9 +93,11 @@ class SharedPacing:
             after, result = transition(before, float(row[-1]))
             if after != before:
                 old = asdict(before)
-                changes = {name: value for name, value in asdict(after).items() if value != old[name]}
-                if "failing" in changes:
-                    changes["failing"] = list(changes["failing"])
+                changes = {
+                    name: list(value) if name in _ARRAYS else value
+                    for name, value in asdict(after).items()
+                    if value != old[name]
+                }
                 connection.execute(
                     update(rate_limit).where(rate_limit.c.account == self._account).values(changes)
                 )
@@ -142,7 +145,7 @@ class SharedPacing:
     @staticmethod
     def _breaker_error(retry_in_seconds: float) -> BreakerOpenError:
         return BreakerOpenError(
-            f"Innomaint failed for {pacing.BREAKER_THRESHOLD} assets in a row, so nothing is sent now; the "
+            f"the source failed for {pacing.BREAKER_THRESHOLD} assets in a row, so nothing is sent now; the "
             f"next probe may start in {retry_in_seconds:.0f} s. Nothing is lost: the assets not asked for "
             "keep their state",
             retry_in_seconds=retry_in_seconds,
@@ -163,10 +166,19 @@ class SharedPacing:
                 ),
             )
 
-    async def failed(self, cmms_asset_id: str) -> None:
+    async def failed(self, item: str) -> None:
         """Count a transient failure towards the breaker."""
         await asyncio.to_thread(
-            self._change, lambda state, now: (pacing.record_failure(state, cmms_asset_id, now=now), None)
+            self._change, lambda state, now: (pacing.record_failure(state, item, now=now), None)
+        )
+
+    async def broke_contract(self, item: str, error: str) -> tuple[str, ...] | None:
+        """Count an answer that broke the contract; see `domain.pacing.Pacing`."""
+        return await asyncio.to_thread(
+            self._change,
+            lambda state, now: pacing.record_contract_error(
+                state, item, error, now=now, configured_seconds=self._configured_seconds
+            ),
         )
 
     async def rate_limited(self, retry_after_seconds: float | None, *, started_at: float) -> None:

@@ -18,6 +18,7 @@ from innomaint_pipeline.domain.pacing import (
     Refusal,
     confirm,
     end_turn,
+    record_contract_error,
     record_failure,
     record_rate_limit,
     record_success,
@@ -72,6 +73,12 @@ class Account:
     def succeed(self, times: int = 1) -> None:
         for _ in range(times):
             self.state = record_success(self.state, configured_seconds=self.interval)
+
+    def break_contract(self, item: str, error: str = "no data") -> tuple[str, ...] | None:
+        self.state, fellows = record_contract_error(
+            self.state, item, error, now=self.now, configured_seconds=self.interval
+        )
+        return fellows
 
     def fail(self, cmms_asset_id: str) -> None:
         self.state = record_failure(self.state, cmms_asset_id, now=self.now)
@@ -653,3 +660,49 @@ def test_the_measured_rate_does_not_jump_at_the_first_start_after_a_pause():
 
 def test_nothing_was_measured_before_the_first_start():
     assert RateState().measured_rate(T0) == 0.0
+
+
+def test_ten_items_in_a_row_with_the_same_contract_error_open_the_breaker_and_are_named():
+    account = Account()
+    for number in range(BREAKER_THRESHOLD - 1):
+        assert account.break_contract(f"Pump {number}") is None
+        assert account.break_contract(f"Pump {number}") is None, "a second answer for one item counts once"
+        account.fail(f"Pump {number}")
+    assert account.state.is_disturbed
+    assert account.break_contract("Pump 9") == tuple(f"Pump {number}" for number in range(9))
+    assert isinstance(account.reserve(), Refusal)
+    assert account.break_contract("Pump 10") == (), "a request that was under way"
+    account.now += 30
+    probe = account.reserve()
+    assert isinstance(probe, Grant)
+    assert probe.permit.is_probe
+    assert account.break_contract("Pump 11") == ()
+    assert account.state.breaker_opened_at is not None
+    account.succeed()
+    assert not account.state.is_disturbed
+    assert account.break_contract("Pump 12") is None
+
+
+def test_a_good_answer_or_another_error_ends_a_row_of_contract_errors():
+    account = Account()
+    for number in range(5 * BREAKER_THRESHOLD):
+        if number % (BREAKER_THRESHOLD - 1) == 0:
+            account.succeed()
+        assert account.break_contract(f"Pump {number}") is None
+    account.succeed()
+    for number in range(5 * BREAKER_THRESHOLD):
+        assert account.break_contract(f"Pump {number}", "no data" if number % 9 else "x" * 5000) is None
+    assert len(account.state.contract_error or "") <= 200
+
+
+def test_a_contract_error_shows_that_the_source_answers():
+    account = Account()
+    for number in range(3 * BREAKER_THRESHOLD):
+        account.fail(f"Pump {number % 9}")
+        account.break_contract("Pump 1")
+    assert account.state.breaker_opened_at is None
+    for number in range(BREAKER_THRESHOLD):
+        account.fail(f"Pump {number}")
+    assert account.state.breaker_opened_at is not None
+    assert account.break_contract("Pump 1") is None
+    assert account.state.breaker_opened_at is None

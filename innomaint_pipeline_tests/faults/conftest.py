@@ -16,6 +16,7 @@ import trustme
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from innomaint_pipeline.errors import RouteError
 from innomaint_pipeline.simulator.innomaint.faults import Fault
 from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
@@ -25,7 +26,7 @@ from innomaint_pipeline.sources.route import DIRECT, Route
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.pacing import SharedPacing
 from innomaint_pipeline.sync.innomaint.batch import Selection
-from innomaint_pipeline.sync.innomaint.steps import SettleReport
+from innomaint_pipeline.sync.innomaint.steps import SettleReport, close_failed_batch
 from innomaint_pipeline_tests.conftest import (
     CANARY_TOKEN,
     WORLD_SIZE,
@@ -202,6 +203,23 @@ def assert_nothing_is_reached(pipeline: FaultPipeline, attempts: int = 3) -> lis
     assert set(pipeline.states().values()) == {("synced", None), ("failed", "transient")}
     assert len(pipeline.simulator.record) == 0
     return [pipeline.state(serial)["error_message"] for serial in serials]
+
+
+def assert_the_way_is_closed(pipeline: FaultPipeline) -> str:
+    """Sync three assets by a way that is closed, assert that none is marked, and return the message."""
+    serials = pipeline.serials[1:4]
+    before = {serial: pipeline.snapshot(serial) for serial in serials}
+    run = pipeline.run(pipeline.next_run(), selection=Selection(serials, everything().asked_before))
+    with pytest.raises(RouteError) as caught:
+        pipeline.fetch(run, is_last_step=True)
+    close_failed_batch(run, caught.value)
+    assert pipeline.batch_row(run.run_id)["status"] == "failed"
+    assert set(pipeline.states().values()) == {("synced", None)}
+    assert {serial: pipeline.snapshot(serial) for serial in serials} == before
+    assert pipeline.rows("select 1 from ic3_sync_log where run_id = :run", run=run.run_id) == []
+    assert (pipeline.waits, len(pipeline.simulator.record)) == ([], 0)
+    assert caught.value.exit_code == 3
+    return str(caught.value)
 
 
 @pytest.fixture(scope="module")

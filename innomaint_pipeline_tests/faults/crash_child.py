@@ -74,7 +74,7 @@ def _sync(database: Database, order: Order, batch_key: str) -> None:
 
     selection = Selection(asked_before=datetime.fromisoformat(order.asked_before))
     run = BatchRun(database, batch_key, order.run_id, 1440, selection)
-    fetch_batch(run, open_client, is_last_step=False)
+    fetch_batch(run, open_client, KOLKATA, is_last_step=False)
     enrich_batch(run, KOLKATA, is_rebuild=False, is_last_step=False)
     settle_batch(run, open_client, KOLKATA)
 

@@ -82,10 +82,16 @@ CHUNK_WITHOUT_END = HEAD + b'Transfer-Encoding: chunked\r\n\r\n10\r\n{"status": 
         (answer(b"no gzip at all", "Content-Encoding: gzip"), 200),
         (answer(gzip.compress(b'{"status": true}')[:-9], "Content-Encoding: gzip"), 200),
         (answer(gzip.compress(b'{"status": true}') * 2, "Content-Encoding: gzip"), 200),
-        (answer(gzip.compress(gzip.compress(b"{}")), "Content-Encoding: gzip, gzip"), 200),
+        (answer(gzip.compress(b'{"status": true}') + b"more", "Content-Encoding: gzip"), 200),
         (answer(b"{}", "Content-Encoding: br"), 200),
+        (answer(b"\x28\xb5\x2f\xfd{}", "Content-Encoding: zstd"), 200),
+        (answer(b"no JSON", "Content-Encoding: UTF-8"), 200),
+        (answer('{"a": "é"}'.encode("utf-16")[:-1]), 200),
     ],
-    ids=["without a length", "in a chunk", "no gzip", "gzip cut off", "gzip twice", "gzip in gzip", "br"],
+    ids=[
+        *("without a length", "in a chunk", "no gzip", "gzip cut off", "two documents", "gzip and more"),
+        *("br", "zstd", "no coding", "half a character"),
+    ],
 )
 def test_a_body_that_is_cut_off_or_broken_is_asked_six_times_and_erases_nothing(
     faults: FaultPipeline, raw: bytes, http_status: int | None
@@ -106,7 +112,7 @@ def text_of(value: Any) -> Fault:
     "fault",
     [
         StatusFalse(),
-        ResponseCode(500),
+        ResponseCode(418),
         NullResponse(),
         DataEmptyList(),
         DataEmptyObject(),
@@ -209,9 +215,18 @@ def test_a_byte_order_mark_is_read_over(faults: FaultPipeline) -> None:
     assert count_open_issues(faults, assert_read(faults, ByteOrderMark(), ticketcount=4711)) == {}
 
 
-@pytest.mark.parametrize("declared", ["iso-8859-1", "utf-16", "no-such-charset"])
-def test_json_is_utf_8_whatever_its_header_declares(faults: FaultPipeline, declared: str) -> None:
-    fault = WrongCharset(declared=declared, actual="utf-8")
+@pytest.mark.parametrize(
+    ("declared", "actual"),
+    [
+        *(("iso-8859-1", "utf-8"), ("utf-16", "utf-8"), ("no-such-charset", "utf-8"), ("punycode", "utf-8")),
+        *(("windows-1252", "windows-1252"), ("iso-8859-1", "iso-8859-1")),
+        *(("utf-8", "utf-16"), ("utf-16", "utf-16-le"), ("utf-8", "utf-32-be")),
+    ],
+)
+def test_a_character_set_is_what_the_bytes_say_or_the_header_declares(
+    faults: FaultPipeline, declared: str, actual: str
+) -> None:
+    fault = WrongCharset(declared=declared, actual=actual)
     assert count_open_issues(faults, assert_read(faults, fault, in_charge_person="Société Pompière")) == {}
 
 
@@ -220,9 +235,11 @@ def test_json_is_utf_8_whatever_its_header_declares(faults: FaultPipeline, decla
     [
         (gzip.compress, "gzip"),
         (zlib.compress, "deflate"),
-        (bytes, "identity"),
+        (lambda body: gzip.compress(body[:99]) + gzip.compress(body[99:]) + b"\0\0", "gzip"),
+        (lambda body: zlib.compress(gzip.compress(body)), "gzip, deflate"),
+        *((bytes, coding) for coding in ("identity", "UTF-8", "none", "identity, identity")),
     ],
-    ids=["gzip", "deflate", "identity"],
+    ids=["gzip", "deflate", "members", "two codings", "identity", "a charset", "none", "identity twice"],
 )
 def test_a_compressed_answer_is_read_though_nobody_asked_for_it(
     faults: FaultPipeline, pack: tuple[Callable[[bytes], bytes], str]

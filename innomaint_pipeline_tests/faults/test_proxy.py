@@ -1,4 +1,4 @@
-"""A proxy is used where the settings name one, and only then; its password stands nowhere."""
+"""A proxy is used where the settings name one, or all programs use one; its password stands nowhere."""
 
 import logging
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from innomaint_pipeline.sources.route import Route
 from innomaint_pipeline.sync.innomaint.batch import Selection
 from innomaint_pipeline.sync.innomaint.steps import SettleReport, fetch_batch, settle_batch
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, KOLKATA, everything
-from innomaint_pipeline_tests.faults.conftest import FaultPipeline, assert_nothing_is_reached, issue
+from innomaint_pipeline_tests.faults.conftest import FaultPipeline, assert_the_way_is_closed, issue
 from innomaint_pipeline_tests.faults.listener import Listener, ProxyListener
 
 HOST = "innomaint.test"
 PASSWORD = "canary-token-of-a-proxy"
-ENVIRONMENT = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+OTHER_PROXIES = ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy")
 
 
 @pytest.fixture
@@ -46,13 +46,18 @@ def test_a_proxy_of_the_settings_is_given_the_host_and_never_the_token(
     assert PASSWORD not in caplog.text + repr(faults.route)
 
 
-def test_a_proxy_that_refuses_is_a_source_out_of_reach(faults: FaultPipeline, source: Listener) -> None:
+def test_a_proxy_that_refuses_stops_the_sync_and_marks_nobody(
+    faults: FaultPipeline, source: Listener
+) -> None:
     with ProxyListener(source.port, status="407 Proxy Authentication Required") as proxy:
         faults.api_url = f"https://{HOST}/api"
         faults.route = Route(proxy_url=SecretStr(f"http://user:{PASSWORD}@127.0.0.1:{proxy.port}"))
-        for message in assert_nothing_is_reached(faults):
-            assert "407" in message
-            assert PASSWORD not in message
+        message = assert_the_way_is_closed(faults)
+        assert f"127.0.0.1:{proxy.port}" in message
+        assert "407" in message
+        assert "INNOMAINT_PROXY_URL" in message
+        assert PASSWORD not in message
+        assert proxy.connections <= faults.policy.max_in_flight
     assert source.connections == 0
 
 
@@ -63,7 +68,7 @@ def test_an_https_proxy_must_show_a_certificate_to_be_trusted(
         faults.api_url = f"https://{HOST}/api"
         proxy_url = SecretStr(f"https://localhost:{proxy.port}")
         faults.route = Route(None, proxy_url)
-        assert_nothing_is_reached(faults)
+        assert "certificate of localhost" in assert_the_way_is_closed(faults)
         assert proxy.requests == []
         faults.start_over()
         faults.api_url, faults.route = f"https://{HOST}/api", Route(ca_file, proxy_url)
@@ -84,7 +89,7 @@ def settings_environment(
     monkeypatch.setenv("INNOMAINT_RETRY_BASE_S", "0.001")
     monkeypatch.setenv("INNOMAINT_CA_FILE", str(ca_file))
     monkeypatch.delenv("INNOMAINT_PROXY_URL", raising=False)
-    for name in ("NO_PROXY", "no_proxy"):
+    for name in ("NO_PROXY", "HTTPS_PROXY", "SSL_CERT_FILE", "no_proxy", "https_proxy", "ssl_cert_file"):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
@@ -96,33 +101,36 @@ def sync_by_settings(pipeline: FaultPipeline) -> SettleReport:
     selection = Selection((pipeline.serials[1],), asked_before=everything().asked_before)
     run = pipeline.run(pipeline.next_run(), selection=selection)
     open_client = InnomaintResource().client_opener(pipeline.database)
-    fetch_batch(run, open_client, is_last_step=False)
+    fetch_batch(run, open_client, KOLKATA, is_last_step=False)
     pipeline.enrich(run)
     report = settle_batch(run, open_client, KOLKATA)
     pipeline.execute("delete from innomaint_setting")
     return report
 
 
-def test_a_proxy_of_the_environment_is_not_used(
-    faults: FaultPipeline, source: Listener, settings_environment: pytest.MonkeyPatch
+def test_the_proxy_of_all_programs_is_used_where_the_settings_name_none(
+    faults: FaultPipeline, source: Listener, settings_environment: pytest.MonkeyPatch, ca_file: Path
 ) -> None:
-    with ProxyListener(source.port) as proxy:
-        for name in ENVIRONMENT:
-            settings_environment.setenv(name, f"http://127.0.0.1:{proxy.port}")
-        settings_environment.setenv("INNOMAINT_API_URL", f"https://localhost:{source.port}")
-        assert sync_by_settings(faults).status == "complete"
-        assert (proxy.connections, len(source.requests)) == (0, 1)
-        # Only the proxy knows the way to this name.
+    settings_environment.delenv("INNOMAINT_CA_FILE")
+    settings_environment.setenv("SSL_CERT_FILE", str(ca_file))
+    with ProxyListener(source.port) as proxy, ProxyListener(source.port) as other:
+        for name in OTHER_PROXIES:
+            settings_environment.setenv(name, f"http://127.0.0.1:{other.port}")
+        settings_environment.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         settings_environment.setenv("INNOMAINT_API_URL", f"https://{HOST}")
+        assert sync_by_settings(faults).status == "complete"
+        assert [target for target, _ in proxy.requests] == [f"{HOST}:443"]
+        # Only the proxy knows the way to this name.
+        settings_environment.setenv("NO_PROXY", HOST)
         assert sync_by_settings(faults).status == "failed"
-        assert proxy.connections == 0
+        assert (proxy.connections, other.connections) == (1, 0)
 
 
-def test_the_proxy_of_the_settings_is_used_and_the_one_of_the_environment_not(
+def test_the_proxy_of_the_settings_is_used_before_that_of_all_programs(
     faults: FaultPipeline, source: Listener, settings_environment: pytest.MonkeyPatch
 ) -> None:
     with ProxyListener(source.port) as proxy, ProxyListener(source.port) as other:
-        for name in ENVIRONMENT:
+        for name in (*OTHER_PROXIES, "HTTPS_PROXY"):
             settings_environment.setenv(name, f"http://127.0.0.1:{other.port}")
         settings_environment.setenv("INNOMAINT_PROXY_URL", f"http://127.0.0.1:{proxy.port}")
         settings_environment.setenv("INNOMAINT_API_URL", f"https://{HOST}")

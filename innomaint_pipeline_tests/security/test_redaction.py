@@ -1,9 +1,12 @@
 """No secret in a log, an error, a repr or a stored answer."""
 
+import base64
 import io
 import json
 import logging
+import re
 import traceback
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -103,3 +106,42 @@ def test_what_the_settings_hold_is_known_and_no_address_shows_its_password(monke
     assert "77aa" not in redact("admin-token-77aa refused")
     assert "word-1" not in redact(f"{url} and pass@word-1")
     assert "word-1" not in repr(Addresses(url, url, is_embedded=False))
+
+
+LARAVEL = "8|q/Zt+3xKd9_Wm2~Lp"
+
+
+def forms_of(secret: str) -> list[str]:
+    """What a secret looks like in other programs' texts, with neighbours."""
+    packed = [
+        base64.b64encode(f"{before}{secret}:x".encode()).decode() for before in ("", "a", "ab", "Bearer ")
+    ]
+    packed += [text.replace("+", "-").replace("/", "_").rstrip("=") for text in packed]
+    percent = [
+        quote(secret, safe=""),
+        re.sub("%..", lambda found: found[0].lower(), quote(secret, safe="")),
+        "".join(f"%{ord(c):02x}" for c in secret),
+    ]
+    return [secret, *packed, *percent]
+
+
+def test_a_secret_is_removed_in_whatever_form_it_comes_back():
+    for secret in (CANARY_TOKEN, LARAVEL):
+        redact_one = redactor_of(secret)
+        for form in forms_of(secret):
+            shown = redact_one(f"x {form} y")
+            assert "[redacted]" in shown, form
+            decoded = unquote(shown)
+            for part in secret.split("|")[-1:]:
+                assert part not in decoded
+                for length in (len(part), len(part) // 2 + 4):
+                    assert base64.b64encode(part[:length].encode()).decode().rstrip("=")[:-1] not in shown
+    shown = redactor_of(LARAVEL)("the token q/Zt+3xKd9_Wm2~Lp is unknown, user 8")
+    assert shown == "the token [redacted] is unknown, user 8"
+
+
+def test_a_text_without_the_secret_comes_back_as_it_is():
+    text = "100 % of Pump%201 is aGVsbG8gd29ybGQ="
+    assert redactor_of(LARAVEL)(text) is text
+    assert redact(text) is text
+    assert redactor_of("8|short")("8|short") == "8|short"

@@ -33,7 +33,10 @@ class FreePacing:
     async def succeeded(self) -> None:
         """Nothing is counted."""
 
-    async def failed(self, cmms_asset_id: str) -> None:
+    async def failed(self, item: str) -> None:
+        """Nothing is counted."""
+
+    async def broke_contract(self, item: str, error: str) -> None:
         """Nothing is counted."""
 
     async def rate_limited(self, retry_after_seconds: float | None, *, started_at: float) -> None:
@@ -93,7 +96,7 @@ def test_the_request_is_the_one_the_vendor_expects() -> None:
     ((method, path, headers, body),) = seen
     assert (method, path) == ("POST", "/api/base/assetmanagement/getAssetIDDetailByAssetID")
     assert headers["Authorization"] == f"Bearer {CANARY_TOKEN}"
-    assert headers["Content-Type"] == "application/json"
+    assert headers["Content-Type"] == headers["Accept"] == "application/json"
     assert body == {"serialnumber": "Pümpe 1 / Süd, East_BP_01"}
 
 

@@ -145,6 +145,28 @@ def test_a_success_of_another_user_interrupts_a_row_of_failures(empty_pipeline: 
     run(lambda: second.start(is_bulk=False))
 
 
+def test_ten_broken_contracts_of_different_runs_close_the_way_for_everybody(
+    empty_pipeline: Pipeline,
+) -> None:
+    runs = [clock(empty_pipeline, name) for name in ("first", "second", "third")]
+    told: list[tuple[str, ...] | None] = []
+
+    async def break_contract() -> None:
+        for number in range(BREAKER_THRESHOLD):
+            fellows = await runs[number % 3].broke_contract(f"Pump {number}", "response is null")
+            told.append(fellows)
+
+    run(break_contract)
+    assert told == [None] * 9 + [tuple(f"Pump {number}" for number in range(9))]
+    with pytest.raises(BreakerOpenError):
+        run(lambda: runs[0].start(is_bulk=True))
+    run(runs[1].succeeded, lambda: runs[0].start(is_bulk=True))
+    assert empty_pipeline.one("select contract_error, contract_items from innomaint_rate_limit") == {
+        "contract_error": None,
+        "contract_items": [],
+    }
+
+
 def test_an_open_breaker_lets_one_probe_through_after_its_time(empty_pipeline: Pipeline) -> None:
     first = clock(empty_pipeline)
 

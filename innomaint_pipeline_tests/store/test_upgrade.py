@@ -6,9 +6,13 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
-from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.database import Database, limit_statements
+from innomaint_pipeline.store.innomaint.batches import assign_new_batches, lock_imports
+from innomaint_pipeline.store.requests import Wish, find_open, submit
+from innomaint_pipeline.store.settings import IMPORT_ERROR, PAUSED, load_setting
 from innomaint_pipeline.store.tables import metadata
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
@@ -122,3 +126,42 @@ def test_something_else_under_a_tables_name_stops_the_upgrade_whole(empty_databa
     with pytest.raises(AdoptionError, match=r"ic3_floor_master.*nothing was changed"):
         upgrade_database(empty_database, batch_size=100)
     assert table_names(empty_database) == set()
+
+
+def test_new_batches_wait_for_no_import_where_each_asset_has_one(pipeline: Pipeline) -> None:
+    with pipeline.database.begin() as importing:
+        lock_imports(importing)
+        with pipeline.database.begin() as connection:
+            limit_statements(connection, 5)
+            assert assign_new_batches(connection, 100) == 0
+
+
+def test_settings_and_requests_of_the_first_version_are_taken_over(pipeline: Pipeline) -> None:
+    pipeline.execute("drop table innomaint_request_part, innomaint_request, innomaint_lease")
+    pipeline.execute(
+        "create table innomaint_batch_lease (batch_key text primary key);"
+        "create table innomaint_sync_request (id bigint primary key, selection jsonb,"
+        " requested_at timestamptz, finished_at timestamptz,"
+        " asked_by text, what text, state text, message text, stop_code integer,"
+        " total integer, result jsonb);"
+        "create table innomaint_sync_request_batch (request_id bigint, batch_key text, cmms_asset_ids jsonb,"
+        " state text, run_ids text[], message text);"
+        "insert into innomaint_sync_request (id, selection, requested_at, asked_by, state, total)"
+        " values (41, '{\"is_due_only\": true}', now(), 'page', 'waiting', 12);"
+        "insert into innomaint_sync_request_batch"
+        " values (41, 'batch_000001', '[\"Pump 1\"]', 'waiting', '{}', null);"
+        "insert into innomaint_setting (name, value) values"
+        " ('paused', 'true'), ('import_error', '\"no file\"');"
+        "update innomaint_schema_version set version_num = '0002'"
+    )
+
+    upgrade_database(pipeline.database, batch_size=100)
+
+    assert table_names(pipeline.database) == {*metadata.tables, "innomaint_schema_version"}
+    with pipeline.database.begin() as connection:
+        assert load_setting(connection, "innomaint", PAUSED) is True
+        assert load_setting(connection, "workbook", IMPORT_ERROR) == "no file"
+        (request,) = find_open(connection, SYNC_REQUESTS)
+        stored = submit(connection, Wish(SYNC_REQUESTS, {}, "", 0, {}, {}), asked_by="page")
+    assert (request.id, request.total, [part.items for part in request.parts]) == (41, 12, [("Pump 1",)])
+    assert stored.id > 41, "numbers go on after those taken over"

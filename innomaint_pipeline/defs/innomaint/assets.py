@@ -127,7 +127,7 @@ def _batch_run(
         run = context.instance.get_run_by_id(run_id)
         return run is not None and run.status in {dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED}
 
-    # Only the steps that mark CMMS assets as synced need the refresh interval, and read it themselves.
+    # The steps that mark CMMS assets as synced read the refresh interval themselves.
     return BatchRun(
         database,
         context.partition_key,
@@ -211,8 +211,9 @@ def innomaint_response(
 
         def step() -> FetchReport:
             return fetch_batch(
-                run,
+                replace(run, refresh_minutes=innomaint.refresh_minutes(database)),
                 innomaint.client_opener(database),
+                innomaint.timezone(),
                 is_last_step=not _has_later_step(context, _SETTLE, _ENRICH_STEP, *ENRICH_TABLES),
             )
 

@@ -55,10 +55,7 @@ class InnomaintResource(dg.ConfigurableResource):
             retry_base_seconds=settings.innomaint_retry_base_s,
             timeout_seconds=settings.innomaint_timeout_s,
         )
-
-        # Through a proxy, http would leave this machine, and this machine would be the proxy's.
-        proxy_url = None if is_simulated else settings.innomaint_proxy_url
-        route = Route(settings.innomaint_ca_file, proxy_url)
+        route = Route(settings.ca_file, settings.proxy_url)
 
         def open_client(run_id: str) -> "InnomaintClient":
             pacing = SharedPacing(

@@ -1,7 +1,7 @@
-"""The text of an answer -> JSON that is the asked CMMS asset's (docs/how-it-works.md).
+"""What an answer of Innomaint means: the detail of the asked CMMS asset, or one of the errors.
 
-Belongs here: reading and cleaning JSON, the contract that an answer must keep, and its hash. What the fields
-mean stands in `domain.innomaint.detail`.
+Belongs here: the table of errors, the contract that a good answer keeps, and its hash. What the fields mean
+stands in `domain.innomaint.detail`, what every HTTP answer says in `domain.http_answers`.
 """
 
 from __future__ import annotations
@@ -10,46 +10,52 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from typing import Any
 
-import simplejson
+from innomaint_pipeline.domain.documents import (
+    DataIssue,
+    UnreadableDocumentError,
+    UnstorableDocumentError,
+    read_document,
+)
+from innomaint_pipeline.domain.http_answers import (
+    GOOD_STATUSES,
+    MISSING_STATUSES,
+    ROUTE_STATUSES,
+    AnswerError,
+    HttpAnswer,
+    classify_status,
+    is_login_redirect,
+    is_page,
+    retry_after_seconds,
+)
+from innomaint_pipeline.domain.states import ErrorClass
+from innomaint_pipeline.errors import AuthError, RouteError
 
 VOLATILE_FIELDS = ("mtbf", "availability", "total_actual_hrs")
 """Fields of `performance` that change with the clock alone."""
 
-DEEPEST_NESTING = 100
-"""Levels of an answer; PostgreSQL, and every later reader of a stored answer, can walk that many."""
-
-LONGEST_NUMBER_DIGITS = 1000
-"""Digits of a fraction before or after its point: PostgreSQL keeps them, and Python reads them back."""
-
-LONGEST_ISSUE_CHARACTERS = 500
-"""Of a field's path, which is part of a key, and of a raw value that is shown."""
-
-_UNSTORABLE_CHARACTER = re.compile("[\0\ud800-\udfff]")
-_ESCAPED_ASCII = re.compile(r"\\(?:u00([2-7][0-9a-fA-F])|(.))", re.DOTALL)
-_ECHOED = "held the API token; it was replaced"
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+_GOOD_WORDS = frozenset({"true", "success", "ok", "1"})
+_ASSET_SECTIONS = frozenset({"data", "performance", "workorder_transactional"})
+_MOST_WORDS = 2000
 
-
-class UnreadableAnswerError(ValueError):
-    """No JSON at all (truncated, HTML, empty): a transient error."""
-
-
-class ContractViolationError(ValueError):
-    """JSON, but not the detail of the asked CMMS asset: a contract error."""
-
-
-@dataclass(frozen=True)
-class DataIssue:
-    """A single value that could not be read; `field` is its path, like `performance.mttr`."""
-
-    field: str
-    raw_value: str
-    reason: str
+# What the vendor's words mean where no code tells; the first that fits counts.
+_TOKEN_WORDS = re.compile(
+    r"unauthenticated|unauthori[sz]ed|not (logged in|authenticated|authori[sz]ed)"
+    r"|\btoken\b.{0,40}\b(expired|invalid|not valid|missing|revoked)"
+    r"|\b(expired|invalid|missing)\b.{0,20}\btoken\b",
+    re.DOTALL,
+)
+_VERDICTS = (
+    (ErrorClass.RATE_LIMITED, re.compile(r"too many requests|rate[ -]?limit|throttl")),
+    (ErrorClass.NOT_FOUND, re.compile(r"not found|\bno data\b|\bno such\b|do(es)?( not|n.?t) exist")),
+    (ErrorClass.TRANSIENT, re.compile(r"maintenance|try(ing)? (it )?again (later|in)|temporarily")),
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class CheckedAnswer:
 
     body_json: str
     body_hash: str
-    issues: tuple[DataIssue, ...] = field(default=())
+    issues: tuple[DataIssue, ...] = ()
 
 
 def normalise_id(text: str) -> str:
@@ -70,128 +76,173 @@ def normalise_id(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
-def load_json(
-    text: str,
-    parse_constant: Callable[[str], Any] | None = None,
-    parse_float: Callable[[str], Any] = Decimal,
-) -> Any:
-    """Read JSON with exact decimals; raise `UnreadableAnswerError` or `ContractViolationError`."""
+def judge_answer(
+    answer: HttpAnswer, cmms_asset_id: str, *, now: datetime, redact: Callable[[str], str] = str
+) -> CheckedAnswer:
+    """Return the detail of the asked CMMS asset, or raise what the answer means instead.
+
+    `AnswerError` concerns this one asset or attempt; `AuthError` and `RouteError` concern everybody. `now` is
+    our clock, for a Retry-After of an answer without `Date`.
+    """
+    wait = retry_after_seconds(answer.headers, now=now)
+    if answer.status not in GOOD_STATUSES:
+        raise _error_of_answer(answer, wait)
     try:
-        return json.loads(text, parse_float=parse_float, parse_constant=parse_constant)
-    except json.JSONDecodeError as error:
-        raise UnreadableAnswerError(f"the answer is no JSON ({error.msg} at character {error.pos})") from None
-    except RecursionError:
-        raise ContractViolationError("the answer is nested too deeply") from None
-    except ValueError:
-        raise ContractViolationError("the answer holds a number of thousands of digits") from None
+        return check_answer(answer.require_text(), cmms_asset_id, redact)
+    except AnswerError as error:
+        if wait is None or error.error_class not in {ErrorClass.RATE_LIMITED, ErrorClass.TRANSIENT}:
+            raise
+        raise AnswerError(error.error_class, str(error), kind=error.kind, retry_after_seconds=wait) from None
 
 
-def dump_json(value: Any) -> str:
-    """Write JSON; decimals become numbers of exactly the same digits."""
-    return simplejson.dumps(value, use_decimal=True, ensure_ascii=False, separators=(",", ":"))
+def _error_of_answer(answer: HttpAnswer, wait: float | None) -> Exception:
+    status = answer.status
+    if is_login_redirect(answer):
+        return _token_refused(f"HTTP {status} to a login page")
+    if status in {403, *MISSING_STATUSES} and is_page(answer):
+        cause = (
+            "a firewall or proxy in between, no verdict on the token"
+            if status == 403
+            else "INNOMAINT_API_URL is wrong or the site is being changed, no verdict on the asset"
+        )
+        return AnswerError(
+            ErrorClass.TRANSIENT,
+            f"a page instead of an answer (HTTP {status}): {cause}",
+            retry_after_seconds=wait,
+        )
+    return _error_of_status(status, f"HTTP {status}", wait)
 
 
-@dataclass(frozen=True)
-class _Unstorable:
-    """Stands in a document for a number that jsonb cannot hold."""
-
-    text: str
-    reason: str
-
-
-def _clean_text(value: str, path: str, issues: list[DataIssue], redact: Callable[[str], str]) -> str:
-    text = _UNSTORABLE_CHARACTER.sub("", value)
-    harmless = redact(text)
-    if harmless != text:
-        issues.append(_issue(path, harmless, _ECHOED))
-    elif text != value:
-        reason = "held characters that cannot be stored; they were removed"
-        issues.append(_issue(path, ascii(value)[1:-1], reason))
-    return harmless
-
-
-def _clean(value: Any, path: str, issues: list[DataIssue], redact: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return _clean_text(value, path, issues, redact)
-    if isinstance(value, list):
-        items = [_clean(item, f"{path}[{index}]", issues, redact) for index, item in enumerate(value)]
-        return [None if isinstance(item, _Unstorable) else item for item in items]
-    if isinstance(value, dict):
-        cleaned: dict[str, Any] = {}
-        for key, item in value.items():
-            text = _UNSTORABLE_CHARACTER.sub("", key)
-            name = redact(text)
-            if name != text:
-                issues.append(_issue(f"{path}.{name}", name, _ECHOED))
-            elif name != key:
-                reason = "the field's name held characters that cannot be stored; they were removed"
-                issues.append(_issue(f"{path}.{name}", ascii(key)[1:-1], reason))
-            content = _clean(item, f"{path}.{name}", issues, redact)
-            # Null would clear the stored value; an absent field keeps it.
-            if not isinstance(content, _Unstorable):
-                cleaned[name] = content
-        return cleaned
-    if isinstance(value, _Unstorable):
-        issues.append(_issue(path, value.text, value.reason))
-    return value
+def _error_of_status(status: int, shown: str, wait: float | None = None) -> Exception:
+    """Return what a status means, be it of HTTP or told inside an answer; `shown` names it."""
+    if status in {401, 403}:
+        return _token_refused(shown)
+    if status in ROUTE_STATUSES:
+        return RouteError(
+            f"the way to Innomaint is closed ({shown}): a proxy or gateway asks for a login or a payment; "
+            "look at INNOMAINT_PROXY_URL and INNOMAINT_API_URL, then start again. No asset was marked as "
+            "failed"
+        )
+    if 300 <= status < 400:
+        return AnswerError(ErrorClass.CONTRACT, f"a redirect ({shown}) was not followed")
+    words = {
+        ErrorClass.NOT_FOUND: f"not found in Innomaint ({shown})",
+        ErrorClass.RATE_LIMITED: f"too many requests ({shown})",
+        ErrorClass.DATA: f"Innomaint refused the request for this asset ({shown})",
+        ErrorClass.TRANSIENT: f"Innomaint failed ({shown})",
+    }
+    error_class = classify_status(status)
+    return AnswerError(error_class, words.get(error_class, f"unexpected {shown}"), retry_after_seconds=wait)
 
 
-def _issue(path: str, raw_value: str, reason: str) -> DataIssue:
-    field_path = path.removeprefix(".").removeprefix("response.")
-    return DataIssue(field_path[:LONGEST_ISSUE_CHARACTERS], raw_value[:LONGEST_ISSUE_CHARACTERS], reason)
+def _token_refused(shown: str) -> AuthError:
+    return AuthError(
+        f"Innomaint refused the token ({shown}): renew INNOMAINT_API_TOKEN, in the environment or in .env, "
+        "then start again. No asset was marked as failed"
+    )
 
 
-def _check_nesting(answer: Any) -> None:
-    level = [answer]
-    for _ in range(DEEPEST_NESTING):
-        inner = (item.values() if isinstance(item, dict) else item for item in level)
-        level = [item for items in inner for item in items if isinstance(item, (dict, list))]
-        if not level:
-            return
-    raise ContractViolationError(f"the answer is nested more than {DEEPEST_NESTING} levels deep")
+def check_answer(text: str, cmms_asset_id: str, redact: Callable[[str], str] = str) -> CheckedAnswer:
+    """Check that the text of a good answer is the detail of the asked CMMS asset.
 
-
-def _is_true(value: object) -> bool:
-    return value not in (False, 0, None) and str(value).strip().lower() not in {"false", "0", ""}
-
-
-def _is_200(value: object) -> bool:
-    return str(value).strip() == "200"
+    Raises `AnswerError`; `AuthError` and `RouteError` where it tells of everybody's trouble. What PostgreSQL
+    cannot store is cleaned away with a data issue; so is what `redact` changes, a token sent back. Never
+    compares ids by anything but trim and NFC.
+    """
+    try:
+        document = read_document(text, redact, root="response")
+    except UnreadableDocumentError as error:
+        raise AnswerError(ErrorClass.TRANSIENT, str(error)) from None
+    except UnstorableDocumentError as error:
+        raise AnswerError(ErrorClass.CONTRACT, str(error)) from None
+    _check_contract(document.value, cmms_asset_id)
+    return CheckedAnswer(document.json_text, hash_answer(document.value), document.issues)
 
 
 def _check_contract(answer: Any, cmms_asset_id: str) -> None:
     if not isinstance(answer, dict):
-        raise ContractViolationError(f"the answer is {_shape(answer)}, expected an object")
-    if "status" in answer and not _is_true(answer["status"]):
-        raise ContractViolationError(f"the answer says status {str(answer['status'])[:20]!r}, expected true")
-    if "response_code" in answer and not _is_200(answer["response_code"]):
-        raise ContractViolationError(
-            f"the answer says response_code {str(answer['response_code'])[:20]!r}, expected 200"
-        )
+        raise _violation(f"the answer is {_shape(answer)}, expected an object")
+    _check_status(answer)
     response = answer.get("response")
     if not isinstance(response, dict):
-        raise ContractViolationError(f"response is {_shape(response)}, expected an object")
+        raise _violation(f"response is {_shape(response)}, expected an object")
     data = response.get("data")
     if not isinstance(data, dict) or not data:
-        raise ContractViolationError(
-            f"response.data is {_shape(data)}, expected an object with the asset's fields"
-        )
+        raise _violation(f"response.data is {_shape(data)}, expected an object with the asset's fields")
     answered = data.get("serialnumber")
     if not isinstance(answered, (str, int)) or isinstance(answered, bool):
-        raise ContractViolationError(
+        raise _violation(
             f"response.data.serialnumber is {_shape(answered)}: whose answer this is, is unknown"
         )
     if normalise_id(str(answered)) != normalise_id(cmms_asset_id):
-        raise ContractViolationError(
-            f"asked for {cmms_asset_id!r}, the answer is for {str(answered)[:200]!r}"
+        raise _violation(
+            f"asked for {cmms_asset_id!r}, the answer is for {str(answered)[:200]!r}",
+            kind="the answer is for another asset",
         )
+
+
+def _violation(message: str, *, kind: str | None = None) -> AnswerError:
+    return AnswerError(ErrorClass.CONTRACT, message, kind=kind)
+
+
+def _check_status(answer: Mapping[str, Any]) -> None:
+    """Raise what an answer means that says, inside a good HTTP status, that it is none."""
+    code = _read_code(answer.get("response_code"))
+    is_refused = "status" in answer and not _is_true(answer["status"])
+    has_good_code = code is None or code in GOOD_STATUSES
+    # Without any of the vendor's own fields it is the word of a framework or a gateway.
+    is_foreign = not answer.keys() & {"status", "response_code", "response"}
+    if not is_refused and not is_foreign and has_good_code:
+        return
+    if isinstance(code, int) and not has_good_code and 100 <= code <= 599:
+        raise _error_of_status(code, f"response_code {code}")
+    words = " ".join(_words_of(answer))[:_MOST_WORDS].lower()
+    if _TOKEN_WORDS.search(words):
+        raise _token_refused("in words, inside an HTTP 200")
+    for error_class, pattern in _VERDICTS:
+        found = pattern.search(words)
+        if found:
+            raise AnswerError(error_class, f"Innomaint says {found[0]!r} inside an HTTP 200")
+    if is_refused:
+        raise _violation(f"the answer says status {str(answer['status'])[:20]!r}, expected true")
+    if not has_good_code:
+        shown = str(answer["response_code"])[:20]
+        raise _violation(f"the answer says response_code {shown!r}, expected 200")
+
+
+def _is_true(value: object) -> bool:
+    return value is True or (
+        isinstance(value, (int, Decimal, str))
+        and (value == 1 or str(value).strip().lower() in _GOOD_WORDS)
+        and value is not False
+    )
+
+
+def _read_code(value: object) -> int | str | None:
+    """Return a code as a whole number where it is one, as its text else; None where there is none."""
+    if value is None:
+        return None
+    text = str(value).strip()
+    number = re.fullmatch(r"(\d{1,9})(\.0*)?", text, re.ASCII)
+    return int(number[1]) if number else text
+
+
+def _words_of(value: object) -> Iterator[str]:
+    """Yield the texts of an answer that are not the asset's own."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if name not in _ASSET_SECTIONS:
+                yield from _words_of(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _words_of(item)
 
 
 def _shape(value: object) -> str:
     if value is None:
         return "null or absent"
-    if isinstance(value, _Unstorable):
-        return "no value of JSON"
     if isinstance(value, (list, dict)):
         return ("a list" if isinstance(value, list) else "an object") + (
             " without content" if not value else ""
@@ -212,65 +263,9 @@ def hash_answer(answer: Mapping[str, Any]) -> str:
 
 def _canonical_number(value: object) -> int | str:
     if isinstance(value, Decimal):
-        # Bounded by `check_answer`: the integer ends.
+        # Bounded by `read_document`: the integer ends.
         if value == value.to_integral_value():
             return int(value)
         # No cleaned text holds a NUL: the number 1.5 differs from the text "1.5".
         return f"\0{value.normalize(_EXACT)}"
     raise TypeError(f"{type(value).__name__} is no JSON value")
-
-
-def _plain(text: str) -> str:
-    """Undo the escapes behind which printable ASCII can stand in JSON."""
-    if "\\" not in text:
-        return text
-    return _ESCAPED_ASCII.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], text)
-
-
-def check_answer(text: str, cmms_asset_id: str, redact: Callable[[str], str] = str) -> CheckedAnswer:
-    """Check that a text is the detail of the asked CMMS asset.
-
-    Raises `UnreadableAnswerError` (repeat) or `ContractViolationError` (do not). NUL characters, lone
-    surrogates, NaN, infinities and numbers of more than a thousand digits are cleaned away, each with a data
-    issue; so is what `redact` changes, a token sent back. Never compares by anything but trim and NFC.
-    """
-    unstorable: list[_Unstorable] = []
-
-    def read_constant(name: str) -> _Unstorable:
-        unstorable.append(_Unstorable(name, "is no number of JSON; the field was left out"))
-        return unstorable[-1]
-
-    def read_fraction(digits: str) -> Decimal | _Unstorable:
-        try:
-            number = Decimal(digits)
-        except InvalidOperation:  # an exponent of twenty digits
-            number = None
-        if number is not None and _is_storable(number):
-            return number
-        unstorable.append(_Unstorable(digits, "has too many digits to be stored; the field was left out"))
-        return unstorable[-1]
-
-    issues: list[DataIssue] = []
-    if _UNSTORABLE_CHARACTER.search(text):
-        reason = "the answer held NUL characters or halves of surrogate pairs; they were removed"
-        issues.append(DataIssue("", "unescaped", reason))
-        text = _UNSTORABLE_CHARACTER.sub("", text)
-    answer = load_json(text, read_constant, read_fraction)
-    if text.count("{") + text.count("[") > DEEPEST_NESTING:
-        _check_nesting(answer)
-    # A backslash-u of a NUL or of half a surrogate pair is the only other way to a character jsonb refuses.
-    lowered = text.lower() if "\\u" in text else ""
-    is_suspect = bool(unstorable) or "\\u0000" in lowered or "\\ud" in lowered
-    plain = _plain(text)
-    is_suspect = is_suspect or redact(plain) != plain
-    if is_suspect:
-        answer = _clean(answer, "", issues, redact)
-    _check_contract(answer, cmms_asset_id)
-    # Written anew even if nothing was found: the first of two fields of one name still stands in the text.
-    return CheckedAnswer(dump_json(answer) if is_suspect else text, hash_answer(answer), tuple(issues))
-
-
-def _is_storable(number: Decimal) -> bool:
-    digits_before = number.adjusted() + 1
-    digits_after = -int(number.as_tuple().exponent)
-    return digits_before <= LONGEST_NUMBER_DIGITS and digits_after <= LONGEST_NUMBER_DIGITS

@@ -13,8 +13,8 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from innomaint_pipeline.domain.documents import LONGEST_ISSUE_CHARACTERS, DataIssue, dump_json
 from innomaint_pipeline.domain.innomaint import values
-from innomaint_pipeline.domain.innomaint.answers import LONGEST_ISSUE_CHARACTERS, DataIssue, dump_json
 
 PERIODS = ("upto", "last_year")
 
@@ -92,6 +92,18 @@ PLACE_TABLES: Mapping[str, tuple[str, Mapping[str, str]]] = {
         },
     ),
 }
+PLACE_NAMES: Mapping[str, str] = {
+    "ic3_building": "building_name",
+    "ic3_floor_master": "floor_name",
+    "ic3_department_master": "department_name",
+}
+"""Table of places -> the column of the name."""
+
+MOST_UNKNOWN_FIELDS = 200
+"""Fields of one section that are kept by name, of one answer and of all."""
+
+MOST_UNKNOWN_FIELDS_IN_ALL = 2000
+
 _TOP_LEVEL = "(top level) "
 _PLACE_NAMES = {"building_name": "building_id", "floor_name": "floor_id", "department_name": "department_id"}
 
@@ -133,12 +145,21 @@ _PLACE_PARSERS = {name: (name, values.parse_text) for name in _PLACE_NAMES}
 
 
 @dataclass(frozen=True)
+class UnknownField:
+    """A field that no document names, with the section that it stands in."""
+
+    section: str
+    path: str
+
+
+@dataclass(frozen=True)
 class CmmsAssetDetail:
     """What one answer says, column by column; a column that is missing from a mapping keeps its stored value.
 
     `places` maps the table of a place to its row, only where the answer gives an id. `performance` is None
-    when the answer lacks the section. `workorders` maps a period of `PERIODS` to its row. `unknown_fields`
-    are paths that no document names.
+    when the answer lacks the section. `workorders` maps a period of `PERIODS` to its row. Of the fields that
+    no document names, `unknown_fields` are the first of each section, and `further_unknown_fields` counts the
+    others.
     """
 
     master: Mapping[str, Any]
@@ -147,7 +168,8 @@ class CmmsAssetDetail:
     workorders: Mapping[str, Mapping[str, Any]]
     api_attributes: Mapping[str, Any]
     issues: tuple[DataIssue, ...] = ()
-    unknown_fields: tuple[str, ...] = ()
+    unknown_fields: tuple[UnknownField, ...] = ()
+    further_unknown_fields: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -155,7 +177,8 @@ class _Reader:
     """Reads the fields of one answer and collects what could not be read."""
 
     issues: list[DataIssue] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
+    unknown: list[UnknownField] = field(default_factory=list)
+    further: dict[str, int] = field(default_factory=dict)
 
     def read_each(
         self,
@@ -208,9 +231,12 @@ class _Reader:
         text = raw if isinstance(raw, str) else dump_json(raw)
         self.issues.append(DataIssue(path, text[:LONGEST_ISSUE_CHARACTERS], reason))
 
-    def note_unknown(self, path: str) -> None:
-        """Note a field that no document names."""
-        self.unknown.append(path[:LONGEST_ISSUE_CHARACTERS])
+    def note_unknown(self, section: str, names: Collection[str], prefix: str) -> None:
+        """Note fields of a section that no document names, from a certain number on without their names."""
+        kept = sorted(names)[:MOST_UNKNOWN_FIELDS]
+        self.unknown += (UnknownField(section, f"{prefix}{name}"[:LONGEST_ISSUE_CHARACTERS]) for name in kept)
+        if len(names) > len(kept):
+            self.further[section] = len(names) - len(kept)
 
 
 def _rest(section: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
@@ -280,8 +306,7 @@ def parse_detail(answer: Mapping[str, Any], timezone: ZoneInfo) -> CmmsAssetDeta
     places = _read_places(reader, data, master)
 
     attributes = _rest(data, _KNOWN_MASTER_FIELDS)
-    for name in _rest(attributes, _KNOWN_ATTRIBUTES):
-        reader.note_unknown(f"data.{name}")
+    reader.note_unknown("data", _rest(attributes, _KNOWN_ATTRIBUTES), "data.")
     for name, key in _PLACE_NAMES.items():
         # A place's name without the place's id has no row to stand in.
         if master.get(key) is not None:
@@ -312,8 +337,7 @@ def parse_detail(answer: Mapping[str, Any], timezone: ZoneInfo) -> CmmsAssetDeta
     attributes |= {_free_name(name, "response.", attributes): item for name, item in elsewhere.items()}
     top_level = _rest(answer, {"status", "response_code", "response"})
     attributes |= {_free_name(name, _TOP_LEVEL, attributes): item for name, item in top_level.items()}
-    for name in top_level:
-        reader.note_unknown(f"{_TOP_LEVEL}{name}")
+    reader.note_unknown(_TOP_LEVEL.strip(), top_level, _TOP_LEVEL)
     return CmmsAssetDetail(
         master,
         places,
@@ -321,8 +345,31 @@ def parse_detail(answer: Mapping[str, Any], timezone: ZoneInfo) -> CmmsAssetDeta
         workorders,
         attributes,
         tuple(reader.issues),
-        tuple(sorted(reader.unknown)),
+        tuple(sorted(reader.unknown, key=lambda item: item.path)),
+        reader.further,
     )
+
+
+def choose_unknown_fields(
+    found: Collection[UnknownField], kept: Mapping[str | None, int]
+) -> tuple[list[UnknownField], dict[str, int]]:
+    """Return those of the found fields that are kept by name as well, and how many others each section has.
+
+    `kept` counts by section those that are.
+    """
+    counts = dict(kept)
+    in_all = sum(counts.values())
+    chosen: list[UnknownField] = []
+    left_over: dict[str, int] = {}
+    for item in sorted(found, key=lambda item: item.path):
+        count = counts.get(item.section, 0)
+        if count >= MOST_UNKNOWN_FIELDS or in_all >= MOST_UNKNOWN_FIELDS_IN_ALL:
+            left_over[item.section] = left_over.get(item.section, 0) + 1
+            continue
+        chosen.append(item)
+        counts[item.section] = count + 1
+        in_all += 1
+    return chosen, left_over
 
 
 def _free_name(name: str, prefix: str, taken: Mapping[str, Any]) -> str:
@@ -343,5 +390,5 @@ def _keep_rest(
     for name in path:
         place = place.setdefault(name, {})
     place.update(rest)
-    for name in rest:
-        reader.note_unknown(".".join((*path, name)))
+    section_name = ".".join(path)
+    reader.note_unknown(section_name or "response", rest, f"{section_name}." if path else "")

@@ -8,6 +8,7 @@ that is neither absent nor null and returns the typed value, None where a blank 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -20,9 +21,14 @@ INT64 = 2**63 - 1
 _MONEY_LIMIT = Decimal(10) ** 12  # numeric(14,2)
 _LONGEST_NUMBER = 40
 _MOST_PERCENTAGE_DECIMALS = 30
-_GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{2,3})+(\.\d+)?")
+# In threes, or as in India in twos, the last group of three: 12,50 is neither, and no group begins with 0.
+_GROUPED = re.compile(r"[+-]?(?!0)(\d{1,3}(,\d{3})+|\d{1,2}(,\d{2})*,\d{3})(\.\d+)?", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9}):([0-5]\d):([0-5]\d)", re.ASCII)
 _LOCAL_TIME = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4}) (\d{1,2}):(\d{2})(?::(\d{2}))?", re.ASCII)
+
+# Marks of format, controls and separators; letters that fonts draw as nothing.
+_UNSEEN = frozenset({"Cf", "Cc", "Zs", "Zl", "Zp"})
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0\u034f\u2800") | frozenset(map(chr, range(0xFE00, 0xFE10)))
 
 _REMEMBERED_TEXTS = 4096
 
@@ -44,6 +50,17 @@ def remembering(parse: Parser) -> Parser:
     return read
 
 
+def _trim(text: str) -> str:
+    """Take blanks off both ends; what is made of blanks and marks that nobody sees is empty."""
+    trimmed = text.strip()
+    if trimmed.isascii() and trimmed.isprintable():
+        return trimmed
+    is_seen = any(
+        unicodedata.category(character) not in _UNSEEN and character not in _FILLERS for character in trimmed
+    )
+    return trimmed if is_seen else ""
+
+
 def _decimal(value: object) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise ValueError(f"is {_kind(value)}, not a number")  # noqa: TRY004 # every refusal is a ValueError
@@ -51,7 +68,7 @@ def _decimal(value: object) -> Decimal | None:
         return value
     if isinstance(value, int):
         return Decimal(value)
-    text = value.strip()
+    text = _trim(value)
     if not text:
         return None
     # Thousands separators occur, in the Indian grouping (12,34,567) too.
@@ -103,10 +120,10 @@ def parse_id(value: object) -> int | None:
 def parse_text(value: object) -> str | None:
     """Read a text; blank means none; a number is written out."""
     if type(value) is str:
-        return value.strip() or None
+        return _trim(value) or None
     if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
         raise ValueError(f"is {_kind(value)}, not a text")  # noqa: TRY004 # every refusal is a ValueError
-    return (value.strip() if isinstance(value, str) else str(value)) or None
+    return (_trim(value) if isinstance(value, str) else str(value)) or None
 
 
 def parse_money(value: object) -> Decimal | None:
@@ -138,7 +155,7 @@ def parse_duration_seconds(value: object) -> int | None:
 
 def parse_percentage(value: object) -> Decimal | None:
     """Read a percentage from 0 to 100; a percent sign may follow."""
-    number = _decimal(value.strip().removesuffix("%") if isinstance(value, str) else value)
+    number = _decimal(_trim(value).removesuffix("%") if isinstance(value, str) else value)
     if number is not None and not 0 <= number <= 100:
         raise ValueError("is no percentage from 0 to 100")
     # 1e-99999 lies between 0 and 100 too, and is more than PostgreSQL's numeric can hold.

@@ -10,7 +10,8 @@ from typing import Any
 import simplejson
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, Text, cast, func, or_, select
 
-from innomaint_pipeline.domain.innomaint.answers import VOLATILE_FIELDS, load_json
+from innomaint_pipeline.domain.documents import load_json
+from innomaint_pipeline.domain.innomaint.answers import VOLATILE_FIELDS
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass, SyncState
 from innomaint_pipeline.store.innomaint.tables import (
     asset_master,

@@ -7,7 +7,7 @@ CMMS assets without a batch are few, never due, and counted where they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import (
     CTE,
@@ -174,23 +174,26 @@ def lock_imports(connection: Connection) -> None:
     take_lock(connection, AdvisoryLock.IMPORT)
 
 
+def _find_without_batch(connection: Connection) -> Sequence[int]:
+    query = (
+        select(sync_state.c.asset_id)
+        .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
+        .where(sync_state.c.batch_key.is_(None), func.btrim(asset_master.c.cmms_asset_id) != "")
+        .order_by(asset_master.c.report_seq_no.asc().nulls_last(), asset_master.c.asset_id)
+    )
+    return connection.execute(query).scalars().all()
+
+
 def assign_new_batches(connection: Connection, batch_size: int) -> int:
     """Give each CMMS asset without a batch its own, for good; return how many there were.
 
     In report order, missing numbers last, then by asset_id. Repeatable, also for rows that another program
-    inserted; the caller's transaction must not run beside another import, see `lock_imports`.
+    inserted. Waits for an import under way only where there is one without a batch.
     """
+    if not _find_without_batch(connection):
+        return 0
     lock_imports(connection)
-    without = (
-        connection.execute(
-            select(sync_state.c.asset_id)
-            .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
-            .where(sync_state.c.batch_key.is_(None), func.btrim(asset_master.c.cmms_asset_id) != "")
-            .order_by(asset_master.c.report_seq_no.asc().nulls_last(), asset_master.c.asset_id)
-        )
-        .scalars()
-        .all()
-    )
+    without = _find_without_batch(connection)
     if not without:
         return 0
     last_key = find_last_batch_key(connection)

@@ -13,8 +13,10 @@ from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Connection,
     Integer,
+    Text,
     TextClause,
     any_,
     bindparam,
@@ -23,23 +25,29 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from innomaint_pipeline.domain.innomaint.answers import VOLATILE_FIELDS, DataIssue
+from innomaint_pipeline.domain.documents import DataIssue
+from innomaint_pipeline.domain.innomaint.answers import VOLATILE_FIELDS
 from innomaint_pipeline.domain.innomaint.detail import (
     OVERRIDING_FIELDS,
     PERFORMANCE_NUMBERS,
+    PLACE_NAMES,
     PLACE_TABLES,
     CmmsAssetDetail,
+    UnknownField,
+    choose_unknown_fields,
 )
 from innomaint_pipeline.store.innomaint.tables import (
     asset_master,
     asset_performance,
     data_issue,
     overridden_value,
+    place_naming,
     sync_state,
     unknown_field,
     workorder_summary,
@@ -74,18 +82,13 @@ def write_details(
     """Write the chosen tables from answers; return how many rows of each were written.
 
     Rows that are as stored are not written. Where two answers name the same building, floor or department
-    differently, the later answer wins.
+    differently, the one that came later wins, whichever is written first.
     """
     ordered = sorted(answers, key=lambda item: item.fetched_at)
     written = dict.fromkeys(tables, 0)
-    for name, (key, _) in PLACE_TABLES.items():
+    for name in PLACE_TABLES:
         if name in tables:
-            rows: dict[Any, dict[str, Any]] = {}
-            for item in ordered:
-                if name in item.detail.places:
-                    row = item.detail.places[name]
-                    rows.setdefault(row[key], {}).update(row)
-            written[name] = upsert_rows(connection, metadata.tables[name], [key], rows.values())
+            written[name] = _write_places(connection, name, ordered)
     if "ic3_asset_master" in tables:
         written["ic3_asset_master"] = _write_master(connection, ordered)
     if "ic3_asset_performance" in tables:
@@ -107,6 +110,62 @@ def write_details(
             connection, workorder_summary, ["asset_id", "period_type"], workorders
         )
     return written
+
+
+def _write_places(connection: Connection, table: str, answers: Sequence[ParsedAnswer]) -> int:
+    key = PLACE_TABLES[table][0]
+    rows: dict[int, dict[str, Any]] = {}
+    told_at: dict[int, datetime] = {}
+    named_at: dict[int, datetime] = {}
+    for item in answers:
+        row = item.detail.places.get(table)
+        if row is None:
+            continue
+        rows.setdefault(row[key], {}).update(row)
+        told_at[row[key]] = item.fetched_at
+        if PLACE_NAMES[table] in row:
+            named_at[row[key]] = item.fetched_at
+    if not rows:
+        return 0
+    namings = [
+        {"place_table": table, "place_id": place, "named_at": moment} for place, moment in named_at.items()
+    ]
+    if namings:
+        connection.execute(_note_namings(table), {"rows": rows_parameter(namings)})
+    # Of an answer that came before the one with the name, nothing counts any more.
+    newest = dict(connection.execute(_load_namings(), {"table": table, "places": list(rows)}).tuples().all())
+    told_at |= named_at
+    current = [row for place, row in rows.items() if place not in newest or told_at[place] >= newest[place]]
+    return upsert_rows(connection, metadata.tables[table], [key], current)
+
+
+@cache
+def _note_namings(table: str) -> TextClause:
+    places = metadata.tables[table]
+    is_there = select(places).where(places.c[PLACE_TABLES[table][0]] == place_naming.c.place_id).exists()
+    columns = ("place_table", "place_id", "named_at")
+    given = recordset(place_naming, columns)
+    statement = upsert(place_naming).from_select(
+        list(columns), select(*(given.c[name] for name in columns)).order_by(given.c.place_id)
+    )
+    # A row that is newer already is locked all the same, so that two batches never write over each other.
+    return prepared(
+        statement.on_conflict_do_update(
+            index_elements=["place_table", "place_id"],
+            set_={"named_at": statement.excluded.named_at},
+            where=or_(place_naming.c.named_at < statement.excluded.named_at, ~is_there),
+        )
+    )
+
+
+@cache
+def _load_namings() -> TextClause:
+    return prepared(
+        select(place_naming.c.place_id, place_naming.c.named_at).where(
+            place_naming.c.place_table == bindparam("table"),
+            place_naming.c.place_id == any_(cast(bindparam("places"), ARRAY(BigInteger))),
+        )
+    )
 
 
 def _write_master(connection: Connection, answers: Sequence[ParsedAnswer]) -> int:
@@ -286,20 +345,63 @@ def _insert_issues(*, is_seen_again: bool) -> TextClause:
 
 
 def save_unknown_fields(connection: Connection, answers: Sequence[ParsedAnswer]) -> list[str]:
-    """Remember fields that no document names; return those not seen before, so that each is reported once."""
-    first_seen: dict[str, str] = {}
+    """Remember fields that no document names; return those not seen before, so that each is reported once.
+
+    By name `MOST_UNKNOWN_FIELDS` of a section are kept and `MOST_UNKNOWN_FIELDS_IN_ALL` in all; the row of a
+    section of its own counts further ones, in the answer that has most of them.
+    """
+    first_seen: dict[UnknownField, str] = {}
+    further: dict[str, int] = {}
     for item in answers:
-        for field in item.detail.unknown_fields:
-            first_seen.setdefault(field, item.cmms_asset_id)
-    if not first_seen:
+        for unknown in item.detail.unknown_fields:
+            first_seen.setdefault(unknown, item.cmms_asset_id)
+        for section, count in item.detail.further_unknown_fields.items():
+            further[section] = max(count, further.get(section, 0))
+    if not first_seen and not further:
         return []
-    statement = (
-        upsert(unknown_field)
-        .values([{"field": field, "first_cmms_asset_id": first_seen[field]} for field in sorted(first_seen)])
-        .on_conflict_do_nothing()
-        .returning(unknown_field.c.field)
+    paths = [unknown.path for unknown in first_seen]
+    known = set(connection.execute(_find_unknown_fields(), {"paths": paths}).scalars())
+    new: list[UnknownField] = []
+    fresh = [unknown for unknown in first_seen if unknown.path not in known]
+    if fresh:
+        # Two batches that look at once would each fill up what is left.
+        connection.execute(text("LOCK TABLE innomaint_unknown_field IN SHARE ROW EXCLUSIVE MODE"))
+        kept = connection.execute(
+            select(unknown_field.c.section, func.count())
+            .where(unknown_field.c.further.is_(None))
+            .group_by(unknown_field.c.section)
+        ).tuples()
+        new, left_over = choose_unknown_fields(fresh, dict(kept.all()))
+        for section, count in left_over.items():
+            further[section] = further.get(section, 0) + count
+    if new:
+        rows = [
+            {"field": item.path, "section": item.section, "first_cmms_asset_id": first_seen[item]}
+            for item in new
+        ]
+        statement = upsert(unknown_field).values(rows).on_conflict_do_nothing()
+        added = connection.execute(statement.returning(unknown_field.c.field)).scalars().all()
+    else:
+        added = []
+    for section, count in sorted(further.items()):
+        statement = upsert(unknown_field).values(field=f"{section} (further)", section=section, further=count)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["field"],
+                set_={"further": statement.excluded.further},
+                where=func.coalesce(unknown_field.c.further, 0) < statement.excluded.further,
+            )
+        )
+    return sorted(added)
+
+
+@cache
+def _find_unknown_fields() -> TextClause:
+    return prepared(
+        select(unknown_field.c.field).where(
+            unknown_field.c.field == any_(cast(bindparam("paths"), ARRAY(Text)))
+        )
     )
-    return sorted(connection.execute(statement).scalars())
 
 
 def count_rows(connection: Connection, batch_key: str) -> dict[str, int]:

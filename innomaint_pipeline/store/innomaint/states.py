@@ -6,7 +6,7 @@ failure worth retrying stays unlogged (`is_logged`) until the run's second pass 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -180,6 +180,29 @@ def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: 
         ),
         {"rows": rows_parameter(rows)},
     )
+
+
+def clear_contract_errors(connection: Connection, cmms_asset_ids: Collection[str]) -> None:
+    """Make transient failures of contract errors that were the source's trouble, due again within minutes."""
+    if not cmms_asset_ids:
+        return
+    query = (
+        select(asset_master.c.cmms_asset_id, sync_state)
+        .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
+        .where(
+            asset_master.c.cmms_asset_id.in_(sorted(cmms_asset_ids)),
+            sync_state.c.state == SyncState.FAILED,
+            sync_state.c.error_class == ErrorClass.CONTRACT,
+        )
+        .with_for_update(of=sync_state)
+    )
+    for row in connection.execute(query).all():
+        delay = retry_delay(ErrorClass.TRANSIENT, row.consecutive_failures)
+        connection.execute(
+            update(sync_state)
+            .where(sync_state.c.asset_id == row.asset_id)
+            .values(error_class=ErrorClass.TRANSIENT, next_due_at=row.last_attempt_at + delay)
+        )
 
 
 def log_failures(

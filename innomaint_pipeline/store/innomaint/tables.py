@@ -125,6 +125,14 @@ department_master = Table(
     *_stamps(),
 )
 
+place_naming = Table(
+    "innomaint_place_naming",
+    metadata,
+    Column("place_table", Text, primary_key=True, comment="ic3_building and its like"),
+    Column("place_id", BigInteger, primary_key=True, autoincrement=False, comment="the key of its row there"),
+    Column("named_at", TIME, nullable=False, comment="when the answer came that its name is from"),
+)
+
 asset_performance = Table(
     "ic3_asset_performance",
     metadata,
@@ -317,6 +325,8 @@ unknown_field = Table(
     "innomaint_unknown_field",
     metadata,
     Column("field", Text, primary_key=True, comment="the path of a field that no document names"),
+    Column("section", Text, comment="the section of the answer that it stands in"),
+    Column("further", Integer, comment="fields of the section that are not kept by name, of one answer"),
     Column("first_seen_at", TIME, nullable=False, server_default=func.now()),
     Column("first_cmms_asset_id", Text),
 )

@@ -26,7 +26,7 @@ from innomaint_pipeline.errors import AuthError, DatabaseError
 from innomaint_pipeline.sources.outcomes import RequestFailure, RequestSuccess
 from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.innomaint.responses import NewAnswer, mark_enriched, save_answers
-from innomaint_pipeline.store.innomaint.states import Failure, Target, mark_failed
+from innomaint_pipeline.store.innomaint.states import Failure, Target, clear_contract_errors, mark_failed
 from innomaint_pipeline.store.leases import report_progress
 from innomaint_pipeline.store.rows import write_splitting
 from innomaint_pipeline.store.settings import AUTH_REFUSED_AT, clear_setting, save_setting
@@ -64,6 +64,7 @@ class _Recorder:
     report: PassReport
     answers: list[NewAnswer] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    also_transient: set[str] = field(default_factory=set)
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def record(self, cmms_asset_id: str, result: RequestSuccess | RequestFailure) -> None:
@@ -86,6 +87,7 @@ class _Recorder:
                 )
             )
         else:
+            self.also_transient.update(result.also_transient)
             self.failures.append(
                 Failure(
                     target,
@@ -137,6 +139,7 @@ class _Recorder:
         with self.run.database.begin() as connection:
             if failures:
                 mark_failed(connection, failures, run_id=self.run.run_id)
+                clear_contract_errors(connection, self.also_transient)
                 # An older answer, left by a killed run, would make a success of the newer failure.
                 mark_enriched(connection, [failure.target.asset_id for failure in failures])
             report_progress(
@@ -171,8 +174,8 @@ def fetch_targets(
 ) -> PassReport:
     """Ask for each target and store what comes; an empty list of targets sends nothing.
 
-    Never raises for a single CMMS asset. Raises `AuthError`, `BreakerOpenError`, `DatabaseError`,
-    `RunCancelledError`, each after what had arrived was stored.
+    Never raises for a single CMMS asset. Raises `SourceRefusedError`, `DatabaseError`, `RunCancelledError`,
+    each after what had arrived was stored.
     """
     report = PassReport()
     if not targets:

@@ -7,16 +7,17 @@ is repeatable; a run whose batch another run works on does nothing and says so (
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from innomaint_pipeline import crash_points
-from innomaint_pipeline.domain.innomaint.answers import DataIssue, load_json
+from innomaint_pipeline.domain.documents import DataIssue, load_json
 from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.domain.innomaint.detail import parse_detail
 from innomaint_pipeline.domain.states import ErrorClass
-from innomaint_pipeline.errors import BreakerOpenError, RunCancelledError
+from innomaint_pipeline.errors import BreakerOpenError, DatabaseError, RunCancelledError
 from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.innomaint.batch_rows import save_batch_row
 from innomaint_pipeline.store.innomaint.enriched import (
@@ -105,11 +106,13 @@ class SettleReport:
 NOTHING = RunCounts(0, 0, 0)
 
 
-def fetch_batch(run: BatchRun, open_client: OpenClient, *, is_last_step: bool) -> FetchReport:
+def fetch_batch(
+    run: BatchRun, open_client: OpenClient, timezone: ZoneInfo, *, is_last_step: bool
+) -> FetchReport:
     """Ask for the batch's CMMS assets of the selection and store the raw answers.
 
-    Never fails for single CMMS assets. Raises `AuthError`, `BreakerOpenError`, `DatabaseError`,
-    `RunCancelledError`: what had arrived is stored, and the step may be repeated.
+    Never fails for single CMMS assets. Raises `SourceRefusedError`, `DatabaseError`, `RunCancelledError`:
+    what had arrived is stored and, where the database is there, enriched; the step may be repeated.
     """
     with hold_lease(run.claim, is_last_step=is_last_step) as watch:
         if watch is None:
@@ -126,11 +129,28 @@ def fetch_batch(run: BatchRun, open_client: OpenClient, *, is_last_step: bool) -
                 asked_before=run.selection.asked_before,
             )
         crash_points.reach("fetch: targets found")
-        passed = fetch_targets(run, targets, open_client, watch, is_bulk=True)
+        with _arrived_enriched(run, timezone):
+            passed = fetch_targets(run, targets, open_client, watch, is_bulk=True)
         with run.database.begin() as connection:
             log_failures(connection, run.batch_key, is_final_only=not is_last_step)
         crash_points.reach("fetch: failures logged")
         return FetchReport(selected, passed)
+
+
+@contextmanager
+def _arrived_enriched(run: BatchRun, timezone: ZoneInfo) -> Iterator[None]:
+    """Enrich what has arrived when the source or a person ends the block: nobody may come back soon."""
+    try:
+        yield
+    except DatabaseError:
+        raise
+    except BaseException:
+        try:
+            _enrich_pending(run, timezone, EnrichReport())
+        except DatabaseError as error:
+            # The answers are stored, and the error that matters is the one under way.
+            logger.warning("%s: what has arrived is not enriched yet: %s", run.batch_key, error)
+        raise
 
 
 def enrich_batch(
@@ -304,7 +324,7 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
     """Ask once more for what is left with a class worth retrying, enrich it, and write the batch's row.
 
     Asks for nothing while the breaker is open. The caller fails the batch when `remaining` is not empty.
-    Raises `AuthError`, `DatabaseError`, `RunCancelledError`.
+    Raises `AuthError`, `RouteError`, `DatabaseError`, `RunCancelledError`.
     """
     with hold_lease(run.claim, is_last_step=True) as watch:
         if watch is None:
@@ -316,7 +336,8 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
         second_pass = PassReport()
         is_source_down = False
         try:
-            second_pass = fetch_targets(run, left_over, open_client, watch, is_bulk=False)
+            with _arrived_enriched(run, timezone):
+                second_pass = fetch_targets(run, left_over, open_client, watch, is_bulk=False)
         except BreakerOpenError as error:
             is_source_down = True
             logger.warning("%s: %s", run.batch_key, error)

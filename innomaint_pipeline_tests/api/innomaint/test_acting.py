@@ -12,6 +12,7 @@ import pytest
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, is_due_only
 from innomaint_pipeline.domain.requests import RequestState
 from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.store.innomaint.batches import lock_imports
 from innomaint_pipeline.store.innomaint.selection import count_request
 from innomaint_pipeline.store.requests import OpenRequest, close_request, find_open, note_look, save_progress
 from innomaint_pipeline.sync.innomaint.batch import Selection
@@ -87,6 +88,17 @@ def answered(pipeline: Pipeline, **end: Any) -> Iterator[Client]:
 
 def headers(client: Client, **more: str) -> dict[str, str]:
     return {**client.headers, **more}
+
+
+def test_a_long_import_holds_up_no_request(pipeline: Pipeline) -> None:
+    with (
+        pipeline.database.begin() as importing,
+        serving(pipeline.database, account=pipeline.simulator.url) as client,
+    ):
+        lock_imports(importing)
+        answer = client.post(SYNC, headers=headers(client, Prefer="respond-async"))
+
+    assert answer.status == 202
 
 
 def test_a_slice_is_waited_for_and_answers_with_the_json_of_sync(pipeline: Pipeline) -> None:

@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
@@ -12,11 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, DateTime, Integer, Numeric, Text
 
-from innomaint_pipeline.domain.innomaint.answers import DataIssue, check_answer, load_json
+from innomaint_pipeline.domain.documents import DataIssue, load_json
+from innomaint_pipeline.domain.innomaint.answers import check_answer
 from innomaint_pipeline.domain.innomaint.detail import (
+    MOST_UNKNOWN_FIELDS,
+    MOST_UNKNOWN_FIELDS_IN_ALL,
     OVERRIDING_FIELDS,
     PERIODS,
     CmmsAssetDetail,
+    UnknownField,
+    choose_unknown_fields,
     parse_detail,
 )
 from innomaint_pipeline.store.innomaint import tables
@@ -390,11 +396,15 @@ def test_a_period_that_is_no_object_is_an_issue():
 # what has no column
 
 
+def paths(detail: CmmsAssetDetail) -> list[str]:
+    return [unknown.path for unknown in detail.unknown_fields]
+
+
 def test_unknown_fields_of_data_are_attributes_and_reported():
     detail = parse_with(geolocation={"lat": 28.61}, contract_no=None)
     assert detail.api_attributes["geolocation"] == {"lat": Decimal("28.61")}
     assert detail.api_attributes["contract_no"] is None
-    assert detail.unknown_fields == ("data.contract_no", "data.geolocation")
+    assert paths(detail) == ["data.contract_no", "data.geolocation"]
 
 
 @pytest.mark.parametrize(
@@ -406,7 +416,7 @@ def test_unknown_fields_of_another_section_are_nested_under_it(section):
     for name in section.split("."):
         place = place[name]
     assert place == {"oee": [1, 2]}
-    assert detail.unknown_fields == (f"{section}.oee",)
+    assert paths(detail) == [f"{section}.oee"]
 
 
 def test_unknown_fields_of_several_levels_stand_side_by_side():
@@ -422,13 +432,13 @@ def test_unknown_fields_of_several_levels_stand_side_by_side():
 def test_an_unknown_section_is_kept_as_it_is(content):
     detail = parse_with("", contract=content)
     assert detail.api_attributes["contract"] == content
-    assert detail.unknown_fields == ("contract",)
+    assert paths(detail) == ["contract"]
 
 
 def test_unknown_fields_of_the_top_level_are_kept_and_told_apart():
     detail = parse_with("top", message="ok")
     assert detail.api_attributes["message"] == "ok"
-    assert detail.unknown_fields == ("(top level) message",)
+    assert paths(detail) == ["(top level) message"]
 
 
 def test_fields_of_the_same_name_in_different_places_do_not_hide_each_other():
@@ -443,14 +453,42 @@ def test_fields_of_the_same_name_in_different_places_do_not_hide_each_other():
     assert attributes["(top level) message"] == "of the answer"
     assert attributes["performance"] == {"of": "data"}
     assert attributes["response.performance"] == {"oee": 1}
-    assert set(detail.unknown_fields) == {
+    assert set(paths(detail)) == {
         *("data.message", "data.performance", "message", "performance.oee", "(top level) message")
     }
 
 
+def test_of_very_many_unknown_fields_some_are_named_and_the_others_counted():
+    answer = answer_with("data", **{f"x{number:05}": number for number in range(30_000)})
+    answer["response"]["performance"] |= {f"y{number}": number for number in range(201)}
+    answer["response"] |= {f"z{number}": number for number in range(200)}
+    detail = parse(answer)
+    assert Counter(unknown.section for unknown in detail.unknown_fields) == {
+        "data": MOST_UNKNOWN_FIELDS,
+        "performance": MOST_UNKNOWN_FIELDS,
+        "response": MOST_UNKNOWN_FIELDS,
+    }
+    assert detail.further_unknown_fields == {"data": 29_800, "performance": 1}
+    assert detail.api_attributes["x29999"] == 29_999
+
+
+@given(
+    st.lists(st.builds(UnknownField, st.sampled_from("abcdefghijklmn"), st.text(max_size=3)), max_size=30),
+    st.dictionaries(st.sampled_from("abcdefghijklmn"), st.integers(0, 200), max_size=14),
+)
+def test_never_more_unknown_fields_are_kept_than_fit(
+    found: list[UnknownField], kept: dict[str | None, int]
+) -> None:
+    chosen, left_over = choose_unknown_fields(found, kept)
+    counts = Counter(kept) + Counter(item.section for item in chosen)
+    assert all(count <= MOST_UNKNOWN_FIELDS for count in counts.values())
+    assert sum(counts.values()) <= max(MOST_UNKNOWN_FIELDS_IN_ALL, sum(kept.values()))
+    assert len(chosen) + sum(left_over.values()) == len(found)
+
+
 def test_the_path_of_an_unknown_field_is_bounded():
     detail = parse_with(**{"x" * 5000: 1})
-    assert [len(path) for path in detail.unknown_fields] == [500]
+    assert [len(path) for path in paths(detail)] == [500]
 
 
 # any answer in

@@ -300,3 +300,51 @@ def test_a_text_is_trimmed_and_blank_means_none(written, text):
 def test_what_is_no_text_is_refused(written):
     with pytest.raises(ValueError, match="not a text"):
         values.parse_text(written)
+
+
+def test_a_comma_before_two_digits_at_the_end_is_no_thousands_separator():
+    parsers = (parse_int32, values.parse_id, values.parse_money, values.parse_percentage)
+    for written in (
+        "12,50",
+        "0,550",
+        "00,123",
+        "0,55",
+        "1,00",
+        "3,00",
+        "1,23,45",
+        "12,345,67",
+        "1,2345",
+        "123,45,678",
+        "1,234,56.7",
+    ):
+        for parse in parsers:
+            with pytest.raises(ValueError, match="is no number"):
+                parse(written)
+    for written, number in {
+        "1,234": 1234,
+        "12,34,567": 1234567,
+        "1,23,45,678": 12345678,
+        "1,234,567": 1234567,
+        "+12,345": 12345,
+        "1,234.0": 1234,
+    }.items():
+        assert parse_int32(written) == values.parse_money(written) == number
+
+
+def test_a_text_of_blanks_and_invisible_marks_alone_is_blank():
+    for text in (
+        "\u200b",
+        "\ufeff",
+        " \u00a0\u2060 ",
+        "\u200e\u200f",
+        "\u3164",
+        "\u2800",
+        "\x01",
+        "\u00ad\ufe0f",
+    ):
+        assert values.parse_text(text) is None
+        assert parse_int32(text) is None
+        assert values.parse_money(text) is None
+        assert values.parse_duration_seconds(text) is None
+    for text in ("A\u200bB", "\u2764\ufe0f", "e\u0301", "\u0645\u200c\u0646", "0"):
+        assert values.parse_text(text) == text

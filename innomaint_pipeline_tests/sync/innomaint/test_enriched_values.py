@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 
 from innomaint_pipeline.simulator.innomaint.faults import OddValue
-from innomaint_pipeline.simulator.innomaint.world import ABSENT
-from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline, everything
+from innomaint_pipeline.simulator.innomaint.world import ABSENT, World
+from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline, everything, fix_world
 
 EXAMPLE = "Delhi Cantt Naraina_BP_01"
 
@@ -265,6 +265,33 @@ def test_unknown_fields_are_kept_by_section_and_reported_once(example: Pipeline)
     example.fetch(run)
     assert example.enrich(run).new_unknown_fields == []
     assert master(example)["api_attributes"]["asset_colour"] == "red"
+
+
+def test_very_many_unknown_fields_are_no_rows_for_ever(empty_pipeline: Pipeline) -> None:
+    world = World(13)
+    for number, serial in enumerate(world.serials):
+        fields = {f"a{number:02}{field:05}": field for field in range(300)}
+        world.change(
+            serial, {"data": fields, "performance": fields, "workorder_transactional": {"upto": fields}}
+        )
+    fix_world(empty_pipeline.simulator, world)
+    empty_pipeline.import_serials(batch_size=1)
+    for number in range(13):
+        empty_pipeline.sync(empty_pipeline.run("first", batch_key=f"batch_{number + 1:06d}"))
+    rows = empty_pipeline.rows(
+        "select section, count(*), max(further) from innomaint_unknown_field where section <> 'response'"
+        " group by section"
+    )
+    assert {(row["section"], row["count"]) for row in rows} == {
+        *(("data", 201), ("performance", 201), ("workorder_transactional.upto", 201))
+    }
+    assert all(row["max"] >= 100 for row in rows)
+    attributes = empty_pipeline.one("select api_attributes from ic3_asset_master where asset_id = 1")
+    assert len(attributes["api_attributes"]["performance"]) == 300
+    count = empty_pipeline.one("select count(*) from innomaint_unknown_field")
+    empty_pipeline.execute("update innomaint_sync_state set response_hash = null")
+    assert empty_pipeline.resync("second").status == "complete"
+    assert empty_pipeline.one("select count(*) from innomaint_unknown_field") == count
 
 
 def issues(pipeline: Pipeline) -> list[tuple]:

@@ -1,16 +1,18 @@
 """Rebuilding the tables from stored answers, without a request."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.errors import DatabaseError
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.store.innomaint.enriched import ENRICHED_TABLES
 from innomaint_pipeline.store.leases import acquire_lease
 from innomaint_pipeline.sync.innomaint.rebuilding import RebuildTask, rebuild_batches
 from innomaint_pipeline.sync.innomaint.steps import enrich_batch
-from innomaint_pipeline_tests.conftest import KOLKATA, WORLD_SIZE, Pipeline
+from innomaint_pipeline_tests.conftest import KOLKATA, WORLD_SIZE, Pipeline, everything, fix_world
 
 STAMPS = {"created_at", "updated_at", "recorded_at"}
 
@@ -130,6 +132,62 @@ def test_enriching_twice_changes_nothing(synced: Pipeline) -> None:
     assert (report.success, report.failed) == (0, 0)
     assert values(synced) == good
     assert synced.rows("select * from innomaint_sync_state order by asset_id") == states
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_place_has_the_name_of_the_newest_answer_whichever_batch_is_written_last(
+    empty_pipeline: Pipeline, order: tuple[int, int]
+) -> None:
+    world = World(4)
+    places = {"building_id": 7, "floor_id": 8, "department_id": 9}
+    for number, serial in enumerate(world.serials):
+        name = f"named by batch {number // 2 + 1}"
+        names = {"building_name": name, "floor_name": name, "department_name": name}
+        world.change(serial, {"data": {**places, **names}})
+    fix_world(empty_pipeline.simulator, world)
+    empty_pipeline.import_serials(batch_size=2)
+    keys = [f"batch_{index + 1:06d}" for index in order]
+
+    def names() -> set[str]:
+        query = "select building_name as name from ic3_building union select floor_name from ic3_floor_master"
+        query += " union select department_name from ic3_department_master"
+        return {row["name"] for row in empty_pipeline.rows(query)}
+
+    def rebuild(keys: Sequence[str]) -> None:
+        for key in keys:
+            empty_pipeline.enrich(
+                empty_pipeline.run("rebuild", batch_key=key), is_rebuild=True, is_last_step=True
+            )
+
+    # Fetched in one order, written in the other.
+    for key in keys:
+        empty_pipeline.fetch(empty_pipeline.run("first", batch_key=key))
+    for key in reversed(keys):
+        empty_pipeline.enrich(empty_pipeline.run("first", batch_key=key))
+        empty_pipeline.settle(empty_pipeline.run("first", batch_key=key))
+    newest = f"named by batch {order[1] + 1}"
+    assert names() == {newest}
+    for written in (keys, keys[::-1], keys[:1]):
+        rebuild(written)
+        assert names() == {newest}
+    stamps = empty_pipeline.rows("select * from ic3_building")
+    for key in keys:
+        empty_pipeline.sync(empty_pipeline.run("second", batch_key=key, selection=everything()))
+    assert empty_pipeline.rows("select * from ic3_building") == stamps
+    rebuild(keys)
+    assert names() == {newest}
+    # The name stays when nobody is left who gave it, and comes back to who is when its row is gone.
+    for table in ("ic3_workorder_summary", "ic3_asset_performance", "ic3_asset_master"):
+        empty_pipeline.execute(
+            f"delete from {table} using innomaint_sync_state s where s.asset_id = {table}.asset_id"
+            " and s.batch_key = :key",
+            key=keys[1],
+        )
+    rebuild(keys)
+    assert names() == {newest}
+    empty_pipeline.execute("truncate ic3_building, ic3_floor_master, ic3_department_master")
+    rebuild(keys)
+    assert names() == {f"named by batch {order[0] + 1}"}
 
 
 def test_processes_of_their_own_rebuild_the_same_and_report_in_order(empty_pipeline: Pipeline) -> None:

@@ -14,13 +14,20 @@ from typing import NoReturn
 import pytest
 
 from innomaint_pipeline.errors import AuthError, BreakerOpenError, DatabaseError, RunCancelledError
-from innomaint_pipeline.simulator.innomaint.faults import Healthy, Status
+from innomaint_pipeline.simulator.innomaint.faults import Healthy, NullResponse, Status
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.limit import build_fixed_latency
 from innomaint_pipeline.sources.outcomes import RequestPolicy
-from innomaint_pipeline.sync.innomaint.batch import BatchRun
+from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
 from innomaint_pipeline.sync.innomaint.steps import close_failed_batch, fetch_batch
-from innomaint_pipeline_tests.conftest import CANARY_TOKEN, FIRST_BATCH, WORLD_SIZE, Pipeline, fix_world
+from innomaint_pipeline_tests.conftest import (
+    CANARY_TOKEN,
+    FIRST_BATCH,
+    KOLKATA,
+    WORLD_SIZE,
+    Pipeline,
+    fix_world,
+)
 
 
 def stored_serials(pipeline: Pipeline) -> set[str]:
@@ -49,7 +56,7 @@ def when(condition: Callable[[], bool], act: Callable[[], object]) -> threading.
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_token_ends_the_batch_marks_no_asset_and_keeps_what_was_stored(
+def test_a_refused_token_ends_the_batch_marks_no_asset_and_enriches_what_has_arrived(
     pipeline: Pipeline, status: int
 ) -> None:
     pipeline.policy = RequestPolicy(max_in_flight=2, retry_base_seconds=0.001)
@@ -60,7 +67,10 @@ def test_a_refused_token_ends_the_batch_marks_no_asset_and_keeps_what_was_stored
     assert len(pipeline.simulator.record) <= 8
     stored = stored_serials(pipeline)
     assert 5 <= len(stored) <= 6
-    assert count_states(pipeline) == {"never": WORLD_SIZE}
+    states = pipeline.states()
+    assert {serial for serial, state in states.items() if state == ("synced", None)} == stored
+    assert {states[serial] for serial in states.keys() - stored} == {("never", None)}
+    assert len(pipeline.rows("select 1 from ic3_asset_performance")) == len(stored)
 
     pipeline.simulator.faults.clear()
     pipeline.simulator.record.clear()
@@ -139,6 +149,62 @@ def test_an_outage_opens_the_breaker_after_ten_assets_and_costs_few_requests(
     )
 
 
+def test_whatever_ends_a_run_what_has_arrived_is_enriched_in_both_passes(pipeline: Pipeline) -> None:
+    failing = pipeline.serials[3:]
+    for serial in failing:
+        pipeline.simulator.faults.next(serial, *[Status(500)] * 3)
+    run = pipeline.run("first")
+    pipeline.fetch(run)
+    pipeline.policy = RequestPolicy(max_in_flight=1)
+    pipeline.simulator.faults.next_everywhere(Healthy(), Healthy()).always_everywhere(Status(401))
+    with pytest.raises(AuthError):
+        pipeline.settle(run)
+    close_failed_batch(run, AuthError("refused"))
+    assert count_states(pipeline) == {"synced": 5, "failed": WORLD_SIZE - 5}
+    row = pipeline.one("select status, assets_synced, failed from cmms_sync_log")
+    assert row == {"status": "failed", "assets_synced": 5, "failed": WORLD_SIZE - 5}
+
+
+def test_ten_assets_with_one_contract_error_are_the_sources_trouble(empty_pipeline: Pipeline) -> None:
+    fix_world(empty_pipeline.simulator, World(40))
+    empty_pipeline.import_serials()
+    empty_pipeline.policy = RequestPolicy(max_in_flight=2)
+    empty_pipeline.simulator.faults.always_everywhere(NullResponse())
+    single = empty_pipeline.run("single", selection=Selection((empty_pipeline.serials[39],)))
+    empty_pipeline.fetch(single)
+    assert empty_pipeline.states()[empty_pipeline.serials[39]] == ("failed", "contract")
+    close_failed_batch(single, RunCancelledError("for the test"))
+
+    run = empty_pipeline.run("first")
+    with pytest.raises(BreakerOpenError):
+        empty_pipeline.fetch(run)
+    assert 10 <= len(empty_pipeline.simulator.record) <= 11
+    assert set(empty_pipeline.states().values()) == {("never", None), ("failed", "transient")}
+    due = empty_pipeline.one(
+        "select max(next_due_at) - now() < interval '10 minutes' as soon from innomaint_sync_state"
+        " where state = 'failed'"
+    )
+    assert due["soon"]
+    assert empty_pipeline.settle(run).status == "failed"
+
+    empty_pipeline.simulator.faults.clear()
+    empty_pipeline.execute("update innomaint_rate_limit set breaker_probe_at = breaker_probe_at - 31")
+    empty_pipeline.execute("update innomaint_sync_state set next_due_at = now()")
+    assert empty_pipeline.sync(empty_pipeline.run("second")).status == "complete"
+    assert count_states(empty_pipeline) == {"synced": 40}
+
+
+def test_contract_errors_between_good_answers_are_each_assets_own(empty_pipeline: Pipeline) -> None:
+    fix_world(empty_pipeline.simulator, World(40))
+    empty_pipeline.import_serials()
+    empty_pipeline.policy = RequestPolicy(max_in_flight=1)
+    for number, serial in enumerate(empty_pipeline.serials):
+        if number % 4:
+            empty_pipeline.simulator.faults.always(serial, NullResponse())
+    assert empty_pipeline.sync(empty_pipeline.run("first")).status == "partial"
+    assert Counter(empty_pipeline.states().values()) == {("synced", None): 10, ("failed", "contract"): 30}
+
+
 def test_the_breaker_closes_by_itself_when_a_probe_succeeds(empty_pipeline: Pipeline) -> None:
     fix_world(empty_pipeline.simulator, World(40))
     empty_pipeline.import_serials()
@@ -182,7 +248,7 @@ def test_a_step_that_will_be_repeated_keeps_its_lease(pipeline: Pipeline) -> Non
         raise DatabaseError("the database is unreachable")
 
     with pytest.raises(DatabaseError):
-        fetch_batch(run, fail, is_last_step=False)
+        fetch_batch(run, fail, KOLKATA, is_last_step=False)
     assert pipeline.fetch(pipeline.run("second")).is_leased_elsewhere
     assert pipeline.sync(run).status == "complete"
 
@@ -191,7 +257,7 @@ def test_a_step_that_will_not_be_repeated_gives_its_lease_back(pipeline: Pipelin
     pipeline.simulator.faults.always_everywhere(Status(401))
     run = replace(pipeline.run("first"), repeat_after_seconds=5)
     with pytest.raises(AuthError):
-        fetch_batch(run, pipeline.open_client, is_last_step=False)
+        fetch_batch(run, pipeline.open_client, KOLKATA, is_last_step=False)
     pipeline.simulator.faults.clear()
     assert pipeline.sync(pipeline.run("second")).status == "complete"
 
@@ -210,12 +276,13 @@ def test_a_repeated_step_asks_only_for_what_it_still_lacks(pipeline: Pipeline) -
 
 KILLED_RUN = """
 import sys
+from zoneinfo import ZoneInfo
 from pydantic import SecretStr
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.pacing import SharedPacing
-from innomaint_pipeline.sync.innomaint.batch import BatchRun
+from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
 from innomaint_pipeline.sync.innomaint.steps import fetch_batch
 
 database_url, api_url, token = sys.argv[1:]
@@ -225,7 +292,8 @@ def open_client(run_id):
     pacing = SharedPacing(database, api_url, owner=run_id, rate_ms=0)
     return InnomaintClient(api_url, SecretStr(token), pacing, RequestPolicy(max_in_flight=2))
 
-fetch_batch(BatchRun(database, "batch_000001", "killed", 1440), open_client, is_last_step=False)
+run = BatchRun(database, "batch_000001", "killed", 1440)
+fetch_batch(run, open_client, ZoneInfo("Asia/Kolkata"), is_last_step=False)
 """
 
 
@@ -301,7 +369,7 @@ def test_an_interrupt_keeps_what_was_stored_and_frees_the_batch(pipeline: Pipeli
     pipeline.simulator.app.latency = None
     stored = stored_serials(pipeline)
     assert 2 <= len(stored) < WORLD_SIZE
-    assert count_states(pipeline) == {"never": WORLD_SIZE}
+    assert count_states(pipeline) == {"synced": len(stored), "never": WORLD_SIZE - len(stored)}
     pipeline.simulator.record.clear()
     assert pipeline.sync(pipeline.run("second")).status == "complete"
     assert set(pipeline.simulator.record.count_by_serial()) == set(pipeline.serials) - stored
@@ -318,8 +386,9 @@ def test_a_cancelled_run_stops_and_keeps_what_was_stored(pipeline: Pipeline) -> 
     run = pipeline.run("first", is_cancelled=lambda: len(pipeline.simulator.record) >= 5)
     with pytest.raises(RunCancelledError, match=FIRST_BATCH):
         pipeline.fetch(watched(run))
-    assert 2 <= len(stored_serials(pipeline)) < WORLD_SIZE
-    assert count_states(pipeline) == {"never": WORLD_SIZE}
+    stored = stored_serials(pipeline)
+    assert 2 <= len(stored) < WORLD_SIZE
+    assert count_states(pipeline) == {"synced": len(stored), "never": WORLD_SIZE - len(stored)}
 
 
 def test_a_run_that_lost_its_lease_stops(pipeline: Pipeline) -> None:
