@@ -12,8 +12,9 @@ import re
 import ssl
 import stat
 import sys
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import proxy_bypass_environment  # pyright: ignore[reportAttributeAccessIssue] # has it
 from zoneinfo import ZoneInfo
@@ -28,6 +29,7 @@ from innomaint_pipeline.redaction import remember_secret
 WITHOUT_ENV_FILE = "INNOMAINT_WITHOUT_ENV_FILE"
 """Set by the demonstration for its processes: .env names real databases and real people."""
 
+SHORTEST_ADMIN_TOKEN_CHARACTERS = 16
 DEFAULT_API_URL = "https://app.innomaint.com/api/public/api/restapicontroller"
 
 _LONGEST_HOST_CHARACTERS = 253
@@ -120,6 +122,15 @@ def _check_token(value: SecretStr) -> SecretStr:
     return SecretStr(token)
 
 
+def _check_admin_token(value: SecretStr) -> SecretStr:
+    token = _check_token(value)
+    if len(token.get_secret_value()) < SHORTEST_ADMIN_TOKEN_CHARACTERS:
+        raise ValueError(
+            f"is shorter than {SHORTEST_ADMIN_TOKEN_CHARACTERS} characters, so that it could be guessed"
+        )
+    return token
+
+
 def _check_postgresql_url(value: SecretStr) -> SecretStr:
     text = value.get_secret_value().strip()
     if _split_url(text).scheme.split("+")[0] not in {"postgresql", "postgres"}:
@@ -210,8 +221,15 @@ def _check_alert_urls(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-def _split(value: object) -> object:
+def _split(value: object) -> Any:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _split_networks(value: object) -> object:
+    try:
+        return tuple(ip_network(item) for item in _split(value)) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(str(error)) from None
 
 
 Token = Annotated[SecretStr, AfterValidator(_check_token)]
@@ -270,7 +288,12 @@ class Settings(BaseSettings):
         "127.0.0.1", description="a host name or address to listen on"
     )
     innomaint_admin_port: int = Field(9090, ge=1, le=65535, description="a port from 1 to 65535")
-    innomaint_admin_token: Token | None = Field(None, description="the admin token, printable ASCII")
+    innomaint_admin_token: Annotated[SecretStr, AfterValidator(_check_admin_token)] | None = Field(
+        None, description="the admin token, printable ASCII, at least 16 characters"
+    )
+    innomaint_trusted_proxy: Annotated[
+        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_networks)
+    ] = Field((), description="addresses or networks of proxies, like 10.0.0.5 or 10.0.0.0/24")
     innomaint_alert_urls: Annotated[
         tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_alert_urls)
     ] = Field(

@@ -231,7 +231,7 @@ def document_of_the_service():
 
 
 def test_the_limit_on_wrong_tokens_is_that_of_the_code():
-    assert f"After {access.WRONG_PER_CLIENT} wrong tokens from one address" in PROSE
+    assert f"After {access.WRONG_PER_CLIENT} wrong tokens from one address within a minute" in PROSE
     assert access.WINDOW_SECONDS == 60
 
 

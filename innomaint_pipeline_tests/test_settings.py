@@ -1,4 +1,5 @@
 import traceback
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ DEFAULTS = {
     "INNOMAINT_ADMIN_PORT": 9090,
     "INNOMAINT_ADMIN_TOKEN": None,
     "INNOMAINT_ALERT_URLS": (),
+    "INNOMAINT_TRUSTED_PROXY": (),
 }
 OWN_DEFAULTS = {"INNOMAINT_HEARTBEAT_URL": None, "INNOMAINT_CA_FILE": None, "INNOMAINT_PROXY_URL": None}
 OWN_DEFAULTS |= {"HTTPS_PROXY": None, "NO_PROXY": None, "SSL_CERT_FILE": None}
@@ -153,7 +155,12 @@ def test_settings_cannot_be_changed_after_loading():
         ("INNOMAINT_ADMIN_HOST", "0.0.0.0", "0.0.0.0"),
         ("INNOMAINT_ADMIN_HOST", " ::1 ", "::1"),
         ("INNOMAINT_ADMIN_PORT", "65535", 65535),
-        ("INNOMAINT_ADMIN_TOKEN", "t", "t"),
+        ("INNOMAINT_ADMIN_TOKEN", "t" * 16, "t" * 16),
+        (
+            "INNOMAINT_TRUSTED_PROXY",
+            "10.0.0.5, fd00::/8",
+            (ip_network("10.0.0.5"), ip_network("fd00::/8")),
+        ),
         ("INNOMAINT_HEARTBEAT_URL", " https://heartbeat.example/x ", "https://heartbeat.example/x"),
         ("INNOMAINT_PROXY_URL", " http://proxy.example:3128 ", "http://proxy.example:3128"),
         ("INNOMAINT_PROXY_URL", "https://u:p%40ss@proxy.example/", "https://u:p%40ss@proxy.example/"),
@@ -210,6 +217,8 @@ def test_the_data_folder_is_an_absolute_path(monkeypatch, tmp_path):
         ("INNOMAINT_TIMEOUT_S", "0", "seconds above 0, up to 300"),
         ("INNOMAINT_BATCH_SIZE", "0", "a whole number from 1 to 10000"),
         ("INNOMAINT_BATCH_SIZE", "10001", "a whole number from 1 to 10000"),
+        ("INNOMAINT_TRUSTED_PROXY", "10.0.0.300", "addresses or networks of proxies"),
+        ("INNOMAINT_TRUSTED_PROXY", "proxy.example", "addresses or networks of proxies"),
         ("INNOMAINT_SYNC_INTERVAL_S", "4", "whole seconds from 5 to 3600"),
         ("INNOMAINT_SYNC_INTERVAL_S", "3601", "whole seconds from 5 to 3600"),
         ("INNOMAINT_REFRESH_MINUTES", "4", "whole minutes from 5 to 1440"),
@@ -248,6 +257,7 @@ def test_a_bad_value_is_reported_with_its_variable_the_value_and_what_is_expecte
         ("INNOMAINT_API_TOKEN", f"{SECRET}\x7f", "printable ASCII"),
         ("INNOMAINT_API_TOKEN", "   ", "must not be blank"),
         ("INNOMAINT_ADMIN_TOKEN", f"{SECRET} \u00e9", "printable ASCII"),
+        ("INNOMAINT_ADMIN_TOKEN", "t" * 15, "shorter than 16 characters"),
         ("INNOMAINT_API_URL", f"https://user:{SECRET}@innomaint.example", "no user, password"),
         ("INNOMAINT_API_URL", f"https://{SECRET}@innomaint.example", "no user, password"),
         ("INNOMAINT_API_URL", f"https://innomaint.example/?token={SECRET}", "no user, password, query"),

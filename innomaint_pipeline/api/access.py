@@ -1,7 +1,6 @@
 """Who may ask: the admin token, the page's session, and the limit on wrong tokens.
 
-A right token is refused only while its client, or a client that never had it right, is over the limit: for a
-minute at most, because refused attempts count for nothing. A signed session is not subject to it.
+The right token and a session always work, whoever else at the same address guesses.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from pydantic import SecretStr
 SESSION_SECONDS = 7 * 24 * 3600
 WINDOW_SECONDS = 60.0
 WRONG_PER_CLIENT = 10
-WRONG_OVERALL = 200
 _REMEMBERED_CLIENTS = 1000
 
 Value = TypeVar("Value")
@@ -28,44 +26,26 @@ Value = TypeVar("Value")
 
 @dataclass
 class _Window:
-    began_at: float = 0.0
+    began_at: float = -WINDOW_SECONDS
     wrong: int = 0
 
 
 class WrongTokenLimit:
-    """Counts wrong tokens in windows of a minute, for each client and for all that never had a right one."""
+    """Counts the wrong tokens of each client in windows of a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._clients: OrderedDict[str, _Window] = OrderedDict()
-        self._overall = _Window()
-        self._known: OrderedDict[str, None] = OrderedDict()
 
-    def _current(self, window: _Window) -> _Window:
+    def count_wrong(self, client: str) -> float:
+        """Count a wrong token; return for how long the client is over the limit, 0 while it is not."""
         now = self._clock()
+        window = self._clients.get(client, _Window())
         if now - window.began_at >= WINDOW_SECONDS:
-            window.began_at, window.wrong = now, 0
-        return window
-
-    def refused_seconds(self, client: str) -> float:
-        """Return for how long a client's tokens are not looked at, 0 when they are."""
-        own = self._current(self._clients.get(client, _Window()))
-        overall = self._current(self._overall)
-        if own.wrong >= WRONG_PER_CLIENT:
-            return own.began_at + WINDOW_SECONDS - self._clock()
-        if overall.wrong >= WRONG_OVERALL and client not in self._known:
-            return overall.began_at + WINDOW_SECONDS - self._clock()
-        return 0.0
-
-    def note(self, client: str, *, is_right: bool) -> None:
-        """Count a token that was looked at."""
-        if is_right:
-            _remember(self._known, client, None)
-            return
-        window = self._current(self._clients.get(client, _Window()))
+            window = _Window(now)
         window.wrong += 1
         _remember(self._clients, client, window)
-        self._current(self._overall).wrong += 1
+        return window.began_at + WINDOW_SECONDS - now if window.wrong > WRONG_PER_CLIENT else 0.0
 
 
 def _remember(entries: OrderedDict[str, Value], key: str, value: Value) -> None:
@@ -88,11 +68,9 @@ class Access:
         self._ended: OrderedDict[str, None] = OrderedDict()
         self.limit = WrongTokenLimit()
 
-    def is_right(self, given: str, client: str) -> bool:
-        """Tell whether a token is the admin token, and count it if not."""
-        is_right = hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token)
-        self.limit.note(client, is_right=is_right)
-        return is_right
+    def is_right(self, given: str) -> bool:
+        """Tell whether a token is the admin token."""
+        return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), self._token)
 
     def open_session(self) -> str:
         """Return a new session: when it ends, a random part, and the signature of both."""

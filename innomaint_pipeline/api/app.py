@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from starlette.responses import Response
 import innomaint_pipeline
 from innomaint_pipeline.api.access import SESSION_SECONDS, Access
 from innomaint_pipeline.api.answers import AdminError, AdminJson, describe, install_error_answers
-from innomaint_pipeline.api.guard import SESSION_COOKIE, Guard, check_token
+from innomaint_pipeline.api.guard import SESSION_COOKIE, Guard, Network, check_token
 from innomaint_pipeline.api.innomaint import acting, reading
 from innomaint_pipeline.api.innomaint.gauges import InnomaintCollector
 from innomaint_pipeline.api.metrics import Metrics
@@ -45,7 +45,7 @@ Errors are `{"error": "<what and what to do>"}`. Unknown query parameters are re
 Work that is asked for is stored, carried out as Dagster runs, and reports under its own address."""
 
 
-def build_app(parts: Parts, token: SecretStr, *, host: str) -> Guard:
+def build_app(parts: Parts, token: SecretStr, *, host: str, trusted_proxies: Sequence[Network] = ()) -> Guard:
     """Return the service as an ASGI application; `host` is a name of it beside those of loopback."""
     access, metrics = Access(token), Metrics()
     metrics.watch(InnomaintCollector(parts))
@@ -65,7 +65,7 @@ def build_app(parts: Parts, token: SecretStr, *, host: str) -> Guard:
     app.include_router(_service_routes(app, metrics))
     app.include_router(reading.router)
     app.include_router(acting.router)
-    return Guard(app, access, host=host, count=metrics.count)
+    return Guard(app, access, host=host, trusted_proxies=trusted_proxies, count=metrics.count)
 
 
 @asynccontextmanager

@@ -8,7 +8,8 @@ from __future__ import annotations
 import ipaddress
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -41,6 +42,9 @@ _HEADERS = {
 }
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
 class Guard:
     """Stands before the application."""
 
@@ -50,11 +54,13 @@ class Guard:
         access: Access,
         *,
         host: str,
+        trusted_proxies: Sequence[Network] = (),
         count: Callable[[Scope, int, float], None],
     ) -> None:
         self.app = app
         self._access = access
         self._count = count
+        self._trusted_proxies = trusted_proxies
         self._names = {*_LOOPBACK_NAMES, host.lower()}
         # Nobody knows by which names a machine is reached; an address in figures cannot be rebound.
         self._takes_addresses = host in _WILDCARDS
@@ -83,24 +89,47 @@ class Guard:
             self._count(scope, answer.status, seconds)
             # As it was sent: percent signs keep control characters out of the log; no query, which may tell.
             path = (scope.get("raw_path") or scope["path"].encode()).split(b"?")[0].decode("ascii", "replace")
-            client = _client(scope)
+            client = scope.get("state", {}).get("client", "unknown")
             access_log.info(
                 "%s %s %s %d %.0f ms", client, scope["method"], path[:300], answer.status, seconds * 1000
             )
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        self._check_host(headers.get("host", ""))
+        scope.setdefault("state", {}).update(self._find_caller(scope, headers))
+        if not scope["state"]["is_proxied"]:
+            self._check_host(headers.get("host", ""))
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > LARGEST_BODY_BYTES:
             raise _too_large()
         path, method = scope["path"], scope["method"]
-        scope.setdefault("state", {})["client"] = _client(scope)
         if path == SESSION_PATH and method == "POST":
             if "origin" in headers:
                 self._check_origin(scope, headers)
         elif not (path in WITHOUT_TOKEN or path.startswith(STATIC_PREFIX)):
             self._check_access(scope, headers)
+
+    def _find_caller(self, scope: Scope, headers: Headers) -> dict[str, Any]:
+        """Return who asks, and under which address: a proxy that is trusted tells whom it forwards."""
+        client = scope["client"][0] if scope.get("client") else "unknown"
+        is_proxied = self._is_trusted(client)
+        scheme, host = scope["scheme"], headers.get("host", "")
+        if is_proxied:
+            scheme = headers.get("x-forwarded-proto", scheme)
+            host = headers.get("x-forwarded-host", host)
+            # Each proxy adds the address that it saw; what stands before those of trusted ones anybody wrote.
+            for address in reversed(headers.get("x-forwarded-for", "").split(",")):
+                if not self._is_trusted(client):
+                    break
+                client = address.strip() or client
+        return {"client": client, "is_proxied": is_proxied, "own_address": f"{scheme}://{host}"}
+
+    def _is_trusted(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._trusted_proxies)
 
     def _check_host(self, given: str) -> None:
         try:
@@ -114,7 +143,7 @@ class Guard:
         )
 
     def _check_access(self, scope: Scope, headers: Headers) -> None:
-        client = _client(scope)
+        client = scope["state"]["client"]
         given = headers.get("authorization")
         if given is not None:
             kind, _, token = given.partition(" ")
@@ -135,7 +164,7 @@ class Guard:
     def _check_origin(scope: Scope, headers: Headers) -> None:
         """Refuse what another site makes a browser send; the cookie alone does not tell."""
         site = headers.get("sec-fetch-site")
-        own = f"{scope['scheme']}://{headers.get('host', '')}"
+        own = scope["state"]["own_address"]
         is_own = site == "same-origin" if site is not None else headers.get("origin") == own
         if "origin" in headers and headers["origin"] != own:
             is_own = False
@@ -148,16 +177,17 @@ class Guard:
 
 
 def check_token(access: Access, token: str, client: str) -> None:
-    """Raise unless a token is right: 401, or 429 while too many were wrong."""
-    refused = access.limit.refused_seconds(client)
-    if refused > 0:
+    """Raise unless a token is right: 401, or 429 where its client has sent too many wrong ones."""
+    if access.is_right(token):
+        return
+    seconds = access.limit.count_wrong(client)
+    if seconds > 0:
         raise AdminError(
             429,
-            f"too many wrong tokens: no token is looked at for {refused:.0f} s; then send the right one",
-            headers={"Retry-After": str(int(refused) + 1)},
+            f"too many wrong tokens came from this address: send the right one, or wait {seconds:.0f} s",
+            headers={"Retry-After": str(int(seconds) + 1)},
         )
-    if not access.is_right(token, client):
-        raise unauthorized("the admin token is wrong: use that of INNOMAINT_ADMIN_TOKEN, or the printed link")
+    raise unauthorized("the admin token is wrong: use that of INNOMAINT_ADMIN_TOKEN, or the printed link")
 
 
 def unauthorized(message: str) -> AdminError:
@@ -167,10 +197,6 @@ def unauthorized(message: str) -> AdminError:
 
 def _too_large() -> AdminError:
     return AdminError(413, f"the body is too large: send at most {LARGEST_BODY_BYTES} bytes")
-
-
-def _client(scope: Scope) -> str:
-    return scope["client"][0] if scope.get("client") else "unknown"
 
 
 def _is_address(name: str) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import uvicorn
 from pydantic import SecretStr
 
 from innomaint_pipeline.api.app import build_app
-from innomaint_pipeline.api.guard import access_log
+from innomaint_pipeline.api.guard import Network, access_log
 from innomaint_pipeline.api.parts import Parts
 
 # Callers that wait for a result are answered at once; the others get so long.
@@ -28,9 +28,15 @@ class AdminServer(uvicorn.Server):
         *,
         host: str,
         port: int,
+        trusted_proxies: Sequence[Network] = (),
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
-        app = build_app(replace(parts, is_stopping=lambda: self.should_exit), token, host=host)
+        app = build_app(
+            replace(parts, is_stopping=lambda: self.should_exit),
+            token,
+            host=host,
+            trusted_proxies=trusted_proxies,
+        )
         # Its own access log would hold the query, and the header of a proxy would name any client.
         config = uvicorn.Config(
             app,

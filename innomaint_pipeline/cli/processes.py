@@ -14,7 +14,7 @@ import sys
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -22,6 +22,7 @@ import psutil
 
 from innomaint_pipeline.cli.environment import project_folder
 from innomaint_pipeline.cli.output import say
+from innomaint_pipeline.embedded.watch import ProcessIdentity, identify_process
 from innomaint_pipeline.errors import InnomaintPipelineError
 
 _STOP_SECONDS = 15.0
@@ -124,29 +125,30 @@ class ProcessKeeper:
                 start_new_session=is_posix,
                 creationflags=0 if is_posix else subprocess.CREATE_NEW_PROCESS_GROUP,  # pyright: ignore[reportAttributeAccessIssue]
             )
-        running = [item.running.pid for item in self._processes if item.running is not None]
+        running = []
+        for item in self._processes:
+            with suppress(psutil.NoSuchProcess):
+                if item.running is not None:
+                    running.append(asdict(identify_process(item.running.pid)))
         # Replaced as a whole: half a register would leave every process behind.
         written = self._register.with_suffix(".new")
-        written.write_text(json.dumps([_identity(pid) for pid in running]), encoding="utf-8")
+        written.write_text(json.dumps(running), encoding="utf-8")
         written.replace(self._register)
-
-
-def _identity(pid: int) -> list[float]:
-    """Return what tells a process from a later one with the same number."""
-    try:
-        return [pid, psutil.Process(pid).create_time()]
-    except psutil.NoSuchProcess:
-        return [pid, 0.0]
 
 
 def _end_leftovers(register: Path, stop_seconds: float) -> None:
     if not register.exists():
         return
     left = []
-    for pid, created_at in json.loads(register.read_text(encoding="utf-8")):
+    try:
+        registered = [ProcessIdentity(**entry) for entry in json.loads(register.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError):
+        say(f"{register} cannot be read: processes of an earlier innomaint up may still run")
+        registered = []
+    for identity in registered:
         with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(int(pid))
-            if abs(process.create_time() - created_at) < 1:
+            if identity.is_alive():
+                process = psutil.Process(identity.pid)
                 left += [process, *process.children(recursive=True)]
     for process in left:
         with suppress(psutil.NoSuchProcess):

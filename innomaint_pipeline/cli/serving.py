@@ -79,6 +79,7 @@ def run_serve(
             token,
             host=host,
             port=port,
+            trusted_proxies=settings.innomaint_trusted_proxy,
             on_ready=lambda: None if is_quiet else announce(host, port, None if given else token),
         )
         server.run()

@@ -79,12 +79,11 @@ class ServerFiles:
 
 
 @dataclass(frozen=True)
-class User:
-    """A process that needs the server. `token` tells apart several uses by one process."""
+class ProcessIdentity:
+    """What tells a process from a later one with the same number, also where the clock was set meanwhile."""
 
     pid: int
     started_at: float
-    token: str
 
     def is_alive(self) -> bool:
         """Tell whether the very process still runs, not another one with its pid."""
@@ -97,6 +96,18 @@ class User:
             return False
         except psutil.AccessDenied:
             return True
+
+
+def identify_process(pid: int) -> ProcessIdentity:
+    """Return the identity of a process; raise `psutil.NoSuchProcess` when it has ended."""
+    return ProcessIdentity(pid, _start_time(psutil.Process(pid)))
+
+
+@dataclass(frozen=True)
+class User(ProcessIdentity):
+    """A process that needs the server. `token` tells apart several uses by one process."""
+
+    token: str
 
 
 @dataclass(frozen=True)
@@ -123,7 +134,8 @@ class Postmaster:
 
 def this_process(token: str) -> User:
     """Return the entry of the calling process."""
-    return User(os.getpid(), _start_time(psutil.Process()), token)
+    own = identify_process(os.getpid())
+    return User(own.pid, own.started_at, token)
 
 
 def _start_time(process: psutil.Process) -> float:

@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 from pydantic import SecretStr
 
+from innomaint_pipeline.api.guard import Network
 from innomaint_pipeline.api.parts import Parts
 from innomaint_pipeline.api.server import AdminServer
 from innomaint_pipeline.domain.pacing import SourceAccount
@@ -90,7 +91,12 @@ def asset_path(cmms_asset_id: str) -> str:
 
 @contextmanager
 def serving(
-    database: Database, *, port: int = 0, account: str = "http://127.0.0.1:1", **options: Any
+    database: Database,
+    *,
+    port: int = 0,
+    account: str = "http://127.0.0.1:1",
+    trusted_proxies: Sequence[Network] = (),
+    **options: Any,
 ) -> Iterator[Client]:
     """Serve in a thread, on a free port or on one that was served before."""
     with socket.socket() as listening:
@@ -104,7 +110,9 @@ def serving(
             "poll_seconds": 0.02,
         }
         parts = Parts(database, **{**settings, **options})
-        server = AdminServer(parts, SecretStr(ADMIN_TOKEN), host="127.0.0.1", port=port)
+        server = AdminServer(
+            parts, SecretStr(ADMIN_TOKEN), host="127.0.0.1", port=port, trusted_proxies=trusted_proxies
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from innomaint_pipeline.cli.processes import ChildEndedError, KeptProcess, ProcessKeeper
+from innomaint_pipeline.embedded.watch import identify_process
 
 LONG_SECONDS = 20
 SLEEPING = "import time; time.sleep(600)"
@@ -195,7 +196,7 @@ def test_a_long_log_is_put_aside_at_the_next_start(home: Path) -> None:
 def test_what_a_killed_keeper_left_behind_is_ended_by_the_next(home: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED_KEEPER, str(home)], check=False)
     assert killed.returncode == 9
-    pids = [int(pid) for pid, _ in json.loads((home / "processes.json").read_text())]
+    pids = [entry["pid"] for entry in json.loads((home / "processes.json").read_text())]
     assert [is_running(pid) for pid in pids] == [True, True]
 
     with ProcessKeeper(home):
@@ -216,14 +217,25 @@ def test_a_leftover_that_ignores_the_request_is_killed(home: Path) -> None:
     assert process.running.wait() == -signal.SIGKILL
 
 
+@pytest.mark.parametrize("content", ["", '[{"pid": 4', "[[4711, 1.5]]", "null"])
+def test_a_register_that_cannot_be_read_is_told_and_hinders_nothing(
+    home: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "processes.json").write_text(content)
+
+    with ProcessKeeper(home):
+        assert "may still run" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("shift_seconds", [-3600, 3600, 2])
 def test_another_process_that_got_the_number_of_a_leftover_is_never_touched(
     home: Path, shift_seconds: float
 ) -> None:
     other = subprocess.Popen([sys.executable, "-c", SLEEPING])
     try:
-        created_at = psutil.Process(other.pid).create_time() + shift_seconds
-        (home / "processes.json").write_text(json.dumps([[other.pid, created_at], [2**22 + 1, 0.0]]))
+        started_at = identify_process(other.pid).started_at + shift_seconds
+        entries = [{"pid": other.pid, "started_at": started_at}, {"pid": 2**22 + 1, "started_at": 0.0}]
+        (home / "processes.json").write_text(json.dumps(entries))
 
         with ProcessKeeper(home, stop_seconds=0.3):
             assert is_running(other.pid)

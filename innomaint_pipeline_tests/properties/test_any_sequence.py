@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.sources.outcomes import RequestPolicy
-from innomaint_pipeline.store.innomaint.refresh import change_refresh_minutes
+from innomaint_pipeline.store.innomaint.due_batches import change_refresh_minutes
 from innomaint_pipeline.sync.innomaint.batch import Selection
 from innomaint_pipeline.sync.workbook import import_master
 from innomaint_pipeline_tests.conftest import Pipeline, fix_world

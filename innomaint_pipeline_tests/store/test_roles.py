@@ -19,7 +19,7 @@ from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.store.database import Connection, Database
 from innomaint_pipeline.store.housekeeping import delete_old_rows
 from innomaint_pipeline.store.innomaint.batch_rows import RETENTIONS
-from innomaint_pipeline.store.innomaint.refresh import change_refresh_minutes
+from innomaint_pipeline.store.innomaint.due_batches import change_refresh_minutes
 from innomaint_pipeline.store.innomaint.status import load_status
 from innomaint_pipeline.store.innomaint.tables import IC3_TABLES
 from innomaint_pipeline.store.requests import finish_own_request, open_own_request

@@ -40,7 +40,7 @@ from innomaint_pipeline.domain.requests import (
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass, SyncState
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.store.innomaint.asset_details import Outcome, load_outcome
-from innomaint_pipeline.store.innomaint.refresh import change_refresh_minutes
+from innomaint_pipeline.store.innomaint.due_batches import change_refresh_minutes
 from innomaint_pipeline.store.innomaint.selection import plan_sync, wish_for
 from innomaint_pipeline.store.requests import RequestDetail, Stored, load_request, submit
 from innomaint_pipeline.store.settings import set_paused

@@ -179,7 +179,7 @@ def change_setting(settings: Settings, name: str, value: int) -> None:
     lowest, highest = _BOUNDS[name]
     if not lowest <= value <= highest:
         raise ConfigurationError(f"{name} is {value}, expected a whole number from {lowest} to {highest}")
-    from innomaint_pipeline.store.innomaint.refresh import change_refresh_minutes
+    from innomaint_pipeline.store.innomaint.due_batches import change_refresh_minutes
     from innomaint_pipeline.store.settings import SYNC_INTERVAL_SECONDS, save_setting
 
     with open_database(settings) as (database, _), database.begin() as connection:

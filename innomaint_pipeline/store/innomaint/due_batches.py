@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, case, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, case, cast, func, select, update
 
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.batches import LEASES, BatchDemand
@@ -16,7 +16,7 @@ from innomaint_pipeline.store.innomaint.batches import count_by_kind, due_by_kin
 from innomaint_pipeline.store.innomaint.tables import sync_state
 from innomaint_pipeline.store.leases import find_leases
 from innomaint_pipeline.store.pacing import load_rate_state
-from innomaint_pipeline.store.settings import PAUSED, load_setting
+from innomaint_pipeline.store.settings import PAUSED, REFRESH_MINUTES, load_setting, save_setting
 
 _CANDIDATES = 50
 
@@ -99,3 +99,19 @@ def _demands() -> Select:
             due.c.batch_key,
         )
     )
+
+
+def change_refresh_minutes(connection: Connection, minutes: int) -> int:
+    """Store the interval and make it count at once, for CMMS assets synced before as well; return how many.
+
+    `next_due_at` stays the one truth about when a CMMS asset is due.
+    """
+    save_setting(connection, SOURCE, REFRESH_MINUTES, minutes)
+    due = sync_state.c.last_success_at + func.make_interval(0, 0, 0, 0, 0, minutes)
+    changed = connection.execute(
+        update(sync_state)
+        .values(next_due_at=due)
+        .where(sync_state.c.state == SyncState.SYNCED, sync_state.c.next_due_at != due)
+        .returning(sync_state.c.asset_id)
+    )
+    return len(changed.all())

@@ -1,8 +1,7 @@
 """A changed refresh interval counts at once, for what was synced before as well."""
 
 from innomaint_pipeline.domain.innomaint import SOURCE
-from innomaint_pipeline.store.innomaint.due_batches import find_due_batches
-from innomaint_pipeline.store.innomaint.refresh import change_refresh_minutes
+from innomaint_pipeline.store.innomaint.due_batches import change_refresh_minutes, find_due_batches
 from innomaint_pipeline.store.settings import load_refresh_minutes
 from innomaint_pipeline_tests.conftest import WORLD_SIZE, Pipeline
 
