@@ -19,11 +19,10 @@ from benchmarks.place import BATCH_SIZE, Place, Scale
 from benchmarks.report import Row, exponent, spread
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.store.database import Connection, Database
-from innomaint_pipeline.store.innomaint.batches import find_last_batch_key
+from innomaint_pipeline.store.innomaint.batches import assign_new_batches, find_last_batch_key
 from innomaint_pipeline.store.innomaint.due_batches import load_sync_facts
 from innomaint_pipeline.store.innomaint.states import find_targets
 from innomaint_pipeline.store.innomaint.status import load_status
-from innomaint_pipeline.store.workbook import assign_new_batches
 
 _SIZES = {
     Scale.TINY: (1_000,),

@@ -204,7 +204,7 @@ def json_keys(command: str) -> list[str]:
 
 def test_the_json_keys_of_import_and_sync_are_documented():
     report = ImportReport(
-        "book", "sheet", rows=0, inserted=0, updated=0, unchanged=0, rejected=0, missing=0, batches=0
+        "book", ("sheet",), rows=0, inserted=0, updated=0, unchanged=0, rejected=0, missing=0, batches=0
     )
     assert json_keys("import") == list(report.to_json())
     assert json_keys("sync") == list(SyncResult().to_json())

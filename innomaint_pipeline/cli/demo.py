@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from innomaint_pipeline.cli.environment import open_addresses, open_database
-from innomaint_pipeline.cli.importing import run_import
 from innomaint_pipeline.cli.innomaint.status import as_json, read_status, render_status
 from innomaint_pipeline.cli.innomaint.sync import run_sync
 from innomaint_pipeline.cli.output import people, print_counts, print_json, say
+from innomaint_pipeline.cli.workbook import run_import
 from innomaint_pipeline.domain.innomaint.selection import SyncOptions
 from innomaint_pipeline.embedded.server import find_running
 from innomaint_pipeline.errors import ConfigurationError
@@ -103,8 +103,8 @@ def _show(demo: Settings, began: float, *, is_json: bool) -> int:
     if workbook is None:
         raise ConfigurationError("the demonstration has no workbook")
     say(f"1. Importing {workbook}")
-    report = run_import(demo, workbook, sheet=None, mapping=None, is_dry_run=False)
-    print_counts("Import", report.to_json())
+    report = run_import(demo, workbook, sheets=(), mapping=None, is_dry_run=False)
+    print_counts("Import", report.counts())
     say("2. Syncing every batch through Dagster, against the simulated Innomaint")
     result = run_sync(demo, SyncOptions(), is_quiet=False)
     print_counts("Sync", {name: value for name, value in result.to_json().items() if name != "errors"})

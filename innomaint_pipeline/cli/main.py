@@ -6,13 +6,13 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import click
 
 from innomaint_pipeline.cli.environment import command_settings, own_settings
 from innomaint_pipeline.cli.innomaint.commands import INNOMAINT_COMMANDS
-from innomaint_pipeline.cli.output import configure_logging, json_option, print_counts, print_json, say
+from innomaint_pipeline.cli.output import configure_logging, json_option, print_json, say
+from innomaint_pipeline.cli.workbook import WORKBOOK_COMMANDS
 from innomaint_pipeline.errors import InnomaintPipelineError
 from innomaint_pipeline.redaction import install_redaction, redact
 
@@ -57,31 +57,6 @@ def db_upgrade(*, is_json: bool) -> None:
         print_json({"done": done})
 
 
-@cli.command("import")
-@click.argument("workbook", type=click.Path(path_type=Path))
-@click.option("--sheet", help="Name of the sheet; default: the first that has an id column.")
-@click.option(
-    "--mapping", type=click.Path(path_type=Path), help="A JSON or TOML file that maps headers to columns."
-)
-@click.option("--dry-run", "is_dry_run", is_flag=True, help="Count, and change nothing.")
-@json_option
-def import_workbook(
-    *, workbook: Path, sheet: str | None, mapping: Path | None, is_dry_run: bool, is_json: bool
-) -> int:
-    """Import the asset master from WORKBOOK."""
-    from innomaint_pipeline.cli.importing import run_import
-
-    report = run_import(command_settings(), workbook, sheet=sheet, mapping=mapping, is_dry_run=is_dry_run)
-    for notice in report.notices:
-        say(notice)
-    for reason, count in report.reject_reasons.items():
-        say(f"rejected ({count}): {reason}")
-    print_counts("Dry run, nothing was changed" if is_dry_run else "Import", report.to_json())
-    if is_json:
-        print_json(report.to_json())
-    return 1 if report.rows and report.rejected == report.rows else 0
-
-
 @cli.command()
 @click.option("--demo", "is_demo", is_flag=True, help="Against the simulator, in a database of its own.")
 @click.option(
@@ -121,7 +96,7 @@ def demo(*, is_json: bool) -> int:
     return run_demo(own_settings(), is_json=is_json)
 
 
-for _command in INNOMAINT_COMMANDS:
+for _command in (*WORKBOOK_COMMANDS, *INNOMAINT_COMMANDS):
     cli.add_command(_command)
 
 

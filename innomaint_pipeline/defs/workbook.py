@@ -1,6 +1,6 @@
-"""The asset master from Excel, as a Dagster asset (docs/how-it-works.md)."""
+"""The asset master from Excel: a Dagster asset, its job, and what imports it by itself."""
 
-import json
+import time
 from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
@@ -21,11 +21,20 @@ from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.settings import IMPORT_ERROR, save_setting
 from innomaint_pipeline.store.workbook import load_conditions
-from innomaint_pipeline.sync.workbook import ImportReport, import_master, look_at_workbook, parse_mark
+from innomaint_pipeline.sync.workbook import (
+    ImportReport,
+    find_trouble,
+    forget_trouble,
+    import_master,
+    parse_watch,
+    remember_trouble,
+    watch_workbook,
+)
 
 OWNERS = ["team:data-engineering"]
 _ASSET = "ic3_asset_master"
-_WORKBOOK_SECONDS = 60
+_WORKBOOK_SECONDS = 30
+_NOT_SET = "INNOMAINT_WORKBOOK is not set: there is no workbook to import"
 
 
 class ImportConfig(dg.Config):
@@ -35,8 +44,9 @@ class ImportConfig(dg.Config):
         default=None, description="Path of the workbook; default: INNOMAINT_WORKBOOK."
     )
     sheet: str | None = Field(
-        default=None, description="Name of the sheet; default: the first with an id column."
+        default=None, description="Name of a sheet to read; default: those that are the register."
     )
+    sheets: list[str] = Field(default=[], description="Names of sheets to read, as one list.")
     mapping: str | None = Field(default=None, description="Path of a file that maps headers to columns.")
 
 
@@ -71,7 +81,7 @@ def ic3_asset_master(
             report = import_master(
                 database,
                 path,
-                sheet=config.sheet,
+                sheets=[*([config.sheet] if config.sheet else []), *config.sheets],
                 mapping_path=Path(config.mapping) if config.mapping else None,
                 batch_size=settings.innomaint_batch_size,
                 run_id=context.run.run_id,
@@ -99,10 +109,16 @@ def import_metadata(report: ImportReport) -> dict[str, dg.MetadataValue]:
     ]
     metadata: dict[str, dg.MetadataValue] = {
         "workbook": dg.MetadataValue.text(report.workbook),
-        "sheet": dg.MetadataValue.text(report.sheet),
-        **{name: dg.MetadataValue.int(count) for name, count in report.to_json().items()},
+        "sheet": dg.MetadataValue.text(", ".join(report.sheets)),
+        "sheets": dg.MetadataValue.json(list(report.sheets)),
+        "header_row": dg.MetadataValue.int(report.header_row),
+        "columns": dg.MetadataValue.json(dict(report.columns)),
+        "attributes": dg.MetadataValue.json(list(report.attributes)),
+        "notices": dg.MetadataValue.json(list(report.notices)),
+        **{name: dg.MetadataValue.int(count) for name, count in report.counts().items()},
         "dagster/row_count": dg.MetadataValue.int(report.rows - report.rejected),
-        "reject_reasons": dg.MetadataValue.json(report.reject_reasons),
+        "issue_examples": dg.MetadataValue.json(list(report.issue_examples)),
+        "reject_reasons": dg.MetadataValue.json(dict(report.reject_reasons)),
         "missing_examples": dg.MetadataValue.json(list(report.missing_examples)),
     }
     if records:
@@ -126,12 +142,16 @@ import_asset_master = dg.define_asset_job(
     description="Imports the workbook of INNOMAINT_WORKBOOK every night; an unchanged one changes nothing.",
 )
 def daily_import(
-    context: dg.ScheduleEvaluationContext, innomaint: InnomaintResource
+    context: dg.ScheduleEvaluationContext, ic3: Ic3DatabaseResource, innomaint: InnomaintResource
 ) -> dg.RunRequest | dg.SkipReason:
     """Import the asset master once a day."""
-    found = look_at_workbook(innomaint.settings().innomaint_workbook, None)
-    if isinstance(found, str):
-        return dg.SkipReason(found)
+    path = innomaint.settings().innomaint_workbook
+    if path is None:
+        return dg.SkipReason(_NOT_SET)
+    if trouble := find_trouble(path):
+        with suppress(InnomaintPipelineError), ic3.open() as database:
+            remember_trouble(database, trouble)
+        return dg.SkipReason(trouble)
     day = context.scheduled_execution_time.astimezone(UTC).date().isoformat()
     return dg.RunRequest(run_key=f"daily-{day}", tags={"innomaint/started_by": "daily import"})
 
@@ -141,21 +161,27 @@ def daily_import(
     name="workbook_changed",
     minimum_interval_seconds=_WORKBOOK_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Imports the workbook when its size or time and then its hash have changed.",
+    description="Imports the workbook when its content has changed and the file is at rest.",
 )
 def workbook_changed(
-    context: dg.SensorEvaluationContext, innomaint: InnomaintResource
+    context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource, innomaint: InnomaintResource
 ) -> dg.SensorResult | dg.SkipReason:
-    """Import the asset master when the file has changed."""
-    known = parse_mark(context.cursor)
-    found = look_at_workbook(innomaint.settings().innomaint_workbook, known)
-    if isinstance(found, str):
-        return dg.SkipReason(found)
-    cursor = json.dumps(vars(found))
-    if known is not None and found.sha256 == known.sha256:
-        return dg.SensorResult(skip_reason=dg.SkipReason("the workbook is unchanged"), cursor=cursor)
+    """Import the asset master when the file has changed; tell of one that is not there."""
+    path = innomaint.settings().innomaint_workbook
+    if path is None:
+        return dg.SkipReason(_NOT_SET)
+    before = parse_watch(context.cursor)
+    after, reason = watch_workbook(path, before, now=time.time())
+    if before.trouble or after.trouble:
+        with ic3.open() as database:
+            if before.trouble and before.trouble != after.trouble:
+                forget_trouble(database, before.trouble)
+            if after.trouble:
+                remember_trouble(database, after.trouble)
+    if reason:
+        return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=after.to_cursor())
     request = dg.RunRequest(tags={"innomaint/started_by": "changed workbook"})
-    return dg.SensorResult(run_requests=[request], cursor=cursor)
+    return dg.SensorResult(run_requests=[request], cursor=after.to_cursor())
 
 
 def load_workbook_conditions(connection: Connection, _: Settings) -> tuple[Health, list[Condition]]:

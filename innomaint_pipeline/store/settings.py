@@ -22,6 +22,8 @@ AUTH_REFUSED_AT = "auth_refused_at"
 ORIGIN = "data_origin"
 IMPORT_ERROR = "import_error"
 """Why the last import failed; absent once one has succeeded."""
+LAST_IMPORT = "last_import"
+"""What the last import read, noticed and counted, as the JSON of its report; absent before the first."""
 
 
 def stored_name(source: str, name: str) -> str:

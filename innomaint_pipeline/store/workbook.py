@@ -1,7 +1,7 @@
-"""The asset master: importing Excel's columns, and which batch a CMMS asset is in (docs/how-it-works.md).
+"""The asset master: importing Excel's columns, and which batch a CMMS asset is in.
 
-Belongs here: everything that inserts into ic3_asset_master. The API's columns are written by
-`store.innomaint.enriched`.
+Belongs here: everything that inserts into ic3_asset_master, and what an import leaves beside it: rejected
+rows, data issues. The API's columns are written by `store.innomaint.enriched`.
 """
 
 from __future__ import annotations
@@ -12,23 +12,32 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
+    FromClause,
     Integer,
     TableClause,
     Text,
     all_,
+    and_,
+    any_,
+    case,
     cast,
     column,
+    delete,
     func,
     insert,
     literal,
+    literal_column,
     or_,
     select,
     table,
     text,
     update,
+    values,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
 from innomaint_pipeline import crash_points
@@ -36,19 +45,37 @@ from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.innomaint.detail import OVERRIDING_FIELDS
 from innomaint_pipeline.domain.workbook import SOURCE
 from innomaint_pipeline.errors import DatabaseError
-from innomaint_pipeline.store.database import (
-    is_conflict,
-    is_server_trouble,
-    short_message,
-)
-from innomaint_pipeline.store.fitting import refuse_unfit
+from innomaint_pipeline.store.database import is_conflict, is_server_trouble, short_message, sqlstate
 from innomaint_pipeline.store.innomaint.batches import assign_new_batches, count_batches
-from innomaint_pipeline.store.innomaint.tables import asset_master, overridden_value, sync_log
+from innomaint_pipeline.store.innomaint.tables import (
+    asset_master,
+    data_issue,
+    import_reject,
+    overridden_value,
+    sync_log,
+)
 from innomaint_pipeline.store.rows import recordset, rows_parameter
 from innomaint_pipeline.store.settings import IMPORT_ERROR, load_setting
 
 _ROWS_PER_STATEMENT = 2_000
 _STAGE = "innomaint_import_stage"
+# What no row can help: a table, column or function that is not there.
+_FAULTS_OF_THE_SCHEMA = ("42P01", "42703", "42883", "25006")
+# So many rows refused one by one before any was taken, and the fault is no row's.
+_REFUSED_BEFORE_ANY = 50
+_ATTRIBUTES = "excel_attributes"
+
+# SQLAlchemy's inspector asks for far more, which costs a small import a third of its time.
+_COLUMNS = text(
+    """
+    select a.attname as name, a.attnotnull as is_required,
+           a.atthasdef or a.attidentity <> '' as has_default,
+           case when t.typname in ('varchar', 'bpchar') and a.atttypmod > 4 then a.atttypmod - 4 end as length
+    from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = to_regclass(:name) and a.attnum > 0 and not a.attisdropped
+    order by a.attnum
+    """
+)
 
 
 @dataclass(frozen=True)
@@ -82,15 +109,29 @@ def _stage(connection: Connection, rows: Sequence[Mapping[str, Any]], columns: S
         f"{asset_master.c[name].type.compile(connection.dialect)}"
         for name in names
     )
+    own = [
+        column("sheet_order", Integer),
+        column("sheet_no", Integer),
+        column("kept_columns", ARRAY(Text)),
+        column("kept_attributes", ARRAY(Text)),
+    ]
     connection.execute(
-        text(f"CREATE TEMPORARY TABLE {_STAGE} (sheet_order integer, {described}) ON COMMIT DROP")
+        text(
+            f"CREATE TEMPORARY TABLE {_STAGE} (sheet_order integer, sheet_no integer, kept_columns text[], "
+            f"kept_attributes text[], {described}) ON COMMIT DROP"
+        )
     )
-    given = recordset(asset_master, names, extra=[column("sheet_order", Integer)])
-    stage = table(
-        _STAGE, column("sheet_order", Integer), *(column(name, asset_master.c[name].type) for name in names)
-    )
+    given = recordset(asset_master, names, extra=own)
+    stage = table(_STAGE, *own, *(column(name, asset_master.c[name].type) for name in names))
     statement = insert(stage).from_select(
-        ["sheet_order", *names], select(given.c.sheet_order, *(given.c[name] for name in names))
+        [*(it.name for it in own), *names],
+        select(
+            given.c.sheet_order,
+            func.coalesce(given.c.sheet_no, 0),
+            given.c.kept_columns,
+            given.c.kept_attributes,
+            *(given.c[name] for name in names),
+        ),
     )
     for number, chunk in enumerate(_chunks(rows)):
         offset = number * _ROWS_PER_STATEMENT
@@ -108,115 +149,227 @@ def import_rows(
     *,
     batch_size: int,
     run_id: str | None,
+    headers: Sequence[Sequence[str]] = (),
+    present_ids: Sequence[str] = (),
 ) -> ImportCounts:
     """Insert and update ic3_asset_master from the rows of a workbook, in the caller's transaction.
 
-    Each row holds `cmms_asset_id` (unique among them) and exactly `columns`: those that the sheet has. Where
-    the API has given a value of an overriding field it stays, and Excel's is kept beside it. New CMMS assets
-    get their batch. Inserted and updated ones are logged in ic3_sync_log; a row that is as stored writes
-    nothing. Raises `DatabaseError` for a row that is refused by more than a length or a NOT NULL: a check of
-    another program's cannot be foreseen.
+    Each row holds `cmms_asset_id` (unique among them) and exactly `columns`; `kept_columns` and
+    `kept_attributes` name those whose stored values stay, `sheet_no` which of `headers`, those of its sheet,
+    it stands under: attributes of other headers stay, too. Where the API has given a value of an overriding
+    field it stays, and Excel's is kept beside it. New CMMS assets get their batch. Inserted and updated ones
+    are logged in ic3_sync_log; a row that is as stored writes nothing. `present_ids` are in the workbook
+    without being imported. A row that the database refuses is refused by itself. Raises `DatabaseError` for
+    what no row can help.
     """
     try:
-        return _import_rows(connection, rows, columns, batch_size=batch_size, run_id=run_id)
+        stage = _stage(connection, rows, columns)
+        crash_points.reach("import: rows staged")
+        refused = _refuse_unfit(connection, stage, columns)
+        writer = _Writer(connection, stage, columns, _sheets(headers, rows), refused)
+        writer.write(0, len(rows))
+        _log_import(connection, [*writer.inserted, *writer.updated], run_id)
+        crash_points.reach("import: rows written")
+        assign_new_batches(connection, batch_size)
+        crash_points.reach("import: batches given")
+        missing = _missing(stage, [*refused, *present_ids])
+        return ImportCounts(
+            inserted=len(writer.inserted),
+            updated=len(writer.updated),
+            unchanged=len(rows) - len(refused) - len(writer.inserted) - len(writer.updated),
+            missing=connection.execute(select(func.count()).select_from(missing.subquery())).scalar_one(),
+            missing_examples=tuple(
+                connection.execute(missing.order_by(asset_master.c.asset_id).limit(20)).scalars()
+            ),
+            batches=count_batches(connection),
+            refused=refused,
+        )
     except DBAPIError as error:
         if is_server_trouble(error) or is_conflict(error):
             raise
         raise DatabaseError(
-            f"the database refuses a row of the workbook: {short_message(error)}; nothing was imported. "
-            "Correct the row, or the table"
+            f"the database refuses the workbook: {short_message(error)}; nothing was imported. Correct the "
+            "table, or the rights of this role"
         ) from error
 
 
-def _import_rows(
-    connection: Connection,
-    rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[str],
-    *,
-    batch_size: int,
-    run_id: str | None,
-) -> ImportCounts:
-    stage = _stage(connection, rows, columns)
-    crash_points.reach("import: rows staged")
-    refused = refuse_unfit(connection, stage, columns)
-    overriding = [name for name in OVERRIDING_FIELDS if name in columns]
-    _keep_excel_values(connection, stage, overriding)
-    excel = {name: stage.c[name] for name in columns}
-    if "criticality" in excel:
-        excel["excel_criticality"] = stage.c.criticality
-    effective: dict[str, Any] = dict(excel)
-    for name in overriding:
-        effective[name] = func.coalesce(overridden_value.c[f"api_{name}"], stage.c[name])
-    changed = or_(*(asset_master.c[name].is_distinct_from(value) for name, value in effective.items()))
-    updated = (
-        connection.execute(
-            update(asset_master)
-            .values({**effective, "updated_at": func.now()})
-            .where(
-                asset_master.c.cmms_asset_id == stage.c.cmms_asset_id,
-                asset_master.c.asset_id == overridden_value.c.asset_id,
-                changed,
-            )
-            .returning(asset_master.c.cmms_asset_id)
-        )
-        .scalars()
-        .all()
-        if effective
-        else []
+def _sheets(headers: Sequence[Sequence[str]], rows: Sequence[Mapping[str, Any]]) -> FromClause:
+    """Return the headers of each sheet as a relation; a sheet without any keeps every attribute."""
+    highest = max((row.get("sheet_no", 0) for row in rows), default=0)
+    return values(column("sheet_no", Integer), column("headers", ARRAY(Text)), name="sheets").data(
+        [(number, list(headers[number]) if number < len(headers) else []) for number in range(highest + 1)]
     )
-    known = select(asset_master.c.cmms_asset_id).where(asset_master.c.cmms_asset_id == stage.c.cmms_asset_id)
-    order = (
-        [stage.c.report_seq_no.asc().nulls_last(), stage.c.sheet_order]
-        if "report_seq_no" in columns
-        else [stage.c.sheet_order]
-    )
-    inserted = (
-        connection.execute(
-            insert(asset_master)
-            .from_select(
-                ["cmms_asset_id", *excel],
-                select(stage.c.cmms_asset_id, *excel.values()).where(~known.exists()).order_by(*order),
-            )
-            .returning(asset_master.c.cmms_asset_id)
-        )
-        .scalars()
-        .all()
-    )
-    _log_import(connection, [*inserted, *updated], run_id)
-    crash_points.reach("import: rows written")
-    assign_new_batches(connection, batch_size)
-    crash_points.reach("import: batches given")
-    missing = select(asset_master.c.cmms_asset_id).where(
+
+
+def _missing(stage: TableClause, present_ids: Sequence[str]) -> Any:
+    return select(asset_master.c.cmms_asset_id).where(
         asset_master.c.cmms_asset_id.is_not(None),
         ~select(stage.c.cmms_asset_id).where(stage.c.cmms_asset_id == asset_master.c.cmms_asset_id).exists(),
-        asset_master.c.cmms_asset_id != all_(cast(list(refused), ARRAY(Text))),
-    )
-    return ImportCounts(
-        inserted=len(inserted),
-        updated=len(updated),
-        unchanged=len(rows) - len(refused) - len(inserted) - len(updated),
-        missing=connection.execute(select(func.count()).select_from(missing.subquery())).scalar_one(),
-        missing_examples=tuple(
-            connection.execute(missing.order_by(asset_master.c.asset_id).limit(20)).scalars()
-        ),
-        batches=count_batches(connection),
-        refused=refused,
+        asset_master.c.cmms_asset_id != all_(cast(list(present_ids), ARRAY(Text))),
     )
 
 
-def _keep_excel_values(connection: Connection, stage: TableClause, overriding: Sequence[str]) -> None:
-    if not overriding:
-        return
-    new = {f"excel_{name}": stage.c[name] for name in overriding}
-    connection.execute(
-        update(overridden_value)
-        .values(new)
-        .where(
-            overridden_value.c.asset_id == asset_master.c.asset_id,
-            asset_master.c.cmms_asset_id == stage.c.cmms_asset_id,
-            or_(*(overridden_value.c[name].is_distinct_from(value) for name, value in new.items())),
+@dataclass
+class _Writer:
+    """Writes what is staged into the master; ranges that the database refuses are halved down to the row."""
+
+    connection: Connection
+    stage: TableClause
+    columns: Sequence[str]
+    sheets: FromClause
+    refused: dict[str, str]
+    inserted: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    has_written: bool = False
+
+    def write(self, first: int, end: int) -> None:
+        """Write the staged rows from one place in the workbook up to another."""
+        try:
+            with self.connection.begin_nested():
+                updated = self._update(first, end)
+                inserted = self._insert(first, end)
+        except DBAPIError as error:
+            if is_server_trouble(error) or is_conflict(error) or sqlstate(error) in _FAULTS_OF_THE_SCHEMA:
+                raise
+            if end - first > 1:
+                middle = (first + end) // 2
+                self.write(first, middle)
+                self.write(middle, end)
+                return
+            if not self.has_written and len(self.refused) >= _REFUSED_BEFORE_ANY:
+                raise
+            self._refuse(first, short_message(error))
+        else:
+            self.updated += updated
+            self.inserted += inserted
+            self.has_written = self.has_written or end > first
+
+    def _refuse(self, place: int, reason: str) -> None:
+        removed = (
+            delete(self.stage).where(self.stage.c.sheet_order == place).returning(self.stage.c.cmms_asset_id)
         )
-    )
+        for cmms_asset_id in self.connection.execute(removed).scalars():
+            self.refused[cmms_asset_id] = f"the database refuses the row: {reason}"
+
+    def _update(self, first: int, end: int) -> Sequence[str]:
+        stage, sheets = self.stage, self.sheets
+        is_in_range = stage.c.sheet_order.between(first, end - 1)
+        excel = {name: self._known(name, asset_master.c[name]) for name in self.columns}
+        if "criticality" in excel:
+            excel["excel_criticality"] = self._known("criticality", asset_master.c.excel_criticality)
+        overriding = [name for name in OVERRIDING_FIELDS if name in self.columns]
+        self._keep_excel_values(overriding, is_in_range)
+        effective: dict[str, Any] = dict(excel)
+        for name in overriding:
+            effective[name] = func.coalesce(overridden_value.c[f"api_{name}"], excel[name])
+        if not effective:
+            return []
+        changed = or_(*(asset_master.c[name].is_distinct_from(value) for name, value in effective.items()))
+        return (
+            self.connection.execute(
+                update(asset_master)
+                .values({**effective, "updated_at": func.now()})
+                .where(
+                    asset_master.c.cmms_asset_id == stage.c.cmms_asset_id,
+                    asset_master.c.asset_id == overridden_value.c.asset_id,
+                    stage.c.sheet_no == sheets.c.sheet_no,
+                    is_in_range,
+                    changed,
+                )
+                .returning(asset_master.c.cmms_asset_id)
+            )
+            .scalars()
+            .all()
+        )
+
+    def _known(self, name: str, stored: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return what the workbook says of a column, or what is stored where it does not say."""
+        stage = self.stage
+        if name != _ATTRIBUTES:
+            is_kept = literal(name, Text) == any_(func.coalesce(stage.c.kept_columns, _no_texts()))
+            return case((is_kept, stored), else_=stage.c[name])
+        header = func.unnest(self.sheets.c.headers).column_valued("header")
+        cleared = select(header).where(header != all_(stage.c.kept_attributes)).scalar_subquery()
+        erased = case(
+            (stage.c.kept_attributes.is_(None), self.sheets.c.headers),
+            else_=func.array(cleared, type_=ARRAY(Text)),
+        )
+        nothing = literal_column("'{}'::jsonb", JSONB)
+        object_of = case((func.jsonb_typeof(stored) == "object", stored), else_=nothing)
+        return object_of.op("-")(erased).op("||")(func.coalesce(stage.c[name], nothing))
+
+    def _keep_excel_values(self, overriding: Sequence[str], is_in_range: ColumnElement[bool]) -> None:
+        if not overriding:
+            return
+        new = {f"excel_{name}": self._known(name, overridden_value.c[f"excel_{name}"]) for name in overriding}
+        self.connection.execute(
+            update(overridden_value)
+            .values(new)
+            .where(
+                overridden_value.c.asset_id == asset_master.c.asset_id,
+                asset_master.c.cmms_asset_id == self.stage.c.cmms_asset_id,
+                is_in_range,
+                or_(*(overridden_value.c[name].is_distinct_from(value) for name, value in new.items())),
+            )
+        )
+
+    def _insert(self, first: int, end: int) -> Sequence[str]:
+        stage = self.stage
+        excel = {name: stage.c[name] for name in self.columns}
+        if "criticality" in excel:
+            excel["excel_criticality"] = stage.c.criticality
+        known = select(asset_master.c.cmms_asset_id).where(
+            asset_master.c.cmms_asset_id == stage.c.cmms_asset_id
+        )
+        order: list[ColumnElement[Any]] = [stage.c.sheet_order]
+        if "report_seq_no" in self.columns:
+            order.insert(0, stage.c.report_seq_no.asc().nulls_last())
+        return (
+            self.connection.execute(
+                insert(asset_master)
+                .from_select(
+                    ["cmms_asset_id", *excel],
+                    select(stage.c.cmms_asset_id, *excel.values())
+                    .where(~known.exists(), stage.c.sheet_order.between(first, end - 1))
+                    .order_by(*order),
+                )
+                .returning(asset_master.c.cmms_asset_id)
+            )
+            .scalars()
+            .all()
+        )
+
+
+def _no_texts() -> ColumnElement[Any]:
+    return literal_column("'{}'::text[]", ARRAY(Text))
+
+
+def _refuse_unfit(connection: Connection, stage: TableClause, columns: Sequence[str]) -> dict[str, str]:
+    """Take the rows that the table as it stands cannot hold off the stage; return why, by CMMS asset id."""
+    known = select(asset_master.c.cmms_asset_id).where(asset_master.c.cmms_asset_id == stage.c.cmms_asset_id)
+    refused: dict[str, str] = {}
+    for name, is_required, has_default, length in connection.execute(
+        _COLUMNS, {"name": asset_master.name}
+    ).tuples():
+        is_given = name == "cmms_asset_id" or name in columns
+        reasons: list[tuple[ColumnElement[bool], ColumnElement[Any]]] = []
+        if is_given and length is not None:
+            size = func.char_length(stage.c[name])
+            reason = func.format(
+                "%s holds %s characters, the column of the database takes %s", name, size, length
+            )
+            reasons.append((size > length, reason))
+        if is_given and is_required:
+            reason = literal(f"{name} is empty, the column of the database requires a value")
+            is_kept = literal(name, Text) == any_(func.coalesce(stage.c.kept_columns, _no_texts()))
+            reasons.append((and_(stage.c[name].is_(None), ~and_(is_kept, known.exists())), reason))
+        elif is_required and not has_default and name != "asset_id":
+            reason = literal(f"the sheet has no {name}, the column of the database requires a value")
+            reasons.append((~known.exists(), reason))
+        for is_unfit, reason in reasons:
+            removed = delete(stage).where(is_unfit).returning(stage.c.cmms_asset_id, reason)
+            refused.update(connection.execute(removed).tuples().all())
+    return refused
 
 
 def _log_import(connection: Connection, cmms_asset_ids: Sequence[str], run_id: str | None) -> None:
@@ -228,6 +381,91 @@ def _log_import(connection: Connection, cmms_asset_ids: Sequence[str], run_id: s
         "run_id": cast(run_id, Text),
     }
     connection.execute(insert(sync_log).from_select(list(row), select(*row.values())))
+
+
+def save_workbook_issues(
+    connection: Connection, issues: Sequence[Mapping[str, str]], imported_ids: Sequence[str]
+) -> None:
+    """Note optional values that could not be read; resolve those of the imported assets that now can.
+
+    Each issue holds `cmms_asset_id`, `field`, `raw_value` and `reason`. One that is open as it is stays
+    untouched.
+    """
+    extra = [column("cmms_asset_id", Text)]
+    names = ["field", "raw_value", "reason"]
+    given = recordset(data_issue, names, extra=extra)
+    parameters = {"rows": rows_parameter(issues)}
+    is_open = and_(data_issue.c.source == SOURCE, data_issue.c.resolved_at.is_(None))
+    if (
+        not issues
+        and not connection.execute(select(select(data_issue.c.id).where(is_open).exists())).scalar_one()
+    ):
+        return
+    is_still_seen = select(given.c.field).where(
+        given.c.cmms_asset_id == asset_master.c.cmms_asset_id, given.c.field == data_issue.c.field
+    )
+    connection.execute(
+        update(data_issue)
+        .values(resolved_at=func.now())
+        .where(
+            is_open,
+            data_issue.c.asset_id == asset_master.c.asset_id,
+            asset_master.c.cmms_asset_id == any_(cast(list(imported_ids), ARRAY(Text))),
+            ~is_still_seen.exists(),
+        ),
+        parameters,
+    )
+    if not issues:
+        return
+    statement = upsert(data_issue).from_select(
+        ["source", "asset_id", *names],
+        select(literal(SOURCE, Text), asset_master.c.asset_id, *(given.c[name] for name in names)).where(
+            asset_master.c.cmms_asset_id == given.c.cmms_asset_id
+        ),
+    )
+    new = statement.excluded
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["source", "asset_id", "field"],
+            index_where=data_issue.c.resolved_at.is_(None),
+            set_={"raw_value": new.raw_value, "reason": new.reason, "last_seen_at": func.now()},
+            where=or_(*(data_issue.c[name].is_distinct_from(new[name]) for name in ("raw_value", "reason"))),
+        ),
+        parameters,
+    )
+
+
+def save_rejects(connection: Connection, *, workbook: str, rejects: Sequence[Mapping[str, Any]]) -> None:
+    """Make innomaint_import_reject hold exactly these rows for the workbook, touching only what differs.
+
+    Each reject holds `sheet`, `row_number`, `reason` and `row` (header -> JSON value).
+    """
+    parameters = {"rows": rows_parameter(rejects)}
+    names = ["sheet", "row_number", "reason", "row"]
+    given = recordset(import_reject, names)
+    is_still_rejected = (
+        select(given.c.row_number)
+        .where(given.c.row_number == import_reject.c.row_number, given.c.sheet == import_reject.c.sheet)
+        .exists()
+    )
+    connection.execute(
+        delete(import_reject).where(import_reject.c.workbook == workbook, ~is_still_rejected), parameters
+    )
+    statement = upsert(import_reject).from_select(
+        ["workbook", *names], select(literal(workbook, Text), *(given.c[name] for name in names))
+    )
+    new = statement.excluded
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["workbook", "sheet", "row_number"],
+            set_={"reason": new.reason, "row": new.row, "imported_at": func.now()},
+            where=or_(
+                import_reject.c.reason.is_distinct_from(new.reason),
+                import_reject.c.row.is_distinct_from(new.row),
+            ),
+        ),
+        parameters,
+    )
 
 
 def load_conditions(connection: Connection) -> list[Condition]:

@@ -1,4 +1,4 @@
-"""Importing the asset master from a workbook, in one transaction (docs/how-it-works.md)."""
+"""Importing the asset master from a workbook, in one transaction; and whether a workbook has changed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -22,28 +22,40 @@ from innomaint_pipeline.domain.workbook.register import (
     ColumnValue,
     ParsedSheet,
     RejectedRow,
-    has_id_column,
-    parse_sheet,
+    WorkbookRecord,
+    parse_sheets,
 )
-from innomaint_pipeline.sources.workbook.reading import read_mapping, read_sheet
+from innomaint_pipeline.sources.workbook.container import show_path
+from innomaint_pipeline.sources.workbook.reading import read_mapping, read_register
 from innomaint_pipeline.store.database import Connection, Database
 from innomaint_pipeline.store.innomaint.batches import lock_imports
-from innomaint_pipeline.store.rejects import save_rejects
-from innomaint_pipeline.store.settings import IMPORT_ERROR, clear_setting
-from innomaint_pipeline.store.workbook import import_rows
+from innomaint_pipeline.store.settings import (
+    IMPORT_ERROR,
+    LAST_IMPORT,
+    clear_setting,
+    load_setting,
+    save_setting,
+)
+from innomaint_pipeline.store.workbook import import_rows, save_rejects, save_workbook_issues
 
 logger = logging.getLogger(__name__)
+
+_REJECT_REASONS, _EXAMPLES = 20, 3
+_COUNTS = ("rows", "inserted", "updated", "unchanged", "rejected", "missing", "batches")
+_READ = ("sheets", "header_row", "columns", "attributes", "notices", "issues")
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import did.
+    """What an import did, or with `is_dry_run` would do.
 
-    `rows` = inserted + updated + unchanged + rejected, the sheet's rows that are not blank.
+    `rows` = inserted + updated + unchanged + rejected, the sheets' rows that are not blank. `header_row` is
+    that of the first sheet; `columns` maps headers to columns, `attributes` are the other headers. `issues`
+    counts optional values that could not be read. `reject_examples` names rows by their reason.
     """
 
     workbook: str
-    sheet: str
+    sheets: tuple[str, ...]
     rows: int
     inserted: int
     updated: int
@@ -51,15 +63,36 @@ class ImportReport:
     rejected: int
     missing: int
     batches: int
-    missing_examples: tuple[str, ...] = ()
+    header_row: int = 0
+    header_rows: Mapping[str, int] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    attributes: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
-    reject_reasons: dict[str, int] = field(default_factory=dict)
+    issues: int = 0
+    issue_examples: tuple[str, ...] = ()
+    missing_examples: tuple[str, ...] = ()
+    reject_reasons: Mapping[str, int] = field(default_factory=dict)
+    reject_examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
     preview: tuple[dict[str, Any], ...] = ()
 
-    def to_json(self) -> dict[str, int]:
+    def to_json(self) -> dict[str, Any]:
         """Return the JSON of `import`."""
-        names = ("rows", "inserted", "updated", "unchanged", "rejected", "missing", "batches")
-        return {name: getattr(self, name) for name in names}
+        return {name: _plain(getattr(self, name)) for name in (*_COUNTS, *_READ)}
+
+    def counts(self) -> dict[str, int]:
+        """Return what was counted, by name."""
+        return {name: getattr(self, name) for name in (*_COUNTS, "issues")}
+
+    def to_setting(self) -> dict[str, Any]:
+        """Return what is stored of the last import, for whoever shows it."""
+        names = ("workbook", "issue_examples", "missing_examples", "reject_reasons", "reject_examples")
+        return self.to_json() | {name: _plain(getattr(self, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 # Cells are many, and never refer back to their rows: looking for circles among them after every 700 new
@@ -86,7 +119,7 @@ def import_master(
     database: Database,
     path: Path,
     *,
-    sheet: str | None = None,
+    sheets: Sequence[str] = (),
     mapping_path: Path | None = None,
     batch_size: int,
     run_id: str | None = None,
@@ -94,16 +127,38 @@ def import_master(
 ) -> ImportReport:
     """Import a workbook into ic3_asset_master; with `is_dry_run` count only and change nothing.
 
-    All or nothing: a crash leaves the old state. Importing the same workbook twice changes nothing. Raises
-    `WorkbookError` and `ConfigurationError` for what a person must correct.
+    `sheets` names the sheets to read; without it the register is looked for. All or nothing: a crash leaves
+    the old state. Importing the same workbook twice changes nothing. Raises `WorkbookError` and
+    `ConfigurationError` for what a person must correct.
     """
     synonyms = read_mapping(mapping_path) if mapping_path else {}
-    rows = read_sheet(path, sheet=sheet, is_wanted=lambda read: has_id_column(read, synonyms))
-    parsed = parse_sheet(rows, synonyms)
+    register = read_register(path, sheets=sheets, synonyms=synonyms)
+    parsed = parse_sheets(register.sheets, synonyms)
+    notices = _notices(parsed, register.notices)
+    # The cells are not needed while the rows are written.
+    del register
+    return import_sheets(
+        database, parsed, notices, batch_size=batch_size, run_id=run_id, is_dry_run=is_dry_run
+    )
+
+
+def import_sheets(
+    database: Database,
+    parsed: Sequence[ParsedSheet],
+    notices: Sequence[str] = (),
+    *,
+    batch_size: int,
+    run_id: str | None,
+    is_dry_run: bool = False,
+) -> ImportReport:
+    """Import what the sheets of a workbook hold, see `import_master`."""
     reports: list[ImportReport] = []
     try:
         with database.begin() as connection:
-            reports.append(_write(connection, parsed, batch_size=batch_size, run_id=run_id))
+            report = _write(connection, parsed, batch_size=batch_size, run_id=run_id)
+            report = replace(report, notices=tuple(notices))
+            reports.append(report)
+            save_setting(connection, SOURCE, LAST_IMPORT, report.to_setting())
             clear_setting(connection, SOURCE, IMPORT_ERROR)
             crash_points.reach("import: rejects written")
             if is_dry_run:
@@ -114,64 +169,116 @@ def import_master(
     return reports[0]
 
 
+def _notices(parsed: Sequence[ParsedSheet], of_the_file: Sequence[str]) -> list[str]:
+    """Return what is to be noticed; where there are several sheets, with the sheet."""
+    prefix = len(parsed) > 1
+    return [
+        *of_the_file,
+        *(f"sheet '{it.sheet}': {text}" if prefix else text for it in parsed for text in it.notices),
+    ]
+
+
 def _write(
-    connection: Connection, parsed: ParsedSheet, *, batch_size: int, run_id: str | None
+    connection: Connection, parsed: Sequence[ParsedSheet], *, batch_size: int, run_id: str | None
 ) -> ImportReport:
     lock_imports(connection)
-    columns = sorted({column for column in parsed.columns.values() if column != "cmms_asset_id"})
+    columns = sorted({name for sheet in parsed for name in sheet.columns.values()} - {ID_COLUMN})
+    rejects = [it for sheet in parsed for it in sheet.rejects]
+    records = [(number, it) for number, sheet in enumerate(parsed) for it in sheet.records]
     counts = import_rows(
         connection,
-        [
-            {
-                "cmms_asset_id": record.cmms_asset_id,
-                **{name: record.values.get(name) for name in columns},
-                "excel_attributes": record.excel_attributes,
-            }
-            for record in parsed.records
-        ],
+        [_stored_row(number, it, columns) for number, it in records],
         [*columns, "excel_attributes"],
         batch_size=batch_size,
         run_id=run_id,
+        headers=[sheet.labels for sheet in parsed],
+        present_ids=[it.cmms_asset_id for it in rejects if it.cmms_asset_id is not None],
     )
-    rejects = [*parsed.rejects, *_refused_rows(parsed, counts.refused)]
+    rejects += _refused_rows(parsed, counts.refused)
     save_rejects(
         connection,
-        workbook=parsed.workbook,
-        sheet=parsed.sheet,
-        rejects=[{"row_number": item.row_number, "reason": item.reason, "row": item.row} for item in rejects],
+        workbook=parsed[0].workbook,
+        rejects=[
+            {"sheet": it.sheet, "row_number": it.row_number, "reason": it.reason, "row": it.row}
+            for it in rejects
+        ],
     )
+    imported = [it for _, it in records if it.cmms_asset_id not in counts.refused]
+    issues = [
+        {
+            "cmms_asset_id": it.cmms_asset_id,
+            "field": issue.column,
+            "raw_value": issue.raw_value,
+            "reason": issue.reason,
+        }
+        for it in imported
+        for issue in it.issues
+    ]
+    save_workbook_issues(connection, issues, [it.cmms_asset_id for it in imported])
+    examples: dict[str, list[str]] = {}
+    for it in rejects:
+        examples.setdefault(it.reason, []).append(f"{it.sheet}, row {it.row_number}")
+    reasons = Counter(it.reason for it in rejects).most_common(_REJECT_REASONS)
     return ImportReport(
-        workbook=parsed.workbook,
-        sheet=parsed.sheet,
-        rows=len(parsed.records) + len(parsed.rejects),
+        workbook=parsed[0].workbook,
+        sheets=tuple(sheet.sheet for sheet in parsed),
+        rows=len(records) + sum(len(sheet.rejects) for sheet in parsed),
         inserted=counts.inserted,
         updated=counts.updated,
         unchanged=counts.unchanged,
         rejected=len(rejects),
         missing=counts.missing,
         batches=counts.batches,
+        header_row=parsed[0].header_row_number,
+        header_rows={sheet.sheet: sheet.header_row_number for sheet in parsed},
+        columns={header: name for sheet in parsed for header, name in sheet.columns.items()},
+        attributes=tuple(dict.fromkeys(header for sheet in parsed for header in sheet.unmatched_headers)),
+        issues=len(issues),
+        issue_examples=tuple(f"{it['cmms_asset_id']}: {it['reason']}" for it in issues[:_REJECT_REASONS]),
         missing_examples=counts.missing_examples,
-        notices=tuple(parsed.notices),
-        reject_reasons=dict(Counter(item.reason for item in rejects).most_common(20)),
-        preview=tuple({"cmms_asset_id": item.cmms_asset_id, **item.values} for item in parsed.records[:10]),
+        reject_reasons=dict(reasons),
+        reject_examples={reason: examples[reason][:_EXAMPLES] for reason, _ in reasons},
+        preview=tuple({"cmms_asset_id": it.cmms_asset_id, **it.values} for it in imported[:10]),
     )
 
 
-def _refused_rows(parsed: ParsedSheet, refused: Mapping[str, str]) -> list[RejectedRow]:
+def _stored_row(sheet_no: int, record: WorkbookRecord, columns: Sequence[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "cmms_asset_id": record.cmms_asset_id,
+        **{name: record.values.get(name) for name in columns},
+        "excel_attributes": record.excel_attributes,
+    }
+    if sheet_no:
+        row["sheet_no"] = sheet_no
+    # A column that another sheet alone has keeps its values here.
+    kept = [*record.kept_columns, *(name for name in columns if name not in record.values)]
+    if kept:
+        row["kept_columns"] = kept
+    if record.kept_attributes:
+        row["kept_attributes"] = record.kept_attributes
+    return row
+
+
+def _refused_rows(parsed: Sequence[ParsedSheet], refused: Mapping[str, str]) -> list[RejectedRow]:
     """Return the records that the database cannot hold as rejects, their cells by header."""
+    if not refused:
+        return []
     return [
         RejectedRow(
+            sheet.sheet,
             record.row_number,
             refused[record.cmms_asset_id],
             {
                 **{
                     header: _json_value(record.cmms_asset_id if name == ID_COLUMN else record.values[name])
-                    for header, name in parsed.columns.items()
+                    for header, name in sheet.columns.items()
                 },
                 **record.excel_attributes,
             },
+            record.cmms_asset_id,
         )
-        for record in parsed.records
+        for sheet in parsed
+        for record in sheet.records
         if record.cmms_asset_id in refused
     ]
 
@@ -189,27 +296,101 @@ class WorkbookMark:
     sha256: str
 
 
-def parse_mark(cursor: str | None) -> WorkbookMark | None:
-    """Return the mark that a sensor's cursor holds as JSON; None, never looked, for one that holds none."""
-    try:
-        return WorkbookMark(**json.loads(cursor or ""))
-    except (TypeError, ValueError):
-        return None
+@dataclass(frozen=True)
+class WorkbookWatch:
+    """What is remembered between two looks at a workbook file.
 
-
-def look_at_workbook(path: Path | None, known: WorkbookMark | None) -> WorkbookMark | str:
-    """Return the mark of a workbook, or in words why there is none to import.
-
-    The file is hashed only when its size or time differs from those of the known mark.
+    `known` is the content that was taken last. `pending` is a size and time that was seen once, at
+    `pending_at`, seconds since the epoch; `trouble` what was told about a file that is not there.
     """
-    if path is None:
-        return "INNOMAINT_WORKBOOK is not set: there is no workbook to import"
+
+    known: WorkbookMark | None = None
+    pending: tuple[int, float] | None = None
+    pending_at: float = 0.0
+    trouble: str | None = None
+
+    def to_cursor(self) -> str:
+        """Return the JSON that a sensor keeps."""
+        known = vars(self.known) if self.known else {}
+        rest = {"pending": self.pending, "pending_at": self.pending_at, "trouble": self.trouble}
+        return json.dumps(known | {name: value for name, value in rest.items() if value})
+
+
+def parse_watch(cursor: str | None) -> WorkbookWatch:
+    """Return what a sensor's cursor holds; nothing known for one that holds nothing sensible."""
     try:
-        found = path.stat()
-        if known is not None and (found.st_size, found.st_mtime) == (known.size, known.modified_at):
-            return known
+        found = json.loads(cursor or "")
+        known = {name: found[name] for name in ("size", "modified_at", "sha256") if name in found}
+        mark = WorkbookMark(**known) if known else None
+        pending = found.get("pending")
+        return WorkbookWatch(
+            mark,
+            (int(pending[0]), float(pending[1])) if pending else None,
+            float(found.get("pending_at", 0)),
+            found.get("trouble"),
+        )
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return WorkbookWatch()
+
+
+_SECONDS_AT_REST = 2
+
+
+def watch_workbook(path: Path, watch: WorkbookWatch, *, now: float) -> tuple[WorkbookWatch, str]:
+    """Look at a workbook again; return what to remember, and in words why it is not taken, `""` if it is.
+
+    A changed file is taken when its size and time are those of a look two seconds ago at least: one that is
+    still being copied would be imported up to the cut. It is hashed only then.
+    """
+    trouble = find_trouble(path)
+    if trouble:
+        return replace(watch, pending=None, trouble=trouble), trouble
+    watch = replace(watch, trouble=None)
+    try:
+        status = path.stat()
+        seen = (status.st_size, status.st_mtime)
+        if watch.known and seen == (watch.known.size, watch.known.modified_at):
+            return replace(watch, pending=None), "the workbook is unchanged"
+        # A clock that was set back must not make it wait for ever.
+        if watch.pending != seen or not watch.pending_at <= now:
+            return replace(watch, pending=seen, pending_at=now), "the workbook has changed; is it complete?"
+        if now - watch.pending_at < _SECONDS_AT_REST:
+            return watch, "the workbook has changed; is it complete?"
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        return f"{path} cannot be read: {error.strerror}; the asset master stays as it is"
-    return WorkbookMark(found.st_size, found.st_mtime, digest)
+        trouble = f"{show_path(path)} cannot be read: {error.strerror}; the asset master stays as it is"
+        return replace(watch, pending=None, trouble=trouble), trouble
+    mark = WorkbookMark(*seen, digest)
+    is_same = watch.known is not None and watch.known.sha256 == digest
+    return WorkbookWatch(mark), "the workbook is unchanged" if is_same else ""
+
+
+def find_trouble(path: Path) -> str | None:
+    """Return in words why there is no file to import, `None` if there is one."""
+    try:
+        if not path.is_file():
+            path.stat()
+            return (
+                f"{show_path(path)} cannot be read: it is "
+                f"{'a folder' if path.is_dir() else 'no regular file'}; the asset master stays as it is"
+            )
+        with path.open("rb"):
+            return None
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or error
+        return f"{show_path(path)} cannot be read: {cause}; the asset master stays as it is"
+
+
+def remember_trouble(database: Database, trouble: str) -> None:
+    """Leave a note that alerts and health read; one that is there already, of a broken workbook, stays."""
+    with database.begin() as connection:
+        if load_setting(connection, SOURCE, IMPORT_ERROR) is None:
+            save_setting(connection, SOURCE, IMPORT_ERROR, trouble)
+
+
+def forget_trouble(database: Database, trouble: str) -> None:
+    """Take the note of a file that was not there back, if it is still that note."""
+    with database.begin() as connection:
+        if load_setting(connection, SOURCE, IMPORT_ERROR) == trouble:
+            clear_setting(connection, SOURCE, IMPORT_ERROR)

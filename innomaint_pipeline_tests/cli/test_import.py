@@ -11,8 +11,14 @@ from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workboo
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline_tests.cli.conftest import Cli
 from innomaint_pipeline_tests.conftest import Pipeline
+from innomaint_pipeline_tests.sources.workbook.workbook_files import write_xlsx
 
-KEYS = ["rows", "inserted", "updated", "unchanged", "rejected", "missing", "batches"]
+COUNTS = ["rows", "inserted", "updated", "unchanged", "rejected", "missing", "batches"]
+KEYS = [*COUNTS, "sheets", "header_row", "columns", "attributes", "notices", "issues"]
+
+
+def counts(ended: Any) -> list[int]:
+    return [ended.json[name] for name in COUNTS]
 
 
 @pytest.fixture
@@ -47,7 +53,12 @@ def test_the_json_of_an_import_is_one_object_with_exactly_its_keys(connected: Cl
 
     assert ended.code == 0
     assert list(ended.json) == KEYS
-    assert list(ended.json.values()) == [12, 12, 0, 0, 0, 0, 2]
+    assert counts(ended) == [12, 12, 0, 0, 0, 0, 2]
+    assert ended.json["sheets"] == ["Asset Master"]
+    assert ended.json["header_row"] == 3
+    assert ended.json["columns"]["Asset ID"] == "cmms_asset_id"
+    assert ended.json["attributes"] == ["Warranty Upto", "Remarks", "GPS"]
+    assert (ended.json["notices"], ended.json["issues"]) == ([], 0)
 
 
 def test_without_json_standard_output_stays_empty_and_people_read_the_counts(connected: Cli) -> None:
@@ -68,7 +79,7 @@ def test_an_import_needs_no_token(connected: Cli) -> None:
 def test_a_second_import_changes_nothing(connected: Cli) -> None:
     connected("import", "master.xlsx")
 
-    assert list(connected("import", "master.xlsx", "--json").json.values()) == [12, 0, 0, 12, 0, 0, 2]
+    assert counts(connected("import", "master.xlsx", "--json")) == [12, 0, 0, 12, 0, 0, 2]
 
 
 def test_assets_that_the_workbook_no_longer_holds_are_kept_and_counted(
@@ -101,7 +112,7 @@ def test_a_dry_run_counts_and_changes_nothing(connected: Cli, database_url: str,
         ended = connected("import", name, "--dry-run", "--json")
         assert ended.code == 0
         assert "nothing was changed" in ended.err
-        assert list(ended.json.values()) == values
+        assert counts(ended) == values
 
     for table in ("ic3_asset_master", "innomaint_sync_state", "innomaint_import_reject", "ic3_sync_log"):
         assert count(database_url, f"select count(*) from {table}") == 0, table
@@ -161,6 +172,36 @@ def test_an_unknown_sheet_exits_with_2_and_names_those_there_are(connected: Cli)
     assert ended.code == 2
     assert "Pumps" in ended.err
     assert "Asset Master" in ended.err
+
+
+def test_people_are_told_what_was_read_and_what_was_not(connected: Cli) -> None:
+    connected("import", "master.xlsx")
+    Path("odd.csv").write_text(
+        "Asset ID,Mfr,Installation Date,Asset Name\nP-1,KSB,soon,#N/A\nTotal,,,1\nP-2,x,,y\n"
+    )
+    for options in (["--dry-run"], []):
+        ended = connected("import", "odd.csv", "--json", *options)
+        for words in (
+            "odd.csv: sheet 'odd', header in row 1",
+            "'Asset ID' -> cmms_asset_id",
+            "kept as attributes: Mfr",
+            "notice: an error or a formula",
+            "odd!D2",
+            "rejected (1): the row is a total, no asset: 'Total' [odd, row 3]",
+            "P-1: 'Installation Date' (C2): 'soon' is no date",
+            "missing, in the database and not in the workbook: Delhi Cantt Naraina_BP_01, ",
+        ):
+            assert words in ended.err, words
+        assert (ended.json["issues"], ended.json["missing"]) == (1, 12)
+
+
+def test_several_sheets_can_be_named(connected: Cli) -> None:
+    head = ["Asset ID", "Make"]
+    write_xlsx(
+        Path("two.xlsx"), {"A": [head, ["P-1", "x"]], "B": [head, ["P-2", "x"]], "C": [head, ["P-3", "x"]]}
+    )
+    ended = connected("import", "two.xlsx", "--sheet", "C", "--sheet", "A", "--json")
+    assert (ended.json["sheets"], ended.json["inserted"]) == (["C", "A"], 2)
 
 
 def test_a_sheet_can_be_named(connected: Cli) -> None:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from openpyxl.utils.exceptions import IllegalCharacterError
 
 from innomaint_pipeline.domain.workbook.cells import is_blank
-from innomaint_pipeline.domain.workbook.register import SheetRows, parse_sheet
+from innomaint_pipeline.domain.workbook.register import parse_sheet
+from innomaint_pipeline.domain.workbook.sheets import SheetRows
 from innomaint_pipeline.errors import WorkbookError
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.sync.workbook import _write, import_master
+from innomaint_pipeline.sync.workbook import import_master, import_sheets
 from innomaint_pipeline_tests.conftest import Pipeline
 from innomaint_pipeline_tests.properties.conftest import GENERATED
 from innomaint_pipeline_tests.sources.workbook.workbook_files import write_xlsx
@@ -112,8 +113,7 @@ def snapshot(database: Database) -> list[Any]:
 
 def import_in_memory(database: Database, rows: Rows) -> Any:
     parsed = parse_sheet(SheetRows("any.xlsx", "Assets", rows))
-    with database.begin() as connection:
-        return _write(connection, parsed, batch_size=3, run_id=None)
+    return import_sheets(database, [parsed], batch_size=3, run_id=None)
 
 
 def test_any_sheet_is_imported_or_rejected_row_by_row(pipeline: Pipeline) -> None:

@@ -7,9 +7,8 @@ import pytest
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.workbook import SOURCE
 from innomaint_pipeline.store.innomaint.batches import count_batches, find_batch_keys
-from innomaint_pipeline.store.rejects import save_rejects
 from innomaint_pipeline.store.settings import IMPORT_ERROR, save_setting
-from innomaint_pipeline.store.workbook import ImportCounts, import_rows, load_conditions
+from innomaint_pipeline.store.workbook import ImportCounts, import_rows, load_conditions, save_rejects
 from innomaint_pipeline_tests.conftest import Pipeline
 
 FIELDS = ("criticality", "capacity_rating", "in_charge_person")
@@ -207,9 +206,9 @@ def save(pipeline: Pipeline, workbook: str, *given: tuple[int, str]) -> None:
         save_rejects(
             connection,
             workbook=workbook,
-            sheet="Assets",
             rejects=[
-                {"row_number": number, "reason": reason, "row": {"Id": number}} for number, reason in given
+                {"sheet": "Assets", "row_number": number, "reason": reason, "row": {"Id": number}}
+                for number, reason in given
             ],
         )
 

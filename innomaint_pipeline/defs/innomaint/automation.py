@@ -20,10 +20,10 @@ from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.schedule import parse_moment
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Connection
+from innomaint_pipeline.store.innomaint.batches import assign_new_batches
 from innomaint_pipeline.store.innomaint.due_batches import load_sync_facts
 from innomaint_pipeline.store.innomaint.health import load_conditions
 from innomaint_pipeline.store.settings import SYNC_INTERVAL_SECONDS, load_setting
-from innomaint_pipeline.store.workbook import assign_new_batches
 
 # The sensor's own beat: short, so that a changed interval takes effect at once. In between it does nothing.
 _BEAT_SECONDS = 5

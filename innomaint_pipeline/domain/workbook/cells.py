@@ -6,27 +6,67 @@ Belongs here: reading a single cell, whatever column it stands in. Nothing here 
 import math
 import re
 import unicodedata
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 
-Cell = str | int | float | bool | datetime | date | time | timedelta | None
+
+@dataclass(frozen=True, slots=True)
+class UnknownCell:
+    """A cell whose value the file does not hold: an error, a formula never calculated, an odd type.
+
+    `found` says in words what stands there. It is not blank: it tells nothing of the stored value.
+    """
+
+    found: str
+
+
+class ZeroPaddedNumber(float):
+    """A number cell whose format shows leading zeros (`000000`), which the value itself does not have."""
+
+
+Cell = str | int | float | bool | datetime | date | time | timedelta | UnknownCell | None
 JsonValue = str | int | float | bool | None
+
+
+class DateOrder(Enum):
+    """How texts such as `03/04/2020` are read."""
+
+    DAY_FIRST = "day first"
+    MONTH_FIRST = "month first"
+
 
 # Unicode white space, plus the invisible marks that copying from web pages leaves at the ends of a text.
 _TRIMMED = (
     " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
     "\u2009\u200a\u2028\u2029\u202f\u205f\u3000\u180e\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+    "\xad\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
 # PostgreSQL stores neither in text nor in jsonb.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _EXCEL_ERROR = re.compile(
-    r"#(N/A|REF!|VALUE!|NAME\?|DIV/0!|NULL!|NUM!|SPILL!|CALC!|GETTING_DATA)", re.IGNORECASE
+    r"#(N/A|REF!|VALUE!|NAME\?|DIV/0!|NULL!|NUM!|SPILL!|CALC!|GETTING_DATA|FIELD!|BLOCKED!|CONNECT!|BUSY!"
+    r"|UNKNOWN!|EXTERNAL!|PYTHON!|TIMEOUT!)|Err:[0-9]{3}",
+    re.IGNORECASE,
 )
+_PLACEHOLDERS = frozenset(
+    {"na", "n/a", "n.a.", "n.a", "#n.a.", "-", "--", "---", "\u2013", "\u2014", "nil", "none", "null", "tbd"}
+    | {"?", "??", "tba"}
+)
+_NO_DATE = re.compile(r"0{1,4}(?:([-/.])0{1,2}\1)?0{0,4}(?:[T ]00:00(?::00)?)?")
+# `="00123"` and `'00123` are how exporters keep a spreadsheet from reading an id as a number.
+_FORMULA_GUARD = re.compile(r'="((?:[^"]|"")*)"')
+_SCIENTIFIC = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
+_DIGITS_THAT_A_NUMBER_KEEPS = 15
 # A spreadsheet keeps every number as a double: from here on neighbouring integers share one.
 _EXACT_INTEGERS_BELOW = 2**53
 # A key of 2,704 bytes no longer fits PostgreSQL's index; four bytes a character stay well below.
 _LONGEST_ID_CHARACTERS = 500
 _INTEGER_TEXT = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
+_SEQUENCE_TEXT = re.compile(r"[(\[#]?\s*([0-9]{1,3}(?:,[0-9]{2,3})+|[0-9]{1,18})(?:\.0*)?\s*[.)\]:/-]*")
+_SEQUENCE_PARTS = re.compile(r"[(\[#]?\s*([0-9]{1,18})(?:[.\-/ ][0-9]{1,9}|[A-Za-z])+\s*[.)\]:]*")
+_SEQUENCE_LETTER = re.compile(r"[(\[]?\s*([A-Za-z])\s*[.)\]:-]*")
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH_NAMES = (
@@ -38,12 +78,23 @@ _TIME_OF_DAY = (
     r"(?: ?[AaPp][Mm])?(?: ?Z|[+-][0-9]{2}:?(?:[0-9]{2})?)?)?"
 )
 _YEAR_FIRST = re.compile(r"([0-9]{4})([-/.])([0-9]{1,2})\2([0-9]{1,2})" + _TIME_OF_DAY)
-_DAY_FIRST = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})" + _TIME_OF_DAY)
-_MONTH_NAMED = re.compile(r"([0-9]{1,2})[-/. ]*([A-Za-z]{3,9})[-/., ]*([0-9]{4}|[0-9]{2})" + _TIME_OF_DAY)
+_TWO_NUMBERS_THEN_YEAR = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})" + _TIME_OF_DAY)
+_WEEKDAY = r"(?:[A-Za-z]{2,6}day,? +|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[.,]* +)?"
+_DAY_THEN_WORD = re.compile(
+    _WEEKDAY
+    + r"([0-9]{1,2})(?:st|nd|rd|th)?[-/., ]*([A-Za-z]{3,9})[-/., ]*([0-9]{4}|[0-9]{2})"
+    + _TIME_OF_DAY
+)
+_WORD_THEN_DAY = re.compile(
+    _WEEKDAY
+    + r"([A-Za-z]{3,9})[-/., ]*([0-9]{1,2})(?:st|nd|rd|th)?(?:[-/, ]+)([0-9]{4}|[0-9]{2})"
+    + _TIME_OF_DAY
+)
 # Two-digit years as POSIX and Python's strptime read them: 69..99 are 1969..1999, 00..68 are 2000..2068.
 _FIRST_TWO_DIGIT_YEAR_OF_1900 = 69
 
 _LAST_EXCEL_SERIAL = 2_958_465  # 9999-12-31
+_SERIAL_OF_1904_01_01 = 1_462
 _EXCEL_SERIAL_OF_THE_DAY_THAT_NEVER_WAS = 60  # 1900-02-29
 _PLAUSIBLE_YEARS = range(1800, 2201)
 
@@ -53,7 +104,10 @@ class CellError(ValueError):
 
 
 def is_blank(cell: Cell) -> bool:
-    """Tell whether a cell holds nothing: none, NaN, or a text of white space and invisible marks."""
+    """Tell whether a cell holds nothing: none, NaN, or a text of white space and invisible marks.
+
+    An `UnknownCell` is not blank.
+    """
     if cell is None or cell == "":
         return True
     if isinstance(cell, str):
@@ -68,34 +122,53 @@ def trim(text: str) -> str:
 
 def remove_unstorable(text: str) -> str:
     """Remove NUL and lone surrogates, the characters that PostgreSQL cannot store."""
-    return _UNSTORABLE.sub("", text)
+    # What is printable holds neither; to look costs a third of a substitution.
+    return text if text.isprintable() else _UNSTORABLE.sub("", text)
 
 
 def has_unstorable(cell: Cell) -> bool:
     """Tell whether a cell is a text with NUL or lone surrogates in it."""
-    return isinstance(cell, str) and _UNSTORABLE.search(cell) is not None
+    return isinstance(cell, str) and not cell.isprintable() and _UNSTORABLE.search(cell) is not None
+
+
+def unknown_from_text(text: str) -> UnknownCell | None:
+    """Return what an error word means (`#N/A`, `#REF!`), `None` for any other text."""
+    if not text or text[0] not in "#Ee \xa0":
+        return None
+    trimmed = trim(text)
+    return UnknownCell(f"the error {trimmed}") if _EXCEL_ERROR.fullmatch(trimmed) else None
+
+
+def is_placeholder(cell: Cell) -> bool:
+    """Tell whether a cell says in words that nothing is known: `NA`, `-`, `nil`, `TBD`, `?`."""
+    return isinstance(cell, str) and trim(cell).casefold() in _PLACEHOLDERS
+
+
+def is_scientific(cell: Cell) -> bool:
+    """Tell whether a text is a number in scientific notation, as a spreadsheet writes long ids."""
+    return isinstance(cell, str) and _SCIENTIFIC.fullmatch(trim(cell)) is not None
+
+
+def has_lost_digits(cell: Cell) -> bool:
+    """Tell whether a number has more digits than a number cell keeps."""
+    return (
+        isinstance(cell, int | float)
+        and not isinstance(cell, bool)
+        and abs(cell) >= 10**_DIGITS_THAT_A_NUMBER_KEEPS
+    )
 
 
 def parse_id(cell: Cell) -> str:
-    """Read a CMMS asset id: trimmed and NFC, nothing else changed.
+    """Read a CMMS asset id: trimmed and NFC, without a spreadsheet's guard, nothing else changed.
 
     A number is written without a decimal point if it is whole (`101.0` -> `101`). Raises `CellError` for a
-    boolean, a date or time, an Excel error, a text that PostgreSQL cannot store or index, and a number whose
-    digits a spreadsheet cannot have kept.
+    boolean, a date or time, an Excel error, a placeholder, a text that PostgreSQL cannot store or index or
+    that holds control characters alone, and a number whose digits a spreadsheet cannot have kept.
     """
+    if isinstance(cell, UnknownCell):
+        raise CellError(f"the id is unknown: the cell holds {cell.found}")
     if isinstance(cell, str):
-        if has_unstorable(cell):
-            raise CellError(
-                "the id holds characters that the database cannot store (NUL or half a surrogate pair)"
-            )
-        text = unicodedata.normalize("NFC", trim(cell))
-        if _EXCEL_ERROR.fullmatch(text):
-            raise CellError(f"the id is the Excel error {text}")
-        if len(text) > _LONGEST_ID_CHARACTERS:
-            raise CellError(
-                f"the id has {len(text)} characters, at most {_LONGEST_ID_CHARACTERS} are expected"
-            )
-        return text
+        return _parse_text_id(cell)
     if isinstance(cell, bool):
         raise CellError(f"the id is the truth value {_number_text(cell)}, expected text or a number")
     if not isinstance(cell, int | float):
@@ -103,6 +176,40 @@ def parse_id(cell: Cell) -> str:
     if not math.isfinite(cell) or abs(cell) >= _EXACT_INTEGERS_BELOW:
         raise CellError("the id is a number with more digits than a number cell keeps: enter it as text")
     return _number_text(cell)
+
+
+def _parse_text_id(cell: str) -> str:
+    text = trim(cell)
+    if guarded := _FORMULA_GUARD.fullmatch(text):
+        text = trim(guarded[1].replace('""', '"'))
+    elif text.startswith("'") and len(text) > 1:
+        text = trim(text[1:])
+    if not any(unicodedata.category(character) not in ("Cc", "Cf") for character in text):
+        raise CellError("the id holds nothing but control characters")
+    if has_unstorable(text):
+        raise CellError(
+            "the id holds characters that the database cannot store (NUL or half a surrogate pair)"
+        )
+    text = unicodedata.normalize("NFC", text)
+    if unknown := unknown_from_text(text):
+        raise CellError(f"the id is unknown: the cell holds {unknown.found}")
+    if is_placeholder(text):
+        raise CellError(f"the row has no id: '{text}' only says that there is none")
+    if len(text) > _LONGEST_ID_CHARACTERS:
+        raise CellError(f"the id has {len(text)} characters, at most {_LONGEST_ID_CHARACTERS} are expected")
+    return text
+
+
+def fold_id(cmms_asset_id: str) -> str:
+    """Reduce an id to what a person tells it by: no case, blanks, invisible marks, width, kind of hyphen."""
+    folded = unicodedata.normalize("NFKC", cmms_asset_id).casefold()
+    if folded.isascii():
+        return "".join(folded.split())
+    return "".join(
+        "-" if character == "\u2212" or category == "Pd" else character
+        for character in folded
+        if (category := unicodedata.category(character)) not in ("Cf", "Cc", "Zs", "Zl", "Zp")
+    )
 
 
 def parse_text(cell: Cell) -> str | None:
@@ -113,18 +220,24 @@ def parse_text(cell: Cell) -> str | None:
     """
     if isinstance(cell, str):
         return trim(remove_unstorable(cell)) or None
-    if is_blank(cell):
+    if is_blank(cell) or isinstance(cell, UnknownCell):
         return None
     value = parse_json(cell)
     return _number_text(value) if isinstance(value, bool | int | float) else value
 
 
 def parse_integer(cell: Cell, *, allowed: range) -> int | None:
-    """Read a whole number within `allowed`, `None` for a blank cell; the texts `2020`, `2020.0` fit too."""
-    if is_blank(cell):
+    """Read a whole number within `allowed`; the texts `2020`, `2020.0` fit too.
+
+    `None` for a blank cell, a placeholder, and a zero where zero is not allowed: references to blank cells
+    show it.
+    """
+    if is_blank(cell) or is_placeholder(cell):
         return None
     value: int | None = None
     if isinstance(cell, str):
+        if _NO_DATE.fullmatch(trim(cell)) and len(trim(cell)) > 1:
+            return None
         match = _INTEGER_TEXT.fullmatch(trim(cell))
         value = int(match[1]) if match else None
     elif (
@@ -136,19 +249,60 @@ def parse_integer(cell: Cell, *, allowed: range) -> int | None:
         value = int(cell)
     if value is None:
         raise CellError(f"{_shown(cell)} is no whole number")
+    if value == 0 and 0 not in allowed:
+        return None
     if value not in allowed:
         raise CellError(f"{_shown(cell)} is outside {allowed.start} to {allowed.stop - 1}")
     return value
 
 
-def parse_date(cell: Cell) -> date | None:
-    """Read a date, `None` for a blank cell; a time of day is dropped.
+def parse_sequence(cell: Cell, *, allowed: range) -> tuple[int | None, bool]:
+    """Read the number that orders a row; also tell whether it is exact.
 
-    Texts are read **day first, always**: `2020-06-12`, `12/06/2020`, `12-06-2020`, `12.06.2020`, `12 Jun
-    2020`, `12-Jun-20` are one day. A number is an Excel serial of the 1900 system, except that 1800 to 2200
-    is refused: it is a year that lost its day, and would otherwise quietly become a day of 1905.
+    `1,000` and `12)` are exact; of `1.1` the part before the point is read, of `A` its place in the alphabet:
+    both order rows roughly. `None` for blanks and placeholders. Raises `CellError` for anything else.
     """
-    if is_blank(cell):
+    if isinstance(cell, str):
+        if is_blank(cell) or is_placeholder(cell):
+            return None, True
+        text = trim(cell)
+        if match := _SEQUENCE_TEXT.fullmatch(text):
+            return parse_integer(match[1].replace(",", ""), allowed=allowed), True
+        if match := _SEQUENCE_PARTS.fullmatch(text):
+            return parse_integer(match[1], allowed=allowed), False
+        if match := _SEQUENCE_LETTER.fullmatch(text):
+            return ord(match[1].upper()) - ord("A") + 1, False
+    elif isinstance(cell, float) and math.isfinite(cell) and not cell.is_integer():
+        return parse_integer(math.floor(cell), allowed=allowed), False
+    return parse_integer(cell, allowed=allowed), True
+
+
+def fitting_orders(cell: Cell) -> frozenset[DateOrder] | None:
+    """Return in which orders a text of numbers is a date; `None` where the order does not matter."""
+    if not isinstance(cell, str) or not (match := _TWO_NUMBERS_THEN_YEAR.fullmatch(trim(cell))):
+        return None
+    first, second, year = match[1], match[3], match[4]
+    return frozenset(
+        order
+        for order, month, day in (
+            (DateOrder.DAY_FIRST, second, first),
+            (DateOrder.MONTH_FIRST, first, second),
+        )
+        if _valid_date(year, int(month), day)
+    )
+
+
+def parse_date(  # noqa: C901 # one branch for each type of a cell
+    cell: Cell, *, order: DateOrder = DateOrder.DAY_FIRST, is_1904: bool = False
+) -> date | None:
+    """Read a date, `None` for a blank cell, a placeholder and `00.00.0000`; a time of day is dropped.
+
+    Texts of numbers are read in `order`: day first, `2020-06-12`, `12/06/2020`, `12-06-2020`, `12.06.2020`,
+    `12 Jun 2020`, `12-Jun-20`, `Jun 12, 2020` are one day. A number counts days in the workbook's date
+    system, except that 1800 to 2200 is refused: it is a year that lost its day, and would otherwise quietly
+    become a day of 1905. A text of digits is never a day count.
+    """
+    if is_blank(cell) or is_placeholder(cell):
         return None
     found: date | None = None
     if isinstance(cell, datetime):
@@ -156,24 +310,35 @@ def parse_date(cell: Cell) -> date | None:
     elif isinstance(cell, date):
         found = cell
     elif isinstance(cell, str):
-        found = _date_from_text(trim(cell))
+        text = trim(cell)
+        if _NO_DATE.fullmatch(text):
+            return None
+        found = _date_from_text(text, order)
     elif isinstance(cell, int | float) and not isinstance(cell, bool):
+        if cell == 0 and not is_1904:
+            return None
         if cell in _PLAUSIBLE_YEARS:
             raise CellError(f"{_shown(cell)} is a year, expected a full date")
-        found = _date_from_serial(cell)
+        found = _date_from_serial(cell + _SERIAL_OF_1904_01_01 if is_1904 else cell)
+    elif cell == time():
+        # A zero in a cell that is formatted as a date.
+        return None
     if found is None:
-        raise CellError(f"{_shown(cell)} is no date (expected YYYY-MM-DD or, day first, DD/MM/YYYY)")
+        expected = "DD/MM/YYYY" if order is DateOrder.DAY_FIRST else "MM/DD/YYYY"
+        raise CellError(f"{_shown(cell)} is no date (expected YYYY-MM-DD or, {order.value}, {expected})")
     return found
 
 
-def parse_json(cell: Cell) -> JsonValue:
+def parse_json(cell: Cell) -> JsonValue:  # noqa: PLR0911 # one for each type of a cell
     """Turn any cell into the JSON value that is stored for it; dates become ISO text, a blank cell `None`.
 
     A date cell at midnight loses its time, a duration becomes `H:MM:SS`.
     """
     if isinstance(cell, str):
         return trim(remove_unstorable(cell)) or None
-    if cell is None or isinstance(cell, bool | int):
+    if cell is None or isinstance(cell, UnknownCell):
+        return None
+    if isinstance(cell, bool | int):
         return cell
     if isinstance(cell, float):
         return None if math.isnan(cell) else _whole(cell)
@@ -189,7 +354,7 @@ def parse_json(cell: Cell) -> JsonValue:
 def _whole(number: float) -> JsonValue:
     if math.isinf(number):
         return str(number)  # JSON knows no infinity
-    return int(number) if number.is_integer() else number
+    return int(number) if number.is_integer() else float(number)
 
 
 def _number_text(number: float) -> str:
@@ -201,22 +366,32 @@ def _number_text(number: float) -> str:
 
 
 def _shown(cell: Cell) -> str:
+    if isinstance(cell, UnknownCell):
+        return cell.found
     if isinstance(cell, bool | int | float):
         return _number_text(cell) if not isinstance(cell, float) or math.isfinite(cell) else str(cell)
     text = str(parse_json(cell))
     return f"'{text[:60]}…'" if len(text) > 60 else f"'{text}'"
 
 
-def _date_from_text(text: str) -> date | None:
+def _date_from_text(text: str, order: DateOrder) -> date | None:
     if match := _YEAR_FIRST.fullmatch(text):
         return _valid_date(match[1], int(match[3]), match[4])
-    if match := _DAY_FIRST.fullmatch(text):
-        return _valid_date(match[4], int(match[3]), match[1])
-    if match := _MONTH_NAMED.fullmatch(text):
-        name = match[2].lower()
-        if name in _MONTHS or name in _MONTH_NAMES:
-            return _valid_date(match[3], _MONTHS.index(name[:3]) + 1, match[1])
+    if match := _TWO_NUMBERS_THEN_YEAR.fullmatch(text):
+        day, month = (match[1], match[3]) if order is DateOrder.DAY_FIRST else (match[3], match[1])
+        return _valid_date(match[4], int(month), day)
+    if match := _DAY_THEN_WORD.fullmatch(text):
+        return _named_date(match[3], match[2], match[1])
+    if match := _WORD_THEN_DAY.fullmatch(text):
+        return _named_date(match[3], match[1], match[2])
     return None
+
+
+def _named_date(year: str, word: str, day: str) -> date | None:
+    name = word.lower()
+    if name not in _MONTHS and name not in _MONTH_NAMES:
+        return None
+    return _valid_date(year, _MONTHS.index(name[:3]) + 1, day)
 
 
 def _valid_date(year_text: str, month: int, day_text: str) -> date | None:

@@ -1,79 +1,107 @@
-"""What the rows of an asset master mean: CMMS asset records, and rows that are none (docs/how-it-works.md).
+"""What the rows of an asset master mean: CMMS asset records, and rows that are none.
 
-Belongs here: a sheet in, records, rejected rows and notices out. Single cells are `workbook_cells`, headers
-and their synonyms `headers`; opening a file is `sources/workbook/reading.py`.
+Belongs here: the rows of the chosen sheets in, records, rejected rows and notices out. Single cells are
+`cells`, the header is `headers`, which sheets are read is `choice`, rows that are no assets are `no_assets`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import pairwise
 from types import MappingProxyType
 
 from innomaint_pipeline.domain.workbook.cells import (
     Cell,
     CellError,
+    DateOrder,
     JsonValue,
+    UnknownCell,
     has_unstorable,
     is_blank,
     parse_date,
     parse_id,
     parse_integer,
     parse_json,
+    parse_sequence,
     parse_text,
+    unknown_from_text,
 )
 from innomaint_pipeline.domain.workbook.headers import (
     ID_COLUMN,
     Header,
+    build_matcher,
     column_letters,
     explain_missing_id,
     find_header,
-    is_repeated_header,
+    find_headers_above,
     read_header,
 )
+from innomaint_pipeline.domain.workbook.no_assets import LoneId, find_headings, read_lone_id, refuse_no_asset
+from innomaint_pipeline.domain.workbook.oddities import (
+    CLEANED,
+    DATE_COLUMN,
+    UNKNOWN,
+    Oddities,
+    count_of,
+    find_date_orders,
+    name_places,
+    similar_id_notices,
+)
+from innomaint_pipeline.domain.workbook.sheets import SheetRows
 from innomaint_pipeline.errors import WorkbookError
 
 BUILT_IN_ONLY: Mapping[str, str] = MappingProxyType({})
 
 _INT32 = range(-(2**31), 2**31)
 _YEARS = range(1800, 2201)
-# A workbook in which everything is similar to something would otherwise bury its other notices.
-_SIMILAR_ID_NOTICES = 50
-_ROWS_NAMED_IN_A_NOTICE = 10
+_SEQUENCE, _YEAR = "report_seq_no", "year_of_manufacturing"
+_TYPED_COLUMNS = (_SEQUENCE, _YEAR, DATE_COLUMN)
+_RAW_CHARACTERS = 500
 
 ColumnValue = str | int | date | None
 
 
 @dataclass(frozen=True, slots=True)
-class SheetRows:
-    """One sheet as read: `rows[0]` is its row 1, `rows[0][0]` its cell A1; rows may differ in length."""
+class ValueIssue:
+    """An optional value that could not be read; the stored one stays."""
 
-    workbook: str
-    sheet: str
-    rows: Sequence[Sequence[Cell]]
+    column: str
+    raw_value: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class WorkbookRecord:
     """One CMMS asset as the workbook describes it.
 
-    `values` has the columns that the sheet has (the id apart), blank cells as `None`; texts are trimmed,
+    `values` has the columns that its sheet has (the id apart), blank cells as `None`; texts are trimmed,
     `report_seq_no` and `year_of_manufacturing` integers, `installation_date` a date; `criticality` is what
     Excel says. `excel_attributes` holds every other cell that is not blank, as JSON values by header.
+    `kept_columns` and `kept_attributes` are those whose stored value stays: their cells could not be read.
     """
 
+    sheet: str
     row_number: int
     cmms_asset_id: str
     values: Mapping[str, ColumnValue]
-    excel_attributes: Mapping[str, JsonValue]
+    excel_attributes: dict[str, JsonValue]
+    kept_columns: list[str]
+    kept_attributes: list[str]
+    issues: list[ValueIssue]
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row that is not imported: the reason, and its cells that are not blank as JSON values by header."""
+    """A row that is not imported: the reason, and its cells that are not blank as JSON values by header.
 
+    `cmms_asset_id` is the id that it has nevertheless, `None` where it has none.
+    """
+
+    sheet: str
     row_number: int
     reason: str
     row: Mapping[str, JsonValue]
+    cmms_asset_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +109,8 @@ class ParsedSheet:
     """What a sheet holds; records and rejects together are its rows below the header that are not blank.
 
     `columns` maps header texts to columns of the master; `unmatched_headers` are the keys that
-    `excel_attributes` may have. Records and rejects are in the order of the sheet, ids are unique among the
-    records.
+    `excel_attributes` may have. `labels` are all its headers, blank ones by their column's letters. Records
+    and rejects are in the order of the sheet, ids are unique among all records.
     """
 
     workbook: str
@@ -90,6 +118,7 @@ class ParsedSheet:
     header_row_number: int
     columns: Mapping[str, str]
     unmatched_headers: list[str]
+    labels: Sequence[str]
     records: list[WorkbookRecord]
     rejects: list[RejectedRow]
     notices: list[str]
@@ -97,46 +126,76 @@ class ParsedSheet:
 
 @dataclass(slots=True)
 class _Reading:
-    """What is collected while the rows go by."""
+    """What is collected while the rows of a sheet go by."""
 
+    sheet: SheetRows
     header: Header
-    first_rows: dict[str, int] = field(default_factory=dict)
+    header_width: int
+    order: DateOrder
+    # Of all sheets: id -> where it stands first.
+    first_places: dict[str, tuple[str, int]]
     attribute_labels: set[str] = field(default_factory=set)
-    cleaned_rows: dict[str, list[int]] = field(default_factory=dict)
+    oddities: Oddities = field(default_factory=Oddities)
+    lone_ids: list[LoneId] = field(default_factory=list)
+    sequences: list[tuple[int, int | None, bool]] = field(default_factory=list)
 
 
 def has_id_column(sheet: SheetRows, synonyms: Mapping[str, str] = BUILT_IN_ONLY) -> bool:
-    """Tell whether the sheet has a header row with an id column; `synonyms` as in `parse_sheet`."""
-    return find_header(sheet.rows, synonyms) is not None
+    """Tell whether the sheet has a header with an id column; `synonyms` as in `parse_sheets`."""
+    return find_header(sheet.rows, build_matcher(synonyms), sheet.merged) is not None
 
 
 def parse_sheet(sheet: SheetRows, synonyms: Mapping[str, str] = BUILT_IN_ONLY) -> ParsedSheet:
-    """Read the CMMS assets of a sheet.
+    """Read the CMMS assets of a single sheet, see `parse_sheets`."""
+    (parsed,) = parse_sheets([sheet], synonyms)
+    return parsed
+
+
+def parse_sheets(
+    sheets: Sequence[SheetRows], synonyms: Mapping[str, str] = BUILT_IN_ONLY
+) -> list[ParsedSheet]:
+    """Read the CMMS assets of sheets that are one list; of two rows with one id the first counts.
 
     `synonyms` is a person's own mapping of headers to columns (`headers.load_mapping`); it extends the
-    built-in table and wins over it. Dates in texts are read day first, always. Raises `WorkbookError` if no
-    row among the first 50 has an id header; a single row never raises, it is rejected.
+    built-in table and wins over it. Raises `WorkbookError` if no row among the first 50 of a sheet has an id
+    header; a single row never raises, it is rejected.
     """
-    header_index = find_header(sheet.rows, synonyms)
-    if header_index is None:
-        raise WorkbookError(f"{sheet.workbook}, sheet '{sheet.sheet}': {explain_missing_id(sheet.rows)}")
-    header = read_header(
-        sheet.rows[header_index],
-        row_number=header_index + 1,
-        width=max(map(len, sheet.rows[header_index:])),
-        synonyms=synonyms,
-    )
-    reading = _Reading(header)
+    match = build_matcher(synonyms)
+    headed: list[tuple[SheetRows, Header, int, list[str]]] = []
+    for sheet in sheets:
+        found = find_header(sheet.rows, match, sheet.merged)
+        if found is None:
+            raise WorkbookError(f"{sheet.workbook}, sheet '{sheet.sheet}': {explain_missing_id(sheet.rows)}")
+        width = max(map(len, sheet.rows[found.first :]))
+        above = [
+            f"row {it.last + 1} is a header, too, with {count} rows of its own: they are not read"
+            for it, count in find_headers_above(sheet.rows, found, match)
+        ]
+        header = read_header(sheet.rows, found, width=width)
+        headed.append((sheet, header, len(sheet.rows[found.last]), above))
+    orders = find_date_orders([(sheet, header) for sheet, header, _, _ in headed])
+    first_places: dict[str, tuple[str, int]] = {}
+    parsed = []
+    for (sheet, header, header_width, above), (order, order_notices) in zip(headed, orders, strict=True):
+        reading = _Reading(sheet, header, header_width, order, first_places)
+        parsed.append(_parse_rows(reading, [*sheet.notices, *above, *order_notices]))
+    parsed[-1].notices.extend(similar_id_notices(first_places, is_named=len(sheets) > 1))
+    return parsed
+
+
+def _parse_rows(reading: _Reading, notices: list[str]) -> ParsedSheet:
+    sheet, header = reading.sheet, reading.header
     records: list[WorkbookRecord] = []
     rejects: list[RejectedRow] = []
-    for row_number, row in enumerate(sheet.rows[header_index + 1 :], header_index + 2):
-        if all(map(is_blank, row)):
+    for row_number, row in enumerate(sheet.rows[header.row_number :], header.row_number + 1):
+        if not row or all(map(is_blank, row)):
             continue
         try:
             records.append(_parse_row(row, row_number, reading))
         except CellError as error:
-            cells = {header.labels[at]: parse_json(cell) for at, cell in enumerate(row) if not is_blank(cell)}
-            rejects.append(RejectedRow(row_number, str(error), cells))
+            rejects.append(_reject(reading, row, row_number, str(error)))
+    records = _without_headings(reading, records, rejects)
+    records = _with_places(reading, records, notices)
     return ParsedSheet(
         workbook=sheet.workbook,
         sheet=sheet.sheet,
@@ -148,100 +207,177 @@ def parse_sheet(sheet: SheetRows, synonyms: Mapping[str, str] = BUILT_IN_ONLY) -
             if position not in header.columns
             and (position not in header.blank or label in reading.attribute_labels)
         ],
+        labels=header.labels,
         records=records,
         rejects=rejects,
-        notices=[*header.notices, *_cleaning_notices(reading), *_similar_id_notices(reading.first_rows)],
+        notices=[
+            *header.notices,
+            *notices,
+            *reading.oddities.notices(sheet.sheet),
+            *_lone_id_notices(reading, records),
+        ],
     )
+
+
+def _reject(reading: _Reading, row: Sequence[Cell], row_number: int, reason: str) -> RejectedRow:
+    labels, position = reading.header.labels, reading.header.id_position
+    cells = {labels[at]: _shown_json(cell) for at, cell in enumerate(row) if not is_blank(cell)}
+    try:
+        cell = row[position] if position < len(row) else None
+        cmms_asset_id = None if is_blank(cell) else parse_id(cell)
+    except CellError:
+        cmms_asset_id = None
+    return RejectedRow(reading.sheet.sheet, row_number, reason, cells, cmms_asset_id)
+
+
+def _shown_json(cell: Cell) -> JsonValue:
+    return cell.found if isinstance(cell, UnknownCell) else parse_json(cell)
 
 
 def _parse_row(row: Sequence[Cell], row_number: int, reading: _Reading) -> WorkbookRecord:
     header = reading.header
-    cmms_asset_id = _parse_row_id(row, reading)
+    cmms_asset_id = _parse_row_id(row, row_number, reading)
     values: dict[str, ColumnValue] = dict.fromkeys(header.columns.values())
     del values[ID_COLUMN]
-    attributes: dict[str, JsonValue] = {}
-    cleaned: list[str] = []
-    misfits: list[str] = []
+    record = WorkbookRecord(reading.sheet.sheet, row_number, cmms_asset_id, values, {}, [], [], [])
+    is_lone, id_position = True, header.id_position
     for position, cell in enumerate(row):
-        if is_blank(cell):
-            continue
-        label = header.labels[position]
-        column = header.columns.get(position)
-        if has_unstorable(cell):
-            cleaned.append(label)
+        if cell is not None and position != id_position and not is_blank(cell):
+            is_lone = False
+            _parse_cell(cell, position, values, record, reading)
+    if is_lone and (lone := read_lone_id(row, row_number, cmms_asset_id, header, reading.sheet.merged)):
+        reading.lone_ids.append(lone)
+    reading.attribute_labels.update(record.excel_attributes)
+    reading.first_places[cmms_asset_id] = (reading.sheet.sheet, row_number)
+    return record
+
+
+def _parse_cell(
+    cell: Cell, position: int, values: dict[str, ColumnValue], record: WorkbookRecord, reading: _Reading
+) -> None:
+    """Put what a cell that is not blank means into the values and lists of its row's record."""
+    column, label = reading.header.columns.get(position), reading.header.labels[position]
+    is_text = isinstance(cell, str)
+    if unknown_from_text(cell) if is_text else isinstance(cell, UnknownCell):
+        reading.oddities.note(UNKNOWN, record.row_number, position)
         if column is None:
-            attributes[label] = parse_json(cell)
-        elif column != ID_COLUMN:
-            try:
-                values[column] = _parse_value(column, cell)
-            except CellError as error:
-                misfits.append(f"'{label}' (column {column_letters(position)}): {error}")
-    if misfits:
-        raise CellError("; ".join(misfits))
-    for label in cleaned:
-        reading.cleaned_rows.setdefault(label, []).append(row_number)
-    reading.attribute_labels.update(attributes)
-    reading.first_rows[cmms_asset_id] = row_number
-    return WorkbookRecord(row_number, cmms_asset_id, values, attributes)
+            record.kept_attributes.append(label)
+        else:
+            record.kept_columns.append(column)
+        return
+    if is_text:
+        if has_unstorable(cell):
+            reading.oddities.note(CLEANED, record.row_number, position)
+    else:
+        reading.oddities.look_at_value(cell, column, record.row_number, position)
+    if column is None:
+        record.excel_attributes[label] = parse_json(cell)
+    elif column not in _TYPED_COLUMNS:
+        values[column] = parse_text(cell)
+    else:
+        try:
+            values[column] = _parse_value(column, cell, record.row_number, reading)
+        except CellError as error:
+            record.kept_columns.append(column)
+            reason = f"'{label}' ({column_letters(position)}{record.row_number}): {error}"
+            record.issues.append(ValueIssue(column, str(parse_json(cell))[:_RAW_CHARACTERS], reason))
 
 
-def _parse_row_id(row: Sequence[Cell], reading: _Reading) -> str:
+def _parse_row_id(row: Sequence[Cell], row_number: int, reading: _Reading) -> str:
     header = reading.header
-    if is_repeated_header(row, header):
-        raise CellError(f"the row repeats the header of row {header.row_number}")
-    position = next(at for at, column in header.columns.items() if column == ID_COLUMN)
+    position = header.id_position
+    if reading.sheet.is_delimited and any(not is_blank(cell) for cell in row[reading.header_width :]):
+        raise CellError(
+            f"the row has more cells than the header ({len(row)} instead of {reading.header_width}): an "
+            "unquoted comma?"
+        )
+    refuse_no_asset(row, row_number, header)
     cell = row[position] if position < len(row) else None
     if is_blank(cell):
         raise CellError(
             f"the row has no id: '{header.labels[position]}' (column {column_letters(position)}) is blank"
         )
+    reading.oddities.look_at_id(cell, row_number, position)
     cmms_asset_id = parse_id(cell)
-    if cmms_asset_id in reading.first_rows:
-        first = reading.first_rows[cmms_asset_id]
+    if cmms_asset_id in reading.first_places:
+        sheet, first = reading.first_places[cmms_asset_id]
+        where = f"row {first}" if sheet == reading.sheet.sheet else f"row {first} of sheet '{sheet}'"
         raise CellError(
-            f"the id '{cmms_asset_id}' is already in row {first}: the first row is imported, this one is not"
+            f"the id '{cmms_asset_id}' is already in {where}: the first row is imported, this one is not"
         )
     return cmms_asset_id
 
 
-def _parse_value(column: str, cell: Cell) -> ColumnValue:
-    match column:
-        case "report_seq_no":
-            return parse_integer(cell, allowed=_INT32)
-        case "year_of_manufacturing":
-            return parse_integer(cell, allowed=_YEARS)
-        case "installation_date":
-            return parse_date(cell)
-        case _:
-            return parse_text(cell)
+def _parse_value(column: str, cell: Cell, row_number: int, reading: _Reading) -> ColumnValue:
+    if column == _SEQUENCE:
+        number, is_exact = parse_sequence(cell, allowed=_INT32)
+        reading.sequences.append((row_number, number, is_exact))
+        return number
+    if column == _YEAR:
+        return parse_integer(cell, allowed=_YEARS)
+    return parse_date(cell, order=reading.order, is_1904=reading.sheet.is_1904)
 
 
-def _cleaning_notices(reading: _Reading) -> list[str]:
+def _without_headings(
+    reading: _Reading, records: list[WorkbookRecord], rejects: list[RejectedRow]
+) -> list[WorkbookRecord]:
+    """Move the records that are headings of sections to the rejects."""
+    reasons = find_headings(reading.lone_ids, [it.cmms_asset_id for it in records], reading.header)
+    if not reasons:
+        return records
+    for record in records:
+        if record.row_number in reasons:
+            row = reading.sheet.rows[record.row_number - 1]
+            rejects.append(_reject(reading, row, record.row_number, reasons[record.row_number]))
+            del reading.first_places[record.cmms_asset_id]
+    rejects.sort(key=lambda it: it.row_number)
+    return [record for record in records if record.row_number not in reasons]
+
+
+def _lone_id_notices(reading: _Reading, records: Sequence[WorkbookRecord]) -> list[str]:
+    imported = {record.row_number for record in records}
+    lone = [it.row_number for it in reading.lone_ids if it.row_number in imported]
+    if not lone or len(lone) == len(records):
+        return []
     return [
-        f"'{label}': characters that the database cannot store (NUL, half surrogate pairs) were removed in "
-        f"{_counted_rows(rows)}"
-        for label, rows in reading.cleaned_rows.items()
+        f"{count_of(len(lone), 'row')} imported with an id and nothing else: {name_places(map(str, lone))}"
     ]
 
 
-def _similar_id_notices(first_rows: Mapping[str, int]) -> list[str]:
-    groups: dict[str, list[str]] = {}
-    for cmms_asset_id in first_rows:
-        groups.setdefault("".join(cmms_asset_id.casefold().split()), []).append(cmms_asset_id)
-    similar = [ids for ids in groups.values() if len(ids) > 1]
-    notices = [
-        "these ids differ only by case or spaces, each is imported as an asset of its own: "
-        + ", ".join(f"'{cmms_asset_id}' (row {first_rows[cmms_asset_id]})" for cmms_asset_id in ids)
-        for ids in similar[:_SIMILAR_ID_NOTICES]
-    ]
-    if len(similar) > _SIMILAR_ID_NOTICES:
+def _with_places(
+    reading: _Reading, records: list[WorkbookRecord], notices: list[str]
+) -> list[WorkbookRecord]:
+    """Replace sequence numbers that do not order the rows by the rows' places."""
+    read = [(row_number, number) for row_number, number, _ in reading.sequences if number is not None]
+    rough = [row_number for row_number, _, is_exact in reading.sequences if not is_exact]
+    if not rough:
+        return records
+    label = next(label for label, column in _labelled(reading.header) if column == _SEQUENCE)
+    if all(first <= second for (_, first), (_, second) in pairwise(read)):
         notices.append(
-            f"{len(similar) - _SIMILAR_ID_NOTICES} more groups of ids differ only by case or spaces"
+            f"'{label}' holds numbers such as 1.1 or letters in {count_of(len(rough), 'row')}: they are read "
+            "as far as they order the rows"
         )
-    return notices
+        return records
+    notices.append(f"'{label}' holds numbers that do not order the rows: the place of each row counts")
+    changed = []
+    for place, record in enumerate(records, 1):
+        kept = [name for name in record.kept_columns if name != _SEQUENCE]
+        issues = [issue for issue in record.issues if issue.column != _SEQUENCE]
+        changed.append(
+            WorkbookRecord(
+                record.sheet,
+                record.row_number,
+                record.cmms_asset_id,
+                {**record.values, _SEQUENCE: place},
+                record.excel_attributes,
+                kept,
+                record.kept_attributes,
+                issues,
+            )
+        )
+    return changed
 
 
-def _counted_rows(rows: Sequence[int]) -> str:
-    named = ", ".join(map(str, rows[:_ROWS_NAMED_IN_A_NOTICE]))
-    more = len(rows) - _ROWS_NAMED_IN_A_NOTICE
-    return f"{'row' if len(rows) == 1 else 'rows'} {named}" + (f" and {more} more" if more > 0 else "")
+def _labelled(header: Header) -> Iterable[tuple[str, str]]:
+    return ((header.labels[position], column) for position, column in header.columns.items())

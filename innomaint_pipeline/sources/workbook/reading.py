@@ -1,69 +1,269 @@
-"""A workbook file -> the rows of one of its sheets (docs/how-it-works.md).
+"""A workbook file -> the rows of the sheets that are its register, read in a process of its own.
 
-Belongs here: opening the kinds of files, naming sheets, encodings and delimiters. What may be opened at all
-is `container`, what rows mean is `domain.workbook`. Formulas are never evaluated, macros never run and
-external links never followed: the reader takes the values that the file holds.
+Belongs here: which reader opens which kind of file, and the process whose death is a refusal. What may be
+opened at all is `container`, which sheets are the register is `domain.workbook.choice`. Formulas are never
+evaluated, macros never run and external links never followed: the readers take the values that the
+file holds.
 """
 
-import codecs
-import csv
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import islice
+import pickle
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, Any
 
-from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
+from innomaint_pipeline.domain.workbook.choice import choose_sheets
+from innomaint_pipeline.domain.workbook.headers import build_matcher, load_mapping
+from innomaint_pipeline.domain.workbook.sheets import SheetRows, UnreadSheet
+from innomaint_pipeline.errors import ConfigurationError, InnomaintPipelineError, WorkbookError
+from innomaint_pipeline.sources.workbook.container import (
+    TEXT_SUFFIXES,
+    check_workbook_file,
+    show_name,
+    show_path,
+)
+from innomaint_pipeline.sources.workbook.delimited import read_delimited
+from innomaint_pipeline.sources.workbook.ods import read_ods
+from innomaint_pipeline.sources.workbook.xls import read_xls
+from innomaint_pipeline.sources.workbook.xlsx import read_xlsx
+from innomaint_pipeline.sources.workbook.zip_parts import DAMAGES, MIB, WorkbookBounds
 
-from innomaint_pipeline.domain.workbook.headers import HEADER_SEARCH_ROWS, explain_missing_id, load_mapping
-from innomaint_pipeline.domain.workbook.register import SheetRows, has_id_column
-from innomaint_pipeline.errors import ConfigurationError, WorkbookError
-from innomaint_pipeline.sources.workbook.container import check_workbook_file
-from innomaint_pipeline.sources.workbook.zip_parts import WorkbookBounds
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-_DELIMITERS = (",", ";", "\t")
-_READ_BYTES = 2**20
-_BOUNDS = WorkbookBounds()
+BOUNDS = WorkbookBounds()
+# Far above what a workbook within the bounds takes; a file that takes more ends its reader, not the machine.
+_READER_MEMORY_BYTES, _READER_CPU_SECONDS = 6 * 2**10 * MIB, 900
+_ROWS_PER_MESSAGE = 2_000
 
 
-def read_sheet(
+@dataclass(frozen=True, slots=True)
+class Register:
+    """The sheets of a workbook that are its register, in their order, and notices of the others."""
+
+    workbook: str
+    sheets: Sequence[SheetRows]
+    notices: Sequence[str]
+
+
+def read_register(
     path: Path,
     *,
-    sheet: str | None = None,
-    is_wanted: Callable[[SheetRows], bool] = has_id_column,
-    bounds: WorkbookBounds = _BOUNDS,
-) -> SheetRows:
-    """Read one sheet of an .xlsx, .xlsm, .xls, .ods or .csv file.
+    sheets: Sequence[str] = (),
+    synonyms: Mapping[str, str] | None = None,
+    bounds: WorkbookBounds = BOUNDS,
+) -> Register:
+    """Read the register of an .xlsx, .xlsm, .xls, .ods, .csv, .tsv or .txt file, in a process of its own.
 
     Cells keep their type: the text `00123` its zeros, `NA` and `NULL` stay texts; whole numbers are integers,
-    dates at midnight `datetime`. Cells with an Excel error (`#N/A`) are blank in Excel's own formats.
-    Everything in a .csv is text; its one sheet has the file's name without suffix.
-
-    Without `sheet` it is the first one that `is_wanted`, visible sheets before hidden ones; `is_wanted` also
-    decides between the delimiters of a .csv. Raises `WorkbookError`, with file, sheet and cause, for whatever
-    is not a readable workbook within `bounds` or has no such sheet.
+    dates `datetime`. An error and a formula that was never calculated are `UnknownCell`. Everything in a
+    delimited text is text; its one sheet has the file's name without suffix. `sheets` names the sheets to
+    read. Raises `WorkbookError`, with file, sheet and cause, for whatever is not a readable workbook within
+    `bounds` or has no such sheet, and for a file that ends its reader or changes under it.
     """
     check_workbook_file(path, bounds)
-    if path.suffix.lower() == ".csv":
-        return _read_csv(path, sheet, is_wanted, bounds)
-    with _refused(path), _open_book(path) as book:
-        names = _sheet_names(book)
-        if sheet is not None and sheet not in names:
-            raise WorkbookError(f"{path.name}: there is no sheet '{sheet}', expected one of {_quoted(names)}")
-        refusals: list[str] = []
-        for name in names if sheet is None else [sheet]:
-            read = SheetRows(path.name, name, _read_rows(path, book, name, bounds))
-            if read.rows and (sheet is not None or is_wanted(read)):
-                return read
-            refusals.append(
-                f"sheet '{name}': {explain_missing_id(read.rows) if read.rows else 'it holds no data'}"
+    before = _look(path)
+    read = _read_in_process(path, _Order(str(path.absolute()), tuple(sheets), dict(synonyms or {}), bounds))
+    if _look(path) != before:
+        raise WorkbookError(
+            f"{show_name(path)}: the file changed while it was read; import it again once it is complete"
+        )
+    return read
+
+
+def read_register_here(
+    path: Path, *, sheets: Sequence[str], synonyms: Mapping[str, str], bounds: WorkbookBounds
+) -> Register:
+    """Read the register in this process, see `read_register`."""
+    check_workbook_file(path, bounds)
+    workbook = show_name(path)
+    suffix = path.suffix.lower()
+    if suffix in TEXT_SUFFIXES:
+        name = Path(workbook).stem
+        if any(it != name for it in sheets):
+            other = next(it for it in sheets if it != name)
+            raise WorkbookError(
+                f"{workbook}: a {suffix} file has no sheets, so '{other}' is none; leave the sheet out"
             )
-    if not refusals:
-        raise WorkbookError(f"{path.name}: the workbook has no worksheet")
-    raise WorkbookError(f"{path.name}: {'; '.join(refusals)}")
+        sheet = read_delimited(path, workbook, name, build_matcher(synonyms), bounds)
+        return Register(workbook, [sheet], [])
+    try:
+        found = list(_read_sheets(path, suffix, workbook, sheets, bounds))
+        if missing := [it for it in sheets if it not in {sheet.sheet for sheet in found}]:
+            there = ", ".join(f"'{it.sheet}'" for it in _read_sheets(path, suffix, workbook, (), bounds))
+            raise WorkbookError(f"{workbook}: there is no sheet '{missing[0]}', expected one of {there}")
+    except DAMAGES as error:
+        raise WorkbookError(
+            f"{workbook}: the file is damaged or incomplete ({error}); copy it again, or open and save "
+            "it in Excel"
+        ) from error
+    chosen, notices = choose_sheets(workbook, found, names=sheets, synonyms=synonyms)
+    return Register(workbook, chosen, notices)
+
+
+def _read_sheets(
+    path: Path, suffix: str, workbook: str, names: Sequence[str], bounds: WorkbookBounds
+) -> Iterator[SheetRows | UnreadSheet]:
+    if suffix == ".xls":
+        yield from read_xls(path, workbook, names, bounds)
+        return
+    with path.open("rb") as handle:
+        read = read_ods if suffix == ".ods" else read_xlsx
+        yield from read(handle, workbook, names, bounds)
+
+
+def _look(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What the reader's process is asked for."""
+
+    path: str
+    sheets: tuple[str, ...]
+    synonyms: dict[str, str]
+    bounds: WorkbookBounds
+
+
+_START = (
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from {module} import serve; serve()"
+)
+
+
+def _read_in_process(path: Path, order: _Order) -> Register:
+    workbook = show_name(path)
+    process = subprocess.Popen(  # noqa: S603 # this interpreter, this module
+        [sys.executable, "-c", _START.format(module=__name__)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        if not process.stdin or not process.stdout:
+            raise RuntimeError("the pipes of the reader's process were not made")
+        with suppress(BrokenPipeError):
+            pickle.dump(sys.path, process.stdin)
+            pickle.dump(order, process.stdin)
+            process.stdin.close()
+        read = _receive(process.stdout)
+        process.wait()
+    finally:
+        # Also where the caller was interrupted: the reader's work is for nobody then.
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                stream.close()
+    if isinstance(read, Register):
+        return read
+    if read is None:
+        raise WorkbookError(
+            f"{workbook}: reading the file ended the reader ({_describe_end(process.returncode)}), so it is "
+            "not read; open it in Excel, clear what is far below or right of the table, and save it as .xlsx"
+        )
+    raise read
+
+
+def _describe_end(code: int) -> str:
+    if code < 0:
+        with suppress(ValueError):
+            return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
+def _receive(stream: IO[bytes]) -> Register | InnomaintPipelineError | RuntimeError | None:
+    """Put together what the reader sends; `None` if it ended before the end."""
+    sheets: list[SheetRows] = []
+    rows: list[Any] = []
+    while True:
+        try:
+            # One for each message: what a message has named, the next one names by other numbers.
+            kind, content = _Receiver(stream).load()
+        except (EOFError, pickle.UnpicklingError):
+            return None
+        if kind == "sheet":
+            rows = []
+            sheets.append(replace(content, rows=rows))
+        elif kind == "rows":
+            rows.extend(content)
+        elif kind == "refused":
+            return WorkbookError(content)
+        elif kind == "failed":
+            return RuntimeError(f"the reader of workbooks failed:\n{content}")
+        else:
+            workbook, notices = content
+            return Register(workbook, sheets, notices)
+
+
+class _Receiver(pickle.Unpickler):
+    """Loads what a reader sends, and nothing else: the reader has seen a stranger's file."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        is_ours = module_name.startswith("innomaint_pipeline.domain.workbook.")
+        if is_ours or (module_name, global_name) in {
+            *(("datetime", it) for it in ("datetime", "date", "time", "timedelta", "timezone")),
+        }:
+            return super().find_class(module_name, global_name)
+        raise pickle.UnpicklingError(f"{module_name}.{global_name} is not expected")
+
+
+def serve() -> None:
+    """Read what standard input asks for, and write it to standard output: the reader's process."""
+    _limit_itself()
+    order: _Order = pickle.load(sys.stdin.buffer)  # noqa: S301 # from the process that started this one
+    out = sys.stdout.buffer
+    try:
+        read = read_register_here(
+            Path(order.path), sheets=order.sheets, synonyms=order.synonyms, bounds=order.bounds
+        )
+        for sheet in read.sheets:
+            _send(out, "sheet", replace(sheet, rows=()))
+            for start in range(0, len(sheet.rows), _ROWS_PER_MESSAGE):
+                _send(out, "rows", sheet.rows[start : start + _ROWS_PER_MESSAGE])
+        _send(out, "end", (read.workbook, read.notices))
+    except InnomaintPipelineError as error:
+        _send(out, "refused", str(error))
+    except MemoryError:
+        _send(
+            out,
+            "refused",
+            f"{show_name(Path(order.path))}: it takes more than the memory there is; split the workbook",
+        )
+    except BrokenPipeError:
+        return
+    except Exception:  # noqa: BLE001 # a fault of ours is told by the process that shows it
+        _send(out, "failed", traceback.format_exc())
+
+
+def _send(out: IO[bytes], kind: str, content: object) -> None:
+    buffer = BytesIO()
+    pickle.dump((kind, content), buffer, protocol=pickle.HIGHEST_PROTOCOL)
+    out.write(buffer.getbuffer())
+    out.flush()
+
+
+def _limit_itself() -> None:
+    try:
+        import resource  # noqa: PLC0415 # not on Windows
+    except ImportError:
+        return
+    for kind, limit in (
+        (resource.RLIMIT_AS, _READER_MEMORY_BYTES),
+        (resource.RLIMIT_CPU, _READER_CPU_SECONDS),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        soft, hard = resource.getrlimit(kind)
+        known = [it for it in (soft, hard, limit) if it != resource.RLIM_INFINITY]
+        with suppress(ValueError, OSError):
+            resource.setrlimit(kind, (min(known), hard))
 
 
 def read_mapping(path: Path) -> dict[str, str]:
@@ -74,150 +274,14 @@ def read_mapping(path: Path) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ConfigurationError(f"{path}: there is no such mapping file; check the path") from None
+        raise ConfigurationError(
+            f"{show_path(path)}: there is no such mapping file; check the path"
+        ) from None
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"{path}: the mapping file cannot be read as UTF-8 text ({error})"
+            f"{show_path(path)}: the mapping file cannot be read as UTF-8 text ({error})"
         ) from error
     try:
         return load_mapping(text)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{path.name}: {error}") from error
-
-
-@contextmanager
-def _open_book(path: Path) -> Iterator["pd.ExcelFile"]:
-    # Half a second that commands without a workbook need not pay.
-    import pandas as pd  # noqa: PLC0415
-
-    # Opened here, because pandas leaves a file open over which the reader panics.
-    with path.open("rb") as handle, pd.ExcelFile(handle, engine="calamine") as book:
-        yield book
-
-
-def _sheet_names(book: "pd.ExcelFile") -> list[str]:
-    hidden = {it.name for it in book.book.sheets_metadata if it.visible != SheetVisibleEnum.Visible}
-    return sorted(map(str, book.sheet_names), key=hidden.__contains__)
-
-
-def _read_rows(path: Path, book: "pd.ExcelFile", name: str, bounds: WorkbookBounds) -> list[list]:
-    import pandas as pd  # noqa: PLC0415
-
-    if path.suffix.lower() == ".ods":
-        # Its cells can say "repeat me", so that only the parsed sheet shows how large it is.
-        last_row, last_column = book.book.get_sheet_by_name(name).end or (-1, -1)
-        row_count, width = last_row + 1, last_column + 1
-        if row_count * width > bounds.cells:
-            raise WorkbookError(
-                f"{path.name}, sheet '{name}': it has {row_count:,} rows of {width:,} cells, at most "
-                f"{bounds.cells:,} cells are read; clear stray cells far from the table"
-            )
-    frame = pd.read_excel(book, sheet_name=name, header=None, dtype=object, na_filter=False)
-    return frame.to_numpy(dtype=object).tolist()
-
-
-@contextmanager
-def _refused(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        if not isinstance(error, CalamineError | OSError | ValueError) and not _is_panic(error):
-            raise
-        cause = _precise_cause(path) or error
-        raise WorkbookError(
-            f"{path.name}: the workbook is damaged or no {path.suffix.lower()} workbook "
-            f"({str(cause)[:200]}); open and save it in Excel"
-        ) from error
-
-
-def _precise_cause(path: Path) -> BaseException | None:
-    # Opened by content, as pandas does, every failure is "cannot detect file format"; by name it is told.
-    try:
-        CalamineWorkbook.from_path(path).close()
-    except BaseException as error:
-        if not isinstance(error, CalamineError) and not _is_panic(error):
-            raise
-        return error
-    return None
-
-
-def _is_panic(error: BaseException) -> bool:
-    # A panic of the reader's Rust code is no Exception, and its class cannot be imported.
-    return type(error).__name__ == "PanicException"
-
-
-def _read_csv(
-    path: Path, sheet: str | None, is_wanted: Callable[[SheetRows], bool], bounds: WorkbookBounds
-) -> SheetRows:
-    name = path.stem
-    if sheet not in (None, name):
-        raise WorkbookError(
-            f"{path.name}: a .csv file has no sheets, so '{sheet}' is none; leave the sheet out"
-        )
-    encoding = _csv_encoding(path)
-    heads = {
-        delimiter: SheetRows(
-            path.name, name, list(islice(_csv_rows(path, encoding, delimiter), HEADER_SEARCH_ROWS))
-        )
-        for delimiter in _DELIMITERS
-    }
-    delimiter = next((delimiter for delimiter, head in heads.items() if is_wanted(head)), None)
-    if delimiter is None:
-        likeliest = max(heads.values(), key=lambda head: max(map(len, head.rows), default=0))
-        raise WorkbookError(
-            f"{path.name}, sheet '{name}', read with the delimiters comma, semicolon and tab: "
-            f"{explain_missing_id(likeliest.rows)}"
-        )
-    rows: list[list[str]] = []
-    cells = 0
-    for row in _csv_rows(path, encoding, delimiter):
-        rows.append(row)
-        cells += len(row)
-        if cells > bounds.cells:
-            raise WorkbookError(f"{path.name}: the file has more than {bounds.cells:,} cells; split it")
-    return SheetRows(path.name, name, rows)
-
-
-def _csv_rows(path: Path, encoding: str, delimiter: str) -> Iterator[list[str]]:
-    with path.open(encoding=encoding, newline="") as handle:
-        # Strict, because a quote that is never closed would otherwise swallow the rest of the file in
-        # silence.
-        reader = csv.reader(handle, delimiter=delimiter, strict=True)
-        try:
-            yield from reader
-        except csv.Error as error:
-            raise WorkbookError(
-                f"{path.name}, line {reader.line_num}: the line is no CSV ({error}); look for a quotation "
-                "mark that is not closed or not doubled, or save the file as .xlsx"
-            ) from error
-
-
-def _csv_encoding(path: Path) -> str:
-    with path.open("rb") as handle:
-        start = handle.read(2)
-    if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        candidates = ("utf-16",)
-    else:
-        candidates = ("utf-8-sig", "cp1252")
-    for encoding in candidates:
-        if _is_encoded_in(path, encoding):
-            return encoding
-    raise WorkbookError(
-        f"{path.name}: the text is neither UTF-8 nor Windows-1252; save it as CSV UTF-8, or as .xlsx"
-    )
-
-
-def _is_encoded_in(path: Path, encoding: str) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    try:
-        with path.open("rb") as handle:
-            while chunk := handle.read(_READ_BYTES):
-                decoder.decode(chunk)
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
+        raise ConfigurationError(f"{show_name(path)}: {error}") from error

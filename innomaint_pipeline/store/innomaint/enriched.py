@@ -305,6 +305,7 @@ def save_issues(connection: Connection, answers: Sequence[ParsedAnswer], *, is_s
 
 
 _ISSUE_COLUMNS = ("asset_id", "field", "raw_value", "reason")
+_ISSUE_SOURCE = literal_column("'innomaint'")
 
 
 @cache
@@ -319,6 +320,7 @@ def _resolve_issues() -> TextClause:
         update(data_issue)
         .values(resolved_at=func.now())
         .where(
+            data_issue.c.source == _ISSUE_SOURCE,
             data_issue.c.asset_id == any_(cast(bindparam("asset_ids"), ARRAY(Integer))),
             data_issue.c.resolved_at.is_(None),
             ~is_seen,
@@ -330,13 +332,14 @@ def _resolve_issues() -> TextClause:
 def _insert_issues(*, is_seen_again: bool) -> TextClause:
     given = recordset(data_issue, _ISSUE_COLUMNS)
     statement = upsert(data_issue).from_select(
-        list(_ISSUE_COLUMNS), select(*(given.c[name] for name in _ISSUE_COLUMNS))
+        ["source", *_ISSUE_COLUMNS],
+        select(_ISSUE_SOURCE, *(given.c[name] for name in _ISSUE_COLUMNS)),
     )
     new = statement.excluded
     is_new = or_(*(data_issue.c[name].is_distinct_from(new[name]) for name in ("raw_value", "reason")))
     return prepared(
         statement.on_conflict_do_update(
-            index_elements=["asset_id", "field"],
+            index_elements=["source", "asset_id", "field"],
             index_where=data_issue.c.resolved_at.is_(None),
             set_={"raw_value": new.raw_value, "reason": new.reason, "last_seen_at": func.now()},
             where=None if is_seen_again else is_new,

@@ -305,6 +305,7 @@ data_issue = Table(
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True),
     Column("asset_id", Integer, ForeignKey("ic3_asset_master.asset_id", ondelete="CASCADE"), nullable=False),
+    Column("source", Text, nullable=False, server_default="innomaint", comment="innomaint or workbook"),
     Column("field", Text, nullable=False),
     Column("raw_value", Text),
     Column("reason", Text, nullable=False),
@@ -314,7 +315,8 @@ data_issue = Table(
 )
 
 Index(
-    "uq_innomaint_data_issue_open",
+    "uq_innomaint_data_issue_open_by_source",
+    data_issue.c.source,
     data_issue.c.asset_id,
     data_issue.c.field,
     unique=True,

@@ -1,16 +1,11 @@
 """The sensors and the schedule on a real database: what they launch, and why they do not."""
 
-import json
-import os
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
-from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from innomaint_pipeline.cli.innomaint.commands import change_setting, save_pause
@@ -18,15 +13,12 @@ from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs.innomaint.automation import continuous_sync
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
-from innomaint_pipeline.defs.workbook import daily_import, workbook_changed
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
-from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.settings import IMPORT_ERROR, load_setting
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, FIRST_BATCH, Pipeline, fix_world
 from innomaint_pipeline_tests.defs.conftest import Dagster
 from innomaint_pipeline_tests.defs.runs import make_run, start_run, status_of
@@ -289,118 +281,8 @@ def test_a_lost_run_is_reported_and_its_batch_launched_at_the_same_look(dagster:
     assert status_of(dagster.instance, run_id) is dg.DagsterRunStatus.FAILURE
 
 
-@pytest.fixture
-def workbook(tmp_path: Path, environment: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "master.xlsx"
-    write_sample_workbook(World(12), path)
-    environment.setenv("INNOMAINT_WORKBOOK", str(path))
-    return path
-
-
-def plan(instance: dg.DagsterInstance) -> ScheduleExecutionData:
-    context = dg.build_schedule_context(
-        instance=instance,
-        scheduled_execution_time=datetime(2026, 6, 20, 19, 45, tzinfo=UTC),
-        resources=resources(),
-    )
-    with context:
-        return daily_import.evaluate_tick(context)
-
-
-def import_master(instance: dg.DagsterInstance) -> bool:
-    job = defs.resolve_job_def("import_asset_master")
-    return job.execute_in_process(instance=instance, raise_on_error=False).success
-
-
-def remembered(pipeline: Pipeline) -> str | None:
-    with pipeline.database.begin() as connection:
-        return load_setting(connection, "workbook", IMPORT_ERROR)
-
-
-@pytest.mark.usefixtures("workbook")
-def test_the_workbook_is_imported_once_a_day(dagster: Dagster) -> None:
-    (request,) = plan(dagster.instance).run_requests or []
-    assert request.run_key == "daily-2026-06-20"
-
-
-@pytest.mark.usefixtures("dagster")
-@pytest.mark.parametrize("value", [None, "gone.xlsx", "."])
-def test_without_a_readable_workbook_there_is_a_reason_and_no_run(
-    instance: dg.DagsterInstance, environment: pytest.MonkeyPatch, value: str | None
-) -> None:
-    if value is not None:
-        environment.setenv("INNOMAINT_WORKBOOK", value)
-    expected = "INNOMAINT_WORKBOOK is not set" if value is None else f"{value} cannot be read"
-
-    for found in (plan(instance), look(instance, sensor=workbook_changed)):
-        assert not found.run_requests
-        assert expected in str(found.skip_message)
-
-
-@pytest.mark.usefixtures("workbook")
-def test_the_first_look_at_a_workbook_imports_it_and_the_second_does_not(dagster: Dagster) -> None:
-    first = look(dagster.instance, sensor=workbook_changed)
-    second = look(dagster.instance, first.cursor, workbook_changed)
-
-    assert [request.run_key for request in first.run_requests or []] == [None]
-    assert not second.run_requests
-    assert second.skip_message == "the workbook is unchanged"
-    assert second.cursor == first.cursor
-
-
-def test_a_touched_workbook_is_no_change_and_a_changed_one_is(dagster: Dagster, workbook: Path) -> None:
-    first = look(dagster.instance, sensor=workbook_changed)
-    os.utime(workbook, (1_750_000_000, 1_750_000_000))
-    touched = look(dagster.instance, first.cursor, workbook_changed)
-    write_sample_workbook(World(13), workbook)
-    changed = look(dagster.instance, touched.cursor, workbook_changed)
-
-    assert not touched.run_requests
-    assert json.loads(touched.cursor or "")["modified_at"] == 1_750_000_000
-    assert len(changed.run_requests or []) == 1
-
-
-def test_a_workbook_that_is_away_for_a_while_is_not_imported_again_for_that(
-    dagster: Dagster, workbook: Path
-) -> None:
-    first = look(dagster.instance, sensor=workbook_changed)
-    workbook.rename(workbook.with_suffix(".away"))
-    away = look(dagster.instance, first.cursor, workbook_changed)
-    workbook.with_suffix(".away").rename(workbook)
-
-    assert "cannot be read" in str(away.skip_message)
-    assert not look(dagster.instance, away.cursor or first.cursor, workbook_changed).run_requests
-
-
-@pytest.mark.usefixtures("workbook")
-def test_a_broken_cursor_means_a_first_look(dagster: Dagster) -> None:
-    assert len(look(dagster.instance, "garbage", workbook_changed).run_requests or []) == 1
-
-
-def test_a_broken_workbook_is_remembered_and_a_good_one_forgets_it_and_the_sync_goes_on(
-    dagster: Dagster, workbook: Path
-) -> None:
-    good = workbook.read_bytes()
-    workbook.write_text("no workbook")
-    assert not import_master(dagster.instance)
-    assert "master.xlsx" in str(remembered(dagster.pipeline))
-    assert launched(look(dagster.instance)) == BATCHES[:3]
-
-    workbook.write_bytes(good)
-
-    assert import_master(dagster.instance)
-    assert remembered(dagster.pipeline) is None
-
-
-def test_a_missing_workbook_does_not_stop_the_sync(dagster: Dagster, environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("INNOMAINT_WORKBOOK", "gone.xlsx")
-    assert launched(look(dagster.instance)) == BATCHES[:3]
-
-
 def test_what_runs_by_itself_is_on_by_default() -> None:
-    for sensor in (continuous_sync, workbook_changed):
-        assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
-    assert daily_import.default_status is dg.DefaultScheduleStatus.RUNNING
+    assert continuous_sync.default_status is dg.DefaultSensorStatus.RUNNING
 
 
 def test_no_reason_and_no_launch_holds_the_token(dagster: Dagster) -> None:

@@ -50,7 +50,10 @@ def test_an_import_shows_its_counts_and_a_preview(instance: dg.DagsterInstance) 
     assert [made[name] for name in names] == [25, 25, 0, 0, 0, 0, 3]
     assert made["dagster/row_count"] == 25
     assert made["workbook"].endswith("master.xlsx")
-    assert made["sheet"] == "Asset Master"
+    assert (made["sheet"], made["sheets"], made["header_row"]) == ("Asset Master", ["Asset Master"], 3)
+    assert made["columns"]["Asset ID"] == "cmms_asset_id"
+    assert made["attributes"] == ["Warranty Upto", "Remarks", "GPS"]
+    assert (made["notices"], made["issues"]) == ([], 0)
     preview = [record.data for record in made["preview"].records]
     assert len(preview) == 10
     assert preview[0]["cmms_asset_id"] == "Delhi Cantt Naraina_BP_01"

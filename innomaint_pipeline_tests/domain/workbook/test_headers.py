@@ -3,12 +3,14 @@ import pytest
 from innomaint_pipeline.domain.workbook.headers import (
     COLUMN_SYNONYMS,
     COLUMNS,
+    build_matcher,
     column_letters,
     find_header,
     load_mapping,
     normalize_header,
 )
-from innomaint_pipeline.domain.workbook.register import ParsedSheet, SheetRows, parse_sheet
+from innomaint_pipeline.domain.workbook.register import ParsedSheet, parse_sheet
+from innomaint_pipeline.domain.workbook.sheets import SheetRows
 from innomaint_pipeline.errors import ConfigurationError
 
 
@@ -95,7 +97,7 @@ def test_ambiguous_headers_are_not_guessed(header):
         ([["Asset ID"], ["A"], ["B"]], 0),
         ([["Asset ID"], ["Asset ID", "Foo", "Bar"], ["A", 1, 2]], 1),
         ([["Legend"], ["Asset ID", "the id in the CMMS"], ["Asset ID", "Foo", "Bar"], ["A", 1, 2]], 2),
-        ([["Asset ID", "Make"], ["A", "x"], ["Asset ID", "Make", "Model", "Customer"]], 0),
+        ([["Asset ID", "Make"], ["A", "x"], ["Asset ID", "Make", "Model", "Customer"]], 2),
         ([["Make", "Model"], ["x", "y"]], None),
         ([*([["title"]] * 49), ["Asset ID", "Make"]], 49),
         ([*([["title"]] * 50), ["Asset ID", "Make"]], None),
@@ -103,7 +105,8 @@ def test_ambiguous_headers_are_not_guessed(header):
     ],
 )
 def test_the_header_row_is_found_below_titles(rows, expected):
-    assert find_header(rows, {}) == expected
+    found = find_header(rows, build_matcher({}))
+    assert (found and found.last) == expected
 
 
 def test_row_numbers_count_from_the_first_row_of_the_sheet():
@@ -202,3 +205,34 @@ def test_a_malformed_mapping_is_refused_with_its_cause(text, cause):
 )
 def test_columns_are_lettered_as_in_a_spreadsheet(position, letters):
     assert column_letters(position) == letters
+
+
+def test_a_header_of_two_rows_reads_as_group_and_part_where_that_is_more() -> None:
+    for groups, parts, columns in (
+        (
+            [None, "Asset", None, "Installation", None],
+            ["Sr", "ID", "Zone", "Date", "Crew"],
+            {"Sr": "report_seq_no", "Asset ID": "cmms_asset_id", "Installation Date": "installation_date"},
+        ),
+        (
+            ["Asset ID", "Place", None, "Technical", None],
+            [None, "Building", "Floor", "Make", "Voltage"],
+            {
+                "Asset ID": "cmms_asset_id",
+                "Building": "building_name",
+                "Floor": "floor_name",
+                "Make": "make",
+            },
+        ),
+        (["Asset", None, None], ["Asset ID", "Make", "Zone"], {"Asset ID": "cmms_asset_id", "Make": "make"}),
+        (
+            ["Site:", "Pune", None],
+            ["Asset ID", "Make", "Zone"],
+            {"Asset ID": "cmms_asset_id", "Make": "make"},
+        ),
+    ):
+        row = [f"{number}" for number in range(len(parts))]
+        parsed = parse_sheet(SheetRows("a.xlsx", "Assets", [groups, parts, row]))
+        assert parsed.columns == columns
+        assert parsed.header_row_number == 2
+        assert len(parsed.records) == 1

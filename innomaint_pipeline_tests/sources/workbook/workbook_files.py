@@ -7,6 +7,10 @@ from pathlib import Path
 
 import openpyxl
 
+from innomaint_pipeline.domain.workbook.sheets import SheetRows
+from innomaint_pipeline.sources.workbook.reading import BOUNDS, read_register_here
+from innomaint_pipeline.sources.workbook.zip_parts import WorkbookBounds
+
 _SECTOR = 512
 _END_OF_CHAIN, _FREE, _FAT_SECTOR = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFD
 # Streams below this size live in a second, smaller allocation table; padding avoids it.
@@ -24,6 +28,19 @@ def write_xlsx(path: Path, sheets: Mapping[str, Sequence[Sequence[object]]]) -> 
     return path
 
 
+def read_sheet(
+    path: Path,
+    sheet: str | None = None,
+    synonyms: Mapping[str, str] | None = None,
+    bounds: WorkbookBounds = BOUNDS,
+) -> SheetRows:
+    """Read the one sheet that is the register, in this process."""
+    named = [sheet] if sheet else []
+    register = read_register_here(path, sheets=named, synonyms=synonyms or {}, bounds=bounds)
+    (only,) = register.sheets
+    return only
+
+
 def repack(source: Path, target: Path, changes: Mapping[str, bytes | None]) -> Path:
     """Copy a zip with parts replaced, added, or (`None`) left out."""
     with zipfile.ZipFile(source) as archive:
@@ -33,6 +50,22 @@ def repack(source: Path, target: Path, changes: Mapping[str, bytes | None]) -> P
             if content is not None:
                 archive.writestr(name, content, zipfile.ZIP_STORED if name == "mimetype" else None)
     return target
+
+
+def ods_of(path: Path, rows_xml: str) -> Path:
+    """Write an .ods with one sheet, from the XML of its rows."""
+    names = "".join(
+        f' xmlns:{it}="urn:oasis:names:tc:opendocument:xmlns:{it}:1.0"' for it in ("office", "table", "text")
+    )
+    names += ' xmlns:calcext="urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0"'
+    content = (
+        f'<office:document-content{names}><office:body><office:spreadsheet><table:table table:name="Data">'
+        f"{rows_xml}</table:table></office:spreadsheet></office:body></office:document-content>"
+    )
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet", zipfile.ZIP_STORED)
+        archive.writestr("content.xml", content)
+    return path
 
 
 def ole_container(streams: Mapping[str, bytes]) -> bytes:

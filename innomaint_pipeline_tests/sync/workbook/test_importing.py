@@ -1,6 +1,7 @@
 """Importing a workbook into the database: counts, repeats, rejects, all or nothing."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from innomaint_pipeline.errors import DatabaseError, WorkbookError
 from innomaint_pipeline.sync.workbook import ImportReport, import_master
 from innomaint_pipeline_tests.conftest import Pipeline
+from innomaint_pipeline_tests.sources.workbook.workbook_files import write_xlsx
 
 HEADER = "Sr No,CMMS Asset ID,Asset Name,Criticality,Year of Manufacturing,Colour"
 
@@ -37,7 +39,7 @@ def load(pipeline: Pipeline, path: Path, **options: Any) -> ImportReport:
 
 
 def counts(report: ImportReport) -> tuple[int, ...]:
-    return tuple(report.to_json().values())
+    return tuple(list(report.to_json().values())[:7])
 
 
 def masters(pipeline: Pipeline) -> list[dict[str, Any]]:
@@ -54,25 +56,46 @@ def test_a_workbook_is_imported_and_every_row_accounted_for(empty_pipeline: Pipe
         "rejected",
         "missing",
         "batches",
+        "sheets",
+        "header_row",
+        "columns",
+        "attributes",
+        "notices",
+        "issues",
     ]
-    assert counts(report) == (6, 3, 0, 0, 3, 0, 2)
+    assert counts(report) == (6, 4, 0, 0, 2, 0, 2)
+    assert (report.sheets, report.header_row, report.attributes) == (("assets",), 1, ("Colour",))
+    assert report.columns["Year of Manufacturing"] == "year_of_manufacturing"
+    assert report.issues == 1
     rows = masters(empty_pipeline)
-    assert [row["cmms_asset_id"] for row in rows] == ["Pump 1", "Pump 2", "Pump 6"]
+    assert [row["cmms_asset_id"] for row in rows] == ["Pump 1", "Pump 2", "Pump 5", "Pump 6"]
     assert (rows[1]["criticality"], rows[1]["excel_criticality"]) == ("High", "High")
     assert (rows[1]["year_of_manufacturing"], rows[1]["excel_attributes"]) == (2019, {"Colour": "blue"})
     rejected = empty_pipeline.rows(
         "select row_number, reason, row from innomaint_import_reject order by row_number"
     )
-    assert [row["row_number"] for row in rejected] == [4, 5, 6]
-    assert rejected[2]["row"]["CMMS Asset ID"] == "Pump 5"
+    assert [row["row_number"] for row in rejected] == [4, 5]
+    assert rejected[1]["row"]["CMMS Asset ID"] == "Pump 1"
+    assert empty_pipeline.rows(
+        "select cmms_asset_id, source, field, raw_value from innomaint_data_issue"
+        " join ic3_asset_master using (asset_id) where resolved_at is null"
+    ) == [
+        {
+            "cmms_asset_id": "Pump 5",
+            "source": "workbook",
+            "field": "year_of_manufacturing",
+            "raw_value": "yesterday",
+        }
+    ]
 
 
 def test_importing_it_again_changes_nothing(empty_pipeline: Pipeline, workbook: Path) -> None:
     load(empty_pipeline, workbook)
     rejects = "select xmin::text, * from innomaint_import_reject order by row_number"
-    before = masters(empty_pipeline), empty_pipeline.rows(rejects)
-    assert counts(load(empty_pipeline, workbook)) == (6, 0, 0, 3, 3, 0, 2)
-    assert (masters(empty_pipeline), empty_pipeline.rows(rejects)) == before
+    issues = "select xmin::text, * from innomaint_data_issue"
+    before = masters(empty_pipeline), empty_pipeline.rows(rejects), empty_pipeline.rows(issues)
+    assert counts(load(empty_pipeline, workbook)) == (6, 0, 0, 4, 2, 0, 2)
+    assert (masters(empty_pipeline), empty_pipeline.rows(rejects), empty_pipeline.rows(issues)) == before
 
 
 def test_a_changed_workbook_updates_what_changed_and_names_what_is_missing(
@@ -81,16 +104,22 @@ def test_a_changed_workbook_updates_what_changed_and_names_what_is_missing(
     load(empty_pipeline, workbook)
     write(workbook, "1,Pump 1,New name,Low,2020,", "2,Pump 2,Booster,High,2019,blue", "9,Pump 9,,,,")
     report = load(empty_pipeline, workbook)
-    assert counts(report) == (3, 1, 1, 1, 0, 1, 2)
-    assert report.missing_examples == ("Pump 6",)
-    assert len(masters(empty_pipeline)) == 4, "a missing one is kept"
+    assert counts(report) == (3, 1, 1, 1, 0, 2, 3)
+    assert report.missing_examples == ("Pump 5", "Pump 6")
+    assert len(masters(empty_pipeline)) == 5, "a missing one is kept"
     assert empty_pipeline.rows("select * from innomaint_import_reject") == []
 
 
 def test_a_dry_run_counts_and_changes_nothing(empty_pipeline: Pipeline, workbook: Path) -> None:
-    assert counts(load(empty_pipeline, workbook, is_dry_run=True)) == (6, 3, 0, 0, 3, 0, 2)
+    told = load(empty_pipeline, workbook, is_dry_run=True)
     assert masters(empty_pipeline) == []
-    assert empty_pipeline.rows("select * from innomaint_import_reject") == []
+    for table in ("innomaint_import_reject", "innomaint_data_issue", "innomaint_setting"):
+        assert empty_pipeline.rows(f"select * from {table}") == [], table
+    assert load(empty_pipeline, workbook) == told, "a dry run tells what the import then does"
+    query = "select value from innomaint_setting where name = 'workbook/last_import'"
+    stored = empty_pipeline.one(query)["value"]
+    assert stored["rows"] == told.rows
+    assert stored["workbook"] == "assets.csv"
 
 
 def test_a_row_that_an_adopted_table_cannot_hold_is_rejected_and_the_others_imported(
@@ -122,20 +151,130 @@ def test_a_required_column_that_the_sheet_lacks_refuses_new_rows_by_name(
     empty_pipeline.execute("alter table ic3_asset_master alter column make set not null")
     write(workbook, "1,Pump 1,changed,Low,2020,", "7,Pump 7,new,High,2019,blue")
     report = load(empty_pipeline, workbook)
-    assert counts(report) == (2, 0, 1, 0, 1, 2, 2)
+    assert counts(report) == (2, 0, 1, 0, 1, 3, 2)
     assert report.reject_reasons == {"the sheet has no make, the column of the database requires a value": 1}
 
 
-def test_a_refusal_by_the_database_leaves_the_old_state(empty_pipeline: Pipeline, workbook: Path) -> None:
+def test_a_row_that_a_check_of_others_refuses_is_rejected_by_itself(
+    empty_pipeline: Pipeline, workbook: Path
+) -> None:
     load(empty_pipeline, workbook)
-    before = masters(empty_pipeline)
     empty_pipeline.execute(
         "alter table ic3_asset_master add constraint no_nines check (cmms_asset_id not like '%9%')"
     )
-    write(workbook, "1,Pump 1,changed,Low,2020,", "9,Pump 9,new,,,")
-    with pytest.raises(DatabaseError, match=r"no_nines.*nothing was imported"):
+    numbers = range(7, 31)
+    write(workbook, "1,Pump 1,changed,Low,2020,", *(f"{it},Pump {it},new,,," for it in numbers))
+    report = load(empty_pipeline, workbook)
+    assert (report.inserted, report.updated, report.rejected) == (21, 1, 3)
+    rejected = empty_pipeline.rows("select row_number, reason from innomaint_import_reject order by 1")
+    assert [row["row_number"] for row in rejected] == [5, 15, 25]
+    assert all("no_nines" in row["reason"] for row in rejected)
+
+
+def test_what_no_row_can_help_leaves_the_old_state(empty_pipeline: Pipeline, workbook: Path) -> None:
+    load(empty_pipeline, workbook)
+    before = masters(empty_pipeline)
+    empty_pipeline.execute(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise 'closed'; end $$"
+    )
+    empty_pipeline.execute(
+        "create trigger closed before insert or update on ic3_asset_master"
+        " for each row execute function refuse()"
+    )
+    write(workbook, *(f"{it},Pump {it},new,,," for it in range(100, 300)))
+    with pytest.raises(DatabaseError, match=r"closed.*nothing was imported"):
         load(empty_pipeline, workbook)
     assert masters(empty_pipeline) == before
+
+
+def test_a_narrower_workbook_keeps_columns_and_attributes(empty_pipeline: Pipeline, tmp_path: Path) -> None:
+    full, narrow = tmp_path / "full.csv", tmp_path / "narrow.csv"
+    full.write_text("Asset ID,Asset Name,Criticality,Voltage,Vendor\nA1,Pump,High,415,X\n")
+    load(empty_pipeline, full)
+    for content, expected in (
+        ("Asset ID,Make,Voltage\nA1,KSB,\n", {"Vendor": "X"}),
+        ("Asset ID,Vendor\nA1,Y\n", {"Vendor": "Y"}),
+        ("Asset ID,Asset Name\nA1,#REF!\n", {"Vendor": "Y"}),
+        ("Asset ID,Criticality,Vendor,Asset Name\nA1,#N/A,#N/A,Pump\n", {"Vendor": "Y"}),
+    ):
+        narrow.write_text(content)
+        load(empty_pipeline, narrow)
+        (row,) = masters(empty_pipeline)
+        assert (row["asset_name"], row["make"], row["criticality"]) == ("Pump", "KSB", "High")
+        assert row["excel_criticality"] == "High"
+        assert row["excel_attributes"] == expected
+        assert load(empty_pipeline, narrow).unchanged == 1
+
+
+@pytest.mark.parametrize("stored", ["null", "'null'", "'[1]'", "'{}'"])
+def test_attributes_that_are_none_are_replaced(empty_pipeline: Pipeline, tmp_path: Path, stored: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Asset ID,Voltage\nA1,415\n")
+    load(empty_pipeline, path)
+    empty_pipeline.execute(f"update ic3_asset_master set excel_attributes = {stored}")
+    assert load(empty_pipeline, path).updated == 1
+    assert masters(empty_pipeline)[0]["excel_attributes"] == {"Voltage": "415"}
+
+
+def test_an_asset_whose_row_is_rejected_is_not_missing(empty_pipeline: Pipeline, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Asset ID,Make\nA1,KSB\nA2,KSB\n")
+    load(empty_pipeline, path)
+    path.write_text("Asset ID,Make\nA1,K, SB\n")
+    report = load(empty_pipeline, path)
+    assert (report.rejected, report.missing, report.missing_examples) == (1, 1, ("A2",))
+
+
+def test_an_issue_is_resolved_once_the_value_can_be_read(empty_pipeline: Pipeline, workbook: Path) -> None:
+    load(empty_pipeline, workbook)
+    write(workbook, "5,Pump 5,Booster,Low,2020,red")
+    assert load(empty_pipeline, workbook).issues == 0
+    assert empty_pipeline.rows("select * from innomaint_data_issue where resolved_at is null") == []
+    write(workbook, "5,Pump 5,Booster,Low,soon,red")
+    load(empty_pipeline, workbook)
+    assert masters(empty_pipeline)[2]["year_of_manufacturing"] == 2020, "the stored one stays"
+
+
+def test_sheets_with_other_columns_keep_those_they_lack(empty_pipeline: Pipeline, tmp_path: Path) -> None:
+    sheets = {
+        "One": [["Asset ID", "Make"], ["A1", "KSB"]],
+        "Two": [["Asset ID", "Model", "X"], ["A2", "m", 1]],
+    }
+    path = write_xlsx(tmp_path / "a.xlsx", sheets)
+    load(empty_pipeline, path, sheets=["One", "Two"])
+    other = {
+        "One": [["Asset ID", "Model"], ["A1", "n"]],
+        "Two": [["Asset ID", "Make"], ["A2", "x"], [None, "y"]],
+    }
+    report = load(empty_pipeline, write_xlsx(path, other), sheets=["One", "Two"])
+    assert [(it["make"], it["model"]) for it in masters(empty_pipeline)] == [("KSB", "n"), ("x", "m")]
+    assert masters(empty_pipeline)[1]["excel_attributes"] == {"X": 1}
+    assert report.sheets == ("One", "Two")
+    assert empty_pipeline.one("select sheet, row_number from innomaint_import_reject") == {
+        "sheet": "Two",
+        "row_number": 3,
+    }
+
+
+def test_a_file_that_ends_its_reader_is_refused(
+    empty_pipeline: Pipeline, workbook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = "import os, signal; os.kill(os.getpid(), signal.SIGABRT); '{module}'"
+    monkeypatch.setattr("innomaint_pipeline.sources.workbook.reading._START", ends)
+    with pytest.raises(WorkbookError, match=r"^assets\.csv: reading the file ended the reader \(SIGABRT\)"):
+        load(empty_pipeline, workbook)
+
+
+def test_a_name_that_is_no_unicode_is_stored_with_replacement_characters(
+    empty_pipeline: Pipeline, tmp_path: Path
+) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xe9.csv"))
+    path.write_text("Asset ID,Make\nA1,KSB\n,x\n")
+    assert load(empty_pipeline, path).workbook == "b\ufffd.csv"
+    assert empty_pipeline.one("select workbook, sheet from innomaint_import_reject") == {
+        "workbook": "b\ufffd.csv",
+        "sheet": "b\ufffd",
+    }
 
 
 def test_a_file_that_is_no_asset_master_changes_nothing(empty_pipeline: Pipeline, workbook: Path) -> None:

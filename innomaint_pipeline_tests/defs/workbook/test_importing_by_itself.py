@@ -1,0 +1,174 @@
+"""The sensor and the schedule that import the workbook: what they launch and tell, and why they wait."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
+from dagster._core.definitions.schedule_definition import ScheduleExecutionData
+from dagster._core.definitions.sensor_definition import SensorExecutionData
+
+from innomaint_pipeline.definitions import defs
+from innomaint_pipeline.defs.innomaint.automation import continuous_sync
+from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.workbook import daily_import, workbook_changed
+from innomaint_pipeline.domain.workbook import SOURCE
+from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
+from innomaint_pipeline.simulator.innomaint.world import World
+from innomaint_pipeline.store.settings import IMPORT_ERROR, load_setting
+from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
+from innomaint_pipeline_tests.defs.conftest import Dagster
+
+
+@pytest.fixture
+def workbook(tmp_path: Path, environment: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "master.xlsx"
+    write_sample_workbook(World(12), path)
+    environment.setenv("INNOMAINT_WORKBOOK", str(path))
+    return path
+
+
+def resources() -> dict[str, object]:
+    return {"ic3": Ic3DatabaseResource(), "innomaint": InnomaintResource()}
+
+
+def look_once(
+    instance: dg.DagsterInstance, cursor: str | None = None, sensor: dg.SensorDefinition = workbook_changed
+) -> SensorExecutionData:
+    context = dg.build_sensor_context(
+        instance=instance, cursor=cursor, definitions=defs, resources=resources()
+    )
+    with context, partition_loading_context(dynamic_partitions_store=instance):
+        return sensor.evaluate_tick(context)
+
+
+def look(instance: dg.DagsterInstance, cursor: str | None = None) -> SensorExecutionData:
+    """Look twice, the second time as if more than two seconds had gone by."""
+    first = look_once(instance, cursor)
+    seen = json.loads(first.cursor or "{}")
+    if "pending" not in seen:
+        return first
+    assert not first.run_requests
+    return look_once(instance, json.dumps(seen | {"pending_at": seen["pending_at"] - 2}))
+
+
+def plan(instance: dg.DagsterInstance) -> ScheduleExecutionData:
+    context = dg.build_schedule_context(
+        instance=instance,
+        scheduled_execution_time=datetime(2026, 6, 20, 19, 45, tzinfo=UTC),
+        resources=resources(),
+    )
+    with context:
+        return daily_import.evaluate_tick(context)
+
+
+def import_master(instance: dg.DagsterInstance) -> bool:
+    job = defs.resolve_job_def("import_asset_master")
+    return job.execute_in_process(instance=instance, raise_on_error=False).success
+
+
+def remembered(pipeline: Pipeline) -> str | None:
+    with pipeline.database.begin() as connection:
+        return load_setting(connection, SOURCE, IMPORT_ERROR)
+
+
+@pytest.mark.usefixtures("workbook")
+def test_the_workbook_is_imported_once_a_day(dagster: Dagster) -> None:
+    (request,) = plan(dagster.instance).run_requests or []
+    assert request.run_key == "daily-2026-06-20"
+
+
+@pytest.mark.usefixtures("workbook")
+def test_a_workbook_at_rest_is_imported_once(dagster: Dagster) -> None:
+    first = look(dagster.instance)
+    second = look(dagster.instance, first.cursor)
+
+    assert [request.run_key for request in first.run_requests or []] == [None]
+    assert not second.run_requests
+    assert second.skip_message == "the workbook is unchanged"
+    assert second.cursor == first.cursor
+
+
+def test_a_workbook_that_still_grows_is_not_imported(dagster: Dagster, workbook: Path) -> None:
+    seen = json.loads(look_once(dagster.instance).cursor or "")
+    with workbook.open("ab") as file:
+        file.write(b"more")
+    later = look_once(dagster.instance, json.dumps(seen | {"pending_at": seen["pending_at"] - 60}))
+
+    assert not later.run_requests
+    assert "is it complete?" in str(later.skip_message)
+
+
+def test_a_touched_workbook_is_no_change_and_a_changed_one_is(dagster: Dagster, workbook: Path) -> None:
+    first = look(dagster.instance)
+    os.utime(workbook, (1_750_000_000, 1_750_000_000))
+    touched = look(dagster.instance, first.cursor)
+    write_sample_workbook(World(13), workbook)
+    changed = look(dagster.instance, touched.cursor)
+
+    assert not touched.run_requests
+    assert json.loads(touched.cursor or "")["modified_at"] == 1_750_000_000
+    assert len(changed.run_requests or []) == 1
+
+
+@pytest.mark.usefixtures("workbook")
+def test_a_broken_cursor_means_a_first_look(dagster: Dagster) -> None:
+    assert len(look(dagster.instance, "garbage").run_requests or []) == 1
+
+
+@pytest.mark.usefixtures("dagster")
+def test_without_a_workbook_there_is_a_reason_and_no_run(instance: dg.DagsterInstance) -> None:
+    for found in (plan(instance), look(instance)):
+        assert not found.run_requests
+        assert "INNOMAINT_WORKBOOK is not set" in str(found.skip_message)
+
+
+@pytest.mark.parametrize("value", ["gone.xlsx", "."])
+def test_a_file_that_is_not_there_is_told_like_a_broken_one(
+    dagster: Dagster, environment: pytest.MonkeyPatch, value: str
+) -> None:
+    environment.setenv("INNOMAINT_WORKBOOK", value)
+
+    for found in (plan(dagster.instance), look(dagster.instance)):
+        assert not found.run_requests
+        assert f"{value} cannot be read" in str(found.skip_message)
+    assert f"{value} cannot be read" in str(remembered(dagster.pipeline))
+
+
+def test_a_workbook_that_is_away_for_a_while_is_told_and_not_imported_again_for_that(
+    dagster: Dagster, workbook: Path
+) -> None:
+    first = look(dagster.instance)
+    workbook.rename(workbook.with_suffix(".away"))
+    away = look(dagster.instance, first.cursor)
+    assert "cannot be read" in str(away.skip_message)
+    assert "cannot be read" in str(remembered(dagster.pipeline))
+    workbook.with_suffix(".away").rename(workbook)
+
+    assert not look(dagster.instance, away.cursor).run_requests
+    assert remembered(dagster.pipeline) is None
+
+
+def test_a_broken_workbook_is_remembered_and_a_good_one_forgets_it_and_the_sync_goes_on(
+    dagster: Dagster, workbook: Path
+) -> None:
+    good = workbook.read_bytes()
+    workbook.write_text("no workbook")
+    assert not import_master(dagster.instance)
+    assert "master.xlsx" in str(remembered(dagster.pipeline))
+    launched = look_once(dagster.instance, sensor=continuous_sync).run_requests or []
+    assert FIRST_BATCH in [request.partition_key for request in launched]
+
+    workbook.write_bytes(good)
+
+    assert import_master(dagster.instance)
+    assert remembered(dagster.pipeline) is None
+
+
+def test_they_are_on_by_default() -> None:
+    assert workbook_changed.default_status is dg.DefaultSensorStatus.RUNNING
+    assert daily_import.default_status is dg.DefaultScheduleStatus.RUNNING
