@@ -341,7 +341,8 @@ def test_the_proxy_of_all_programs_counts_where_no_other_is_named(monkeypatch: p
     assert proxy(INNOMAINT_API_URL="https://10.1.2.3/v1") is None
     assert proxy(INNOMAINT_PROXY_URL="https://own.example") == "https://own.example"
     # What does not count may be of any form.
-    assert proxy(https_proxy="socks5://x") == "https://own.example"
+    proxied = "https://api.example/v1"
+    assert proxy(https_proxy="socks5://x", INNOMAINT_API_URL=proxied) == "https://own.example"
     assert proxy(INNOMAINT_API_URL="http://127.0.0.1:8000") is None
     monkeypatch.delenv("INNOMAINT_PROXY_URL")
     assert proxy() is None

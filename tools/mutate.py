@@ -77,8 +77,8 @@ MUTATIONS = (
     Mutation(
         "size of an answer",
         "sources/http.py",
-        "if len(content) > ANSWER_LIMIT_BYTES:",
-        "if False:",
+        "    if len(content) > limit:\n        raise",
+        "    if False:\n        raise",
         "sources/test_http.py::test_an_error_that_stays_is_asked_once",
     ),
     Mutation(
@@ -91,16 +91,16 @@ MUTATIONS = (
     ),
     Mutation(
         "class of 404",
-        "sources/http.py",
-        "if status == 404:",
+        "domain/http_answers.py",
+        "if status in MISSING_STATUSES:",
         "if False:",
         "sources/test_http.py::test_an_error_that_stays_is_asked_once",
     ),
     Mutation(
         "redaction",
         "redaction.py",
-        "            text = text.replace(secret, REDACTED)\n",
-        "            pass\n",
+        "        text = remove(text)\n",
+        "        pass\n",
         "security/test_redaction.py::test_an_error_is_raised_without_the_token_in_it_or_its_causes",
     ),
 )

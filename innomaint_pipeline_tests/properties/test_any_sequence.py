@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.sources.outcomes import RequestPolicy
@@ -220,7 +221,9 @@ class AnySequence(RuleBasedStateMachine):
             content: Content = (int(row["barcode"] or 0), bool(row["is_odd"]))
             asset.pending = content if row["is_pending"] else None
         leases = self.pipeline.rows("select resource from innomaint_lease")
-        self.model.leased = {row["batch_key"] for row in leases}
+        held = {row["resource"] for row in leases}
+        keys = {asset.batch for asset in self.model.assets.values()}
+        self.model.leased = {key for key in keys if lease_name(key) in held}
 
     @rule()
     def let_leases_expire(self) -> None:

@@ -36,7 +36,7 @@ from innomaint_pipeline_tests.invariants import check_invariants, find_tables_wi
 PROJECT = Path(__file__).resolve().parents[2]
 INNOMAINT = Path(sys.executable).with_name("innomaint")
 # Bounds that only a hanging program reaches, on a slow machine too.
-LONG_SECONDS = 240
+LONG_SECONDS = 480
 _GONE_SECONDS = 30
 # More would only wait for the two cores.
 _AT_ONCE = 5
