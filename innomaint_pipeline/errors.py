@@ -65,7 +65,7 @@ class ConflictError(DatabaseError):
 
 
 class AdoptionError(DatabaseError):
-    """Existing IC3 tables cannot take a key; the message names the rows that stand in its way."""
+    """Existing tables cannot be adopted; the message names all that stands in the way and what helps."""
 
 
 class RunCancelledError(InnomaintPipelineError):

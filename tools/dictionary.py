@@ -14,9 +14,8 @@ from innomaint_pipeline.store.upgrade import metadata
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "tables.md"
 HEADING = "## Data dictionary\n"
 _INTRODUCTION = f"""{HEADING}
-Made from the code by `make dictionary`. A key is a column by which a row is found. A column without words
-holds the workbook's column, or the answer's field, of its name. `created_at` and `updated_at` tell when a row
-was made and last changed.
+Made from the code by `make dictionary`. A key is a column by which a row is found. The database
+holds the same words as comments (`\\d+` in psql).
 """
 
 
@@ -31,7 +30,16 @@ def _describe(column: Column) -> str:
 def _list_columns(table: Table) -> str:
     rows = [_describe(column) for column in table.columns]
     return "\n".join(
-        [f"### {table.name}", "", "| column | type | key | holds |", "|---|---|---|---|", *rows, ""]
+        [
+            f"### {table.name}",
+            "",
+            f"{table.comment}.",
+            "",
+            "| column | type | key | holds |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+        ]
     )
 
 

@@ -1,231 +1,263 @@
-"""Bring a database to the declaration of `store.tables` without losing a row.
+"""Bring a database to the declaration of `store.tables` without losing a row (docs/adoption.md).
 
-See docs/tables.md.
-
-Belongs here: what can be added to tables that may already exist: tables, columns, defaults, keys, indexes.
-What cannot be expressed as an addition is an Alembic revision. Everything runs in the caller's transaction.
+Belongs here: what can be added to tables that may already exist: tables, columns, defaults, keys, indexes,
+comments. What stands in the way is judged before by `store.objections`. What cannot be expressed as an
+addition is an Alembic revision. Everything runs in the caller's transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    Index,
-    Inspector,
-    PrimaryKeyConstraint,
-    Table,
-    UniqueConstraint,
-    inspect,
-    text,
-)
-from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Column, Connection, Executable, Index, Table, UniqueConstraint, text
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError
+from innomaint_pipeline.store.catalog import Catalog, FoundTable, read_catalog
+from innomaint_pipeline.store.objections import Judge, Objection, declared_keys, free_name
+from innomaint_pipeline.store.settings import load_setting, save_setting
 from innomaint_pipeline.store.tables import metadata
 
-# the beginning of a type's name -> what values of it can be written from one another
-_FAMILIES = {
-    "INTEGER": "number",
-    "BIGINT": "number",
-    "SMALLINT": "number",
-    "NUMERIC": "number",
-    "DOUBLE": "number",
-    "REAL": "number",
-    "TEXT[]": "texts",
-    "TEXT": "text",
-    "VARCHAR": "text",
-    "CHAR": "text",
-    "TIMESTAMP": "time",
-}
-_SHOWN_DUPLICATES = 10
+_VERSION_TABLE = "innomaint_schema_version"
+_RELATION_KINDS = {"i": "INDEX", "I": "INDEX", "S": "SEQUENCE", "v": "VIEW", "m": "MATERIALIZED VIEW"}
+_SOURCE, _COMMENTS = "database", "comments"
 
 
-def _family(connection: Connection, column_type: TypeEngine) -> str:
-    name = column_type.compile(connection.dialect).upper()
-    return next((family for start, family in _FAMILIES.items() if name.startswith(start)), name)
+@dataclass(frozen=True)
+class _Step:
+    """One addition: the statement, and the sentence that tells of it, None where it goes with another."""
+
+    statement: Executable | None
+    sentence: str | None
+    table: str
+    needs_name: str | None = None
+
+
+def reconcile(connection: Connection) -> list[str]:
+    """Create what is missing and return what was done, a sentence each; an empty list the second time.
+
+    Raises `AdoptionError`, which names everything that stands in the way; nothing is changed then.
+    """
+    catalog = read_catalog(connection, metadata.tables.keys())
+    judge = Judge(connection, catalog)
+    objections = [item for table in metadata.sorted_tables for item in judge.judge(table)]
+    closed = {name for name, table in catalog.tables.items() if not table.is_readable}
+    blocked = closed | {item.place.partition(".")[0] for item in objections}
+    steps: list[_Step] = []
+    for table in metadata.sorted_tables:
+        if table.name not in blocked:
+            found = catalog.tables.get(table.name)
+            steps += _create(table) if found is None else _adopt(connection, table, found)
+    objections += _find_taken_names(connection, catalog, steps)
+    changed = {step.table for step in steps} | closed
+    objections += _find_foreign_tables(connection, catalog, changed)
+    if objections:
+        raise AdoptionError(_describe(objections))
+    done: list[str] = []
+    for number, step in enumerate(steps):
+        if step.statement is not None:
+            connection.execute(step.statement)
+        if step.sentence is not None:
+            done.append(step.sentence)
+        if number + 1 == len(steps) or steps[number + 1].table != step.table:
+            crash_points.reach("upgrade: table made or adopted")
+    crash_points.reach("upgrade: tables declared")
+    return done
+
+
+def _describe(objections: list[Objection]) -> str:
+    end = "Then run innomaint db upgrade again; nothing was changed"
+    if len(objections) == 1:
+        return f"{objections[0]} {end}"
+    lines = "\n".join(f"{number}. {item}" for number, item in enumerate(objections, start=1))
+    return f"{len(objections)} things stand in the way of the upgrade:\n{lines}\n{end}"
+
+
+def _create(table: Table) -> Iterator[_Step]:
+    yield _Step(CreateTable(table), f"created table {table.name}", table.name)
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint) and constraint.name:
+            yield _Step(None, None, table.name, needs_name=str(constraint.name))
+    for index in _indexes(table):
+        yield _Step(CreateIndex(index), None, table.name, needs_name=str(index.name))
+
+
+def _indexes(table: Table) -> list[Index]:
+    return sorted(table.indexes, key=lambda item: str(item.name))
+
+
+def _adopt(connection: Connection, table: Table, found: FoundTable) -> Iterator[_Step]:
+    for column in table.columns:
+        if column.name not in found.columns:
+            yield _add_column(connection, table, column)
+    yield from _adopt_defaults(connection, table, found)
+    yield from _adopt_identity(connection, table, found)
+    yield from _adopt_keys(table, found)
+    for index in _indexes(table):
+        columns = tuple(getattr(item, "name", None) for item in index.expressions)
+        if found.index_columns.get(str(index.name)) != columns:
+            yield _Step(
+                CreateIndex(index), f"created index {index.name}", table.name, needs_name=str(index.name)
+            )
 
 
 def _quoted(connection: Connection, name: str) -> str:
     return connection.dialect.identifier_preparer.quote(name)
 
 
-def _list(connection: Connection, names: Iterable[str]) -> str:
-    return ", ".join(_quoted(connection, name) for name in names)
+def _alter(connection: Connection, table: Table, change: str) -> Executable:
+    return text(f"ALTER TABLE {_quoted(connection, table.name)} {change}")
 
 
-def reconcile(connection: Connection) -> list[str]:
-    """Create what is missing and return what was done, a sentence each; an empty list the second time.
-
-    Raises `AdoptionError` when existing rows or columns stand in the way; nothing is changed then.
-    """
-    done: list[str] = []
-    inspector = inspect(connection)
-    existing = set(inspector.get_table_names())
-    for table in metadata.sorted_tables:
-        if table.name not in existing:
-            connection.execute(CreateTable(table))
-            for index in sorted(table.indexes, key=lambda item: str(item.name)):
-                connection.execute(CreateIndex(index))
-            done.append(f"created table {table.name}")
-        else:
-            done += _adopt(connection, inspector, table)
-        crash_points.reach("upgrade: table made or adopted")
-    crash_points.reach("upgrade: tables declared")
-    return done
+def _add_column(connection: Connection, table: Table, column: Column) -> _Step:
+    compiler = connection.dialect.ddl_compiler(connection.dialect, None)  # pyright: ignore[reportArgumentType]
+    specification = compiler.get_column_specification(column)
+    return _Step(
+        _alter(connection, table, f"ADD COLUMN {specification}"),
+        f"added column {table.name}.{column.name}",
+        table.name,
+    )
 
 
-def _adopt(connection: Connection, inspector: Inspector, table: Table) -> list[str]:
-    done: list[str] = []
-    found = {column["name"]: column for column in inspector.get_columns(table.name)}
-    for column in table.columns:
-        if column.name not in found:
-            _add_column(connection, table, column)
-            done.append(f"added column {table.name}.{column.name}")
-            continue
-        actual = found[column.name]["type"]
-        if _family(connection, column.type) != _family(connection, actual):
-            raise AdoptionError(
-                f"{table.name}.{column.name} exists as {actual}, expected {column.type}: "
-                "convert the column, then run innomaint db upgrade again"
-            )
-    declared = {column.name for column in table.columns}
-    for name, column in found.items():
-        is_filled = (
-            column["nullable"]
-            or column["default"] is not None
-            or column.get("identity")
-            or column.get("computed")
-        )
-        if name not in declared and not is_filled:
-            raise AdoptionError(
-                f"{table.name}.{name} is NOT NULL without a default, so that no row could be added: "
-                "give it a default or allow null, then run innomaint db upgrade again"
-            )
-    done += _adopt_defaults(connection, table, found)
-    done += _adopt_identity(connection, table, found)
-    done += _adopt_keys(connection, inspector, table)
-    known = {index["name"] for index in inspector.get_indexes(table.name)}
-    for index in sorted(table.indexes, key=lambda item: str(item.name)):
-        if index.name not in known:
-            connection.execute(CreateIndex(index))
-            done.append(f"created index {index.name}")
-    return done
-
-
-def _add_column(connection: Connection, table: Table, column: Column) -> None:
-    specification = connection.dialect.ddl_compiler(connection.dialect, None).get_column_specification(column)  # pyright: ignore[reportArgumentType]
-    connection.execute(text(f"ALTER TABLE {_quoted(connection, table.name)} ADD COLUMN {specification}"))
-
-
-def _adopt_defaults(connection: Connection, table: Table, found: dict) -> list[str]:
+def _adopt_defaults(connection: Connection, table: Table, found: FoundTable) -> Iterator[_Step]:
     """Give columns that are filled by a default, like created_at, theirs.
 
     They may be NOT NULL without one.
     """
-    done: list[str] = []
     compiler = connection.dialect.ddl_compiler(connection.dialect, None)  # pyright: ignore[reportArgumentType]
     for column in table.columns:
-        actual = found.get(column.name)
+        actual = found.columns.get(column.name)
         default = compiler.get_column_default_string(column)
-        if default is None or actual is None or actual["default"] is not None:
+        if default is None or actual is None or actual.is_filled:
             continue
-        name, key = _quoted(connection, table.name), _quoted(connection, column.name)
-        connection.execute(text(f"ALTER TABLE {name} ALTER COLUMN {key} SET DEFAULT {default}"))
-        done.append(f"gave {table.name}.{column.name} its default")
-    return done
+        key = _quoted(connection, column.name)
+        yield _Step(
+            _alter(connection, table, f"ALTER COLUMN {key} SET DEFAULT {default}"),
+            f"gave {table.name}.{column.name} its default",
+            table.name,
+        )
 
 
-def _adopt_identity(connection: Connection, table: Table, found: dict) -> list[str]:
+def _adopt_identity(connection: Connection, table: Table, found: FoundTable) -> Iterator[_Step]:
     """Give a generated key of an existing table its generator, continuing after the highest value."""
-    done: list[str] = []
     for column in table.columns:
-        actual = found.get(column.name)
-        if (
-            column.identity is None
-            or actual is None
-            or actual["default"] is not None
-            or actual.get("identity")
-        ):
+        actual = found.columns.get(column.name)
+        if column.identity is None or actual is None or actual.is_filled:
             continue
         name, key = _quoted(connection, table.name), _quoted(connection, column.name)
-        if actual["nullable"]:
-            _refuse_nulls(connection, table, [column.name])
-            connection.execute(text(f"ALTER TABLE {name} ALTER COLUMN {key} SET NOT NULL"))
+        if not actual.is_required:
+            yield _Step(_alter(connection, table, f"ALTER COLUMN {key} SET NOT NULL"), None, table.name)
         highest = connection.execute(text(f"SELECT coalesce(max({key}), 0) + 1 FROM {name}")).scalar_one()  # noqa: S608 # names from tables.py
-        connection.execute(
-            text(
-                f"ALTER TABLE {name} ALTER COLUMN {key} ADD GENERATED BY DEFAULT AS IDENTITY (START "
-                f"WITH {highest})"
-            )
+        yield _Step(
+            _alter(
+                connection,
+                table,
+                f"ALTER COLUMN {key} ADD GENERATED BY DEFAULT AS IDENTITY (START WITH {highest})",
+            ),
+            f"{table.name}.{column.name} is generated from {highest} on",
+            table.name,
         )
-        done.append(f"{table.name}.{column.name} is generated from {highest} on")
-    return done
 
 
-def _adopt_keys(connection: Connection, inspector: Inspector, table: Table) -> list[str]:
-    primary = inspector.get_pk_constraint(table.name)
-    present = {frozenset(primary["constrained_columns"])} if primary["constrained_columns"] else set()
-    present |= {frozenset(key["column_names"]) for key in inspector.get_unique_constraints(table.name)}
-    present |= {
-        frozenset(index["column_names"])
-        for index in inspector.get_indexes(table.name)
-        if index["unique"] and not index.get("dialect_options", {}).get("postgresql_where")
-    }
-    done: list[str] = []
-    for constraint in sorted(table.constraints, key=lambda item: type(item).__name__):
-        if not isinstance(constraint, (PrimaryKeyConstraint, UniqueConstraint)):
+def _adopt_keys(table: Table, found: FoundTable) -> Iterator[_Step]:
+    usable = {key.columns for key in found.keys if key.is_usable}
+    has_primary = any(key.is_primary for key in found.keys)
+    for columns in declared_keys(table):
+        if frozenset(columns) in usable:
             continue
-        columns = [column.name for column in constraint.columns]
-        if not columns or frozenset(columns) in present:
-            continue
-        _refuse_duplicates(connection, table, columns)
-        if constraint is table.primary_key and not primary["constrained_columns"]:
-            _refuse_nulls(connection, table, columns)
+        sentence = f"added the key {table.name} ({', '.join(columns)})"
+        if columns == declared_keys(table)[0] and not has_primary:
             # Isolated, the declaration itself would lose its key for the next CREATE TABLE of this process.
-            connection.execute(AddConstraint(table.primary_key, isolate_from_table=False))
-        else:
-            unique = Index(
-                f"uq_{table.name}_{'_'.join(columns)}", *(table.c[name] for name in columns), unique=True
+            statement = AddConstraint(table.primary_key, isolate_from_table=False)
+            yield _Step(statement, sentence, table.name)
+            continue
+        name = f"uq_{table.name}_{'_'.join(columns)}"
+        unique = Index(name, *(table.c[item] for item in columns), unique=True)
+        table.indexes.discard(unique)
+        yield _Step(CreateIndex(unique), sentence, table.name, needs_name=name)
+
+
+def _find_taken_names(connection: Connection, catalog: Catalog, steps: list[_Step]) -> Iterator[Objection]:
+    """Look for relations, functions and triggers of others that have the names of ours."""
+    for step in steps:
+        kind = catalog.relations.get(step.needs_name or "")
+        if kind is None or step.needs_name is None:
+            continue
+        new = _quoted(connection, free_name(step.needs_name, catalog.relations))
+        old = _quoted(connection, step.needs_name)
+        yield Objection(
+            step.table,
+            f"needs an index called {old}, and something else has that name",
+            f"ALTER {_RELATION_KINDS.get(kind, 'TABLE')} {old} RENAME TO {new};",
+        )
+    if _VERSION_TABLE in catalog.relations:
+        return
+    for name in sorted(catalog.functions & _FUNCTIONS):
+        yield Objection(
+            "ic3_asset_master",
+            f"needs a function called {name}, and another one has that name",
+            f"ALTER FUNCTION {name} RENAME TO {name}_old;",
+        )
+    for table in catalog.tables.values():
+        for name in sorted(set(table.triggers) & _FUNCTIONS):
+            yield Objection(
+                table.name,
+                f"has a trigger called {name}, which is the name of one of ours",
+                f"ALTER TRIGGER {name} ON {_quoted(connection, table.name)} RENAME TO {name}_old;",
             )
-            connection.execute(CreateIndex(unique))
-            table.indexes.discard(unique)
-        done.append(f"added the key {table.name} ({', '.join(columns)})")
-    return done
 
 
-def _refuse_duplicates(connection: Connection, table: Table, columns: list[str]) -> None:
-    names = _list(connection, columns)
-    present = " AND ".join(f"{_quoted(connection, name)} IS NOT NULL" for name in columns)
-    rows = connection.execute(
-        text(
-            f"SELECT {names}, count(*) FROM {_quoted(connection, table.name)} WHERE {present} "  # noqa: S608
-            f"GROUP BY {names} HAVING count(*) > 1 ORDER BY {names}"
-        )
-    ).all()
-    if rows:
-        shown = "; ".join(
-            f"{', '.join(repr(value) for value in row[:-1])} ({row[-1]} rows)"
-            for row in rows[:_SHOWN_DUPLICATES]
-        )
-        more = f" and {len(rows) - _SHOWN_DUPLICATES} more" if len(rows) > _SHOWN_DUPLICATES else ""
-        raise AdoptionError(
-            f"{table.name} cannot take the unique key ({', '.join(columns)}): {shown}{more}. "
-            "Merge or remove the duplicates, then run innomaint db upgrade again; nothing was changed"
-        )
+_FUNCTIONS = frozenset(
+    {"innomaint_follow_asset_master", "innomaint_recount_batches", "innomaint_follow_sync_state"}
+)
+"""Functions, and the trigger of the same name, that the revisions make."""
 
 
-def _refuse_nulls(connection: Connection, table: Table, columns: list[str]) -> None:
-    empty = " OR ".join(f"{_quoted(connection, name)} IS NULL" for name in columns)
-    count = connection.execute(
-        text(f"SELECT count(*) FROM {_quoted(connection, table.name)} WHERE {empty}")  # noqa: S608
-    ).scalar_one()
-    if count:
-        raise AdoptionError(
-            f"{table.name} cannot take the primary key ({', '.join(columns)}): {count} rows hold null there. "
-            "Fill or remove them, then run innomaint db upgrade again; nothing was changed"
-        )
+def _find_foreign_tables(
+    connection: Connection, catalog: Catalog, changed: Collection[str]
+) -> Iterator[Objection]:
+    """Look for tables that the role would have to own, since something has to be added to them."""
+    is_first = _VERSION_TABLE not in catalog.relations
+    for table in catalog.tables.values():
+        is_changed = is_first or table.name in changed
+        if table.name in metadata.tables and not table.is_owned and is_changed:
+            owner, role = _quoted(connection, table.owner), _quoted(connection, catalog.role)
+            yield Objection(
+                table.name,
+                f"belongs to the role {owner}, and only its owner may add to it; use a role that may create "
+                f"tables and is a member of {owner}, like {role} after",
+                f"GRANT {owner} TO {role};",
+            )
+
+
+def write_comments(connection: Connection) -> list[str]:
+    """Set the declared comment of each table and column where there is none, or an older one of ours.
+
+    What was set is kept as a setting, so that a comment of somebody else's is told from ours. Writes nothing
+    the second time.
+    """
+    catalog = read_catalog(connection, metadata.tables.keys())
+    written: dict[str, str] = load_setting(connection, _SOURCE, _COMMENTS) or {}
+    before = dict(written)
+    for table in metadata.sorted_tables:
+        found = catalog.tables[table.name]
+        if not found.is_owned:
+            continue
+        present: dict[str, str | None] = {table.name: found.comment}
+        present |= {f"{table.name}.{name}": item.comment for name, item in found.columns.items()}
+        for item in (table, *table.columns):
+            place = table.name if item is table else f"{table.name}.{item.name}"
+            if item.comment is None or present[place] == item.comment:
+                continue
+            if present[place] is None or present[place] == written.get(place):
+                connection.execute(
+                    SetTableComment(item) if isinstance(item, Table) else SetColumnComment(item)
+                )
+                written[place] = item.comment
+    if written == before:
+        return []
+    save_setting(connection, _SOURCE, _COMMENTS, written)
+    changed = sum(written[place] != before.get(place) for place in written)
+    return [f"described {changed} tables and columns"]

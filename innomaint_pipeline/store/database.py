@@ -25,6 +25,9 @@ _SCHEMA_CLASS = "42"
 _MISSING_DATABASE = "3D000"
 _EXISTS_ALREADY = {"42P04", "23505"}
 _MAINTENANCE_DATABASE = "postgres"
+# Under a server's stricter default, two processes would break each other off at the shared clock's row. Where
+# row-level security would hide rows from the role, the server refuses instead of answering with the others.
+_OPTIONS = r"-c timezone=UTC -c default_transaction_isolation=read\ committed -c row_security=off"
 
 
 def with_driver(url: str, driver: str) -> str:
@@ -36,6 +39,11 @@ def with_driver(url: str, driver: str) -> str:
             "the database address is malformed: expected postgresql://user@host/name"
         ) from None
     return parsed.set(drivername=f"postgresql+{driver}").render_as_string(hide_password=False)
+
+
+def _read_options(address: URL) -> str:
+    given = address.query.get("options", ())
+    return given if isinstance(given, str) else " ".join(given)
 
 
 def sqlstate(error: DBAPIError) -> str:
@@ -98,9 +106,8 @@ class Database:
             pool_size=4,
             max_overflow=8,
             connect_args={
-                # Under a server's stricter default, two processes would break each other off at the shared
-                # clock's row.
-                "options": r"-c timezone=UTC -c default_transaction_isolation=read\ committed",
+                # Ours come last: the address may choose a schema (options=-csearch_path...), not these.
+                "options": f"{_read_options(parsed)} {_OPTIONS}".strip(),
                 "connect_timeout": 10,
                 "application_name": "innomaint",
             },

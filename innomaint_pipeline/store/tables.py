@@ -22,11 +22,18 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
 
 TIME = DateTime(timezone=True)
 """Every moment is stored with its time zone."""
+
+_SECONDS = "seconds of the database's clock"
+
+
+def _count(name: str, column_type: type[TypeEngine], words: str) -> Column:
+    return Column(name, column_type, nullable=False, server_default="0", comment=words)
 
 
 rate_limit = Table(
@@ -34,14 +41,24 @@ rate_limit = Table(
     metadata,
     Column("account", Text, primary_key=True, comment="the API's address"),
     *(
-        Column(name, Double, nullable=False, server_default="0", comment="seconds of the database's clock")
-        for name in ("next_start_at", "last_start_at", "blocked_until")
+        Column(name, Double, nullable=False, server_default="0", comment=f"{words}, {_SECONDS}")
+        for name, words in (
+            ("next_start_at", "when the next request may start"),
+            ("last_start_at", "when the last one started"),
+            ("blocked_until", "until when none may start"),
+        )
     ),
     Column("reduced_rate", Double, comment="starts a second after a 429; null: the configured rate"),
-    Column("reduced_at", Double, nullable=False, server_default="0"),
-    Column("successes", Integer, nullable=False, server_default="0"),
-    Column("consecutive_429", Integer, nullable=False, server_default="0"),
-    Column("failing", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    _count("reduced_at", Double, f"when the rate was last reduced, {_SECONDS}"),
+    _count("successes", Integer, "good answers since then, towards the next raise"),
+    _count("consecutive_429", Integer, "answers 429 in a row"),
+    Column(
+        "failing",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="items that failed in a row: ten open the breaker",
+    ),
     Column("contract_error", Text, comment="how the latest answers in a row broke the contract"),
     Column(
         "contract_items",
@@ -50,14 +67,21 @@ rate_limit = Table(
         server_default=text("'{}'"),
         comment="whose answers those were",
     ),
-    Column("breaker_opened_at", Double),
-    Column("breaker_wait_seconds", Double, nullable=False, server_default="30"),
-    Column("breaker_probe_at", Double, nullable=False, server_default="0"),
+    Column("breaker_opened_at", Double, comment=f"since when the breaker is open, {_SECONDS}; null: closed"),
+    Column(
+        "breaker_wait_seconds",
+        Double,
+        nullable=False,
+        server_default="30",
+        comment="seconds between two probes while it is open",
+    ),
+    _count("breaker_probe_at", Double, f"when the next probe may be sent, {_SECONDS}"),
     Column("turn_owner", Text, comment="the run whose batch sends its first requests"),
-    Column("turn_until", Double, nullable=False, server_default="0"),
-    Column("window_started_at", Double, nullable=False, server_default="0"),
-    Column("window_starts", Integer, nullable=False, server_default="0"),
-    Column("previous_starts", Integer, nullable=False, server_default="0"),
+    _count("turn_until", Double, f"until when its turn lasts, {_SECONDS}"),
+    _count("window_started_at", Double, f"since when starts are counted, {_SECONDS}"),
+    _count("window_starts", Integer, "requests started since then"),
+    _count("previous_starts", Integer, "requests started in the window before"),
+    comment="One row for each API account: the clock, rate and breaker that every process shares",
 )
 
 lease = Table(
@@ -65,20 +89,21 @@ lease = Table(
     metadata,
     Column("resource", Text, primary_key=True, comment="what is held, like innomaint/batch_000001"),
     Column("owner", Text, nullable=False, comment="the Dagster run"),
-    Column("acquired_at", TIME, nullable=False),
-    Column("expires_at", TIME, nullable=False),
+    Column("acquired_at", TIME, nullable=False, comment="since when it is held"),
+    Column("expires_at", TIME, nullable=False, comment="until when, unless it is renewed"),
     Column("total", Integer, nullable=False, server_default="0", comment="units of work of the run's pass"),
     Column("done", Integer, nullable=False, server_default="0", comment="of those, done"),
+    comment="What a run holds for itself, like a batch that it works on",
 )
 
 request = Table(
     "innomaint_request",
     metadata,
-    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("id", BigInteger, Identity(), primary_key=True, comment="number of the request"),
     Column("kind", Text, nullable=False, comment="what kind of work is asked for, like innomaint/sync"),
     Column("options", JSONB, nullable=False, comment="what was asked for, by which the same is recognized"),
-    Column("requested_at", TIME, nullable=False, server_default=func.now()),
-    Column("finished_at", TIME),
+    Column("requested_at", TIME, nullable=False, server_default=func.now(), comment="when it was asked for"),
+    Column("finished_at", TIME, comment="when it ended; null: it is open"),
     Column("asked_by", Text, comment="whose request Dagster carries out; null: a command does it itself"),
     Column("what", Text, comment="what was asked for, in words"),
     Column("state", Text, comment="waiting, running, done or failed"),
@@ -86,6 +111,7 @@ request = Table(
     Column("stop_code", Integer, comment="exit code of what stopped it for everybody"),
     Column("total", Integer, comment="units of work selected"),
     Column("result", JSONB, comment="the JSON of the result"),
+    comment="Work that a person or a program asked for",
 )
 
 Index("ix_innomaint_request_open", request.c.id, postgresql_where=request.c.finished_at.is_(None))
@@ -99,20 +125,23 @@ request_part = Table(
         ForeignKey("innomaint_request.id", ondelete="CASCADE"),
         primary_key=True,
         autoincrement=False,
+        comment="key of innomaint_request",
     ),
     Column("part", Text, primary_key=True, comment="what one run does, like batch_000001"),
     Column("items", JSONB, nullable=False, comment="those selected of the part; empty: all of it"),
     Column("state", Text, nullable=False, comment="waiting, running, done or failed"),
     Column("run_ids", ARRAY(Text), nullable=False, server_default=text("'{}'"), comment="oldest first"),
     Column("message", Text, comment="what it waits for, or why it failed"),
+    comment="A part of such work that one run does",
 )
 
 setting = Table(
     "innomaint_setting",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("value", JSONB, nullable=False),
-    Column("updated_at", TIME, nullable=False, server_default=func.now()),
+    Column("name", Text, primary_key=True, comment="source and name, like innomaint/paused"),
+    Column("value", JSONB, nullable=False, comment="the value"),
+    Column("updated_at", TIME, nullable=False, server_default=func.now(), comment="when it was stored"),
+    comment="Settings stored while the program runs",
 )
 
 alert = Table(
@@ -120,5 +149,6 @@ alert = Table(
     metadata,
     Column("name", Text, primary_key=True, comment="the condition"),
     Column("value", Text, nullable=False, comment="what people were told is wrong"),
-    Column("told_at", TIME, nullable=False),
+    Column("told_at", TIME, nullable=False, comment="when people were told"),
+    comment="Conditions that people are told of",
 )

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
-from innomaint_pipeline.store.adoption import reconcile
+from innomaint_pipeline.store.adoption import reconcile, write_comments
 from innomaint_pipeline.store.database import (
     AdvisoryLock,
     Database,
@@ -83,6 +83,7 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            done += write_comments(connection)
             done += finish_innomaint_upgrade(connection, batch_size=batch_size)
             crash_points.reach("upgrade: batches given")
     except (DBAPIError, DatabaseError) as error:

@@ -183,11 +183,11 @@ def test_adopting_one_database_leaves_the_declaration_whole_for_the_next(old: Pi
         ),
         (
             "alter table ic3_asset_master alter column report_seq_no type text",
-            r"ic3_asset_master.report_seq_no exists as TEXT, expected INTEGER: convert the column",
+            r"ic3_asset_master.report_seq_no exists as text, expected integer: ALTER TABLE",
         ),
         (
             "alter table ic3_building add customer_id boolean",
-            r"ic3_building.customer_id exists as BOOLEAN, expected BIGINT",
+            r"ic3_building.customer_id exists as boolean, expected bigint",
         ),
         (
             (

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -13,7 +14,6 @@ from typing import Any
 import psutil
 import pytest
 
-from innomaint_pipeline.simulator.limit import build_fixed_latency
 from innomaint_pipeline.store.database import with_driver
 from innomaint_pipeline_tests.system.conftest import (
     PROJECT,
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.system
 
 _MODULE = "innomaint_pipeline_tests.system.throwaway.definitions"
 _STOP_SECONDS = 30
+_LONGEST_SECONDS, _SHORT_SECONDS = 60.0, 0.2
 
 
 @dataclass(frozen=True)
@@ -96,23 +97,31 @@ def live_leases(made: Installation, source: str) -> set[str]:
 
 
 def read_beside() -> Beside:
-    """Sync with Innomaint while gauges are read; kill the worker of one gauge; then let both come to rest."""
+    """Sync with Innomaint while gauges are read; kill the worker of one gauge; then let both come to rest.
+
+    Innomaint begins when both gauges are read, and its answers take long until all have met.
+    """
+    have_met = threading.Event()
     with installation(
         "two",
         size=60,
         batch_size=20,
         rate_ms=500,
-        latency=build_fixed_latency(0.2),
+        latency=lambda: _SHORT_SECONDS if have_met.is_set() else _LONGEST_SECONDS,
         INNOMAINT_SYNC_INTERVAL_S="5",
+        INNOMAINT_TIMEOUT_S="120",
     ) as made:
+        assert made.run("pause").code == 0
         (made.home / GOES_ON).touch()
         with daemon(made):
             wait_until(lambda: len(live_leases(made, "tides")) == len(NAMES), "both gauges are read")
+            assert made.run("resume").code == 0
             most = wait_until(
                 lambda: len(found) if len(found := live_leases(made, "innomaint")) == 3 else 0,
                 "three batches are in flight beside them",
             )
             meanwhile = live_leases(made, "tides")
+            have_met.set()
             (held,) = made.rows("select owner from innomaint_lease where resource = 'tides/harbour'")
             psutil.Process(int((made.home / "harbour.pid").read_text())).kill()
             wait_until(
