@@ -138,7 +138,7 @@ def _stage(connection: Connection, rows: Sequence[Mapping[str, Any]], columns: S
         parameter = rows_parameter({"sheet_order": offset + index, **row} for index, row in enumerate(chunk))
         connection.execute(statement, {"rows": parameter})
     connection.execute(text(f"CREATE UNIQUE INDEX ON {_STAGE} (cmms_asset_id)"))
-    connection.execute(text(f"ANALYZE {_STAGE}"))
+    connection.execute(text(f"ANALYZE {_STAGE} (cmms_asset_id)"))
     return stage
 
 
@@ -154,13 +154,13 @@ def import_rows(
 ) -> ImportCounts:
     """Insert and update ic3_asset_master from the rows of a workbook, in the caller's transaction.
 
-    Each row holds `cmms_asset_id` (unique among them) and exactly `columns`; `kept_columns` and
-    `kept_attributes` name those whose stored values stay, `sheet_no` which of `headers`, those of its sheet,
-    it stands under: attributes of other headers stay, too. Where the API has given a value of an overriding
-    field it stays, and Excel's is kept beside it. New CMMS assets get their batch. Inserted and updated ones
-    are logged in ic3_sync_log; a row that is as stored writes nothing. `present_ids` are in the workbook
-    without being imported. A row that the database refuses is refused by itself. Raises `DatabaseError` for
-    what no row can help.
+    Each row holds `cmms_asset_id` (unique among them) and `columns`, null where it lacks one; `kept_columns`
+    and `kept_attributes` name those whose stored values stay, `sheet_no` which of `headers`, those of its
+    sheet, it stands under: attributes of other headers stay, too. Where the API has given a value of an
+    overriding field it stays, and Excel's is kept beside it. New CMMS assets get their batch. Inserted and
+    updated ones are logged in ic3_sync_log; a row that is as stored writes nothing. `present_ids` are in the
+    workbook without being imported. A row that the database refuses is refused by itself. Raises
+    `DatabaseError` for what no row can help.
     """
     try:
         stage = _stage(connection, rows, columns)

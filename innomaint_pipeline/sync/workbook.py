@@ -245,7 +245,7 @@ def _write(
 def _stored_row(sheet_no: int, record: WorkbookRecord, columns: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "cmms_asset_id": record.cmms_asset_id,
-        **{name: record.values.get(name) for name in columns},
+        **record.values,
         "excel_attributes": record.excel_attributes,
     }
     if sheet_no:

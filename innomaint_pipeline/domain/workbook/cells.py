@@ -50,6 +50,8 @@ _EXCEL_ERROR = re.compile(
     r"|UNKNOWN!|EXTERNAL!|PYTHON!|TIMEOUT!)|Err:[0-9]{3}",
     re.IGNORECASE,
 )
+# White space may stand before it.
+_MAY_BEGIN_AN_ERROR = frozenset("#Ee \xa0")
 _PLACEHOLDERS = frozenset(
     {"na", "n/a", "n.a.", "n.a", "#n.a.", "-", "--", "---", "\u2013", "\u2014", "nil", "none", "null", "tbd"}
     | {"?", "??", "tba"}
@@ -131,9 +133,14 @@ def has_unstorable(cell: Cell) -> bool:
     return isinstance(cell, str) and not cell.isprintable() and _UNSTORABLE.search(cell) is not None
 
 
+def is_plain_text(text: str) -> bool:
+    """Tell whether a text is stored as it is: nothing to trim or to remove, and surely no error word."""
+    return text.isprintable() and text[:1] not in _MAY_BEGIN_AN_ERROR and text[-1:] not in ("", " ")
+
+
 def unknown_from_text(text: str) -> UnknownCell | None:
     """Return what an error word means (`#N/A`, `#REF!`), `None` for any other text."""
-    if not text or text[0] not in "#Ee \xa0":
+    if text[:1] not in _MAY_BEGIN_AN_ERROR:
         return None
     trimmed = trim(text)
     return UnknownCell(f"the error {trimmed}") if _EXCEL_ERROR.fullmatch(trimmed) else None

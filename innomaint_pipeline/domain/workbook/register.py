@@ -18,6 +18,7 @@ from innomaint_pipeline.domain.workbook.cells import (
     UnknownCell,
     has_unstorable,
     is_blank,
+    is_plain_text,
     parse_date,
     parse_id,
     parse_integer,
@@ -138,6 +139,16 @@ class _Reading:
     oddities: Oddities = field(default_factory=Oddities)
     lone_ids: list[LoneId] = field(default_factory=list)
     sequences: list[tuple[int, int | None, bool]] = field(default_factory=list)
+    # Position -> column of the master that holds text; None: an attribute.
+    text_columns: dict[int, str | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        columns = self.header.columns
+        self.text_columns = {
+            position: columns.get(position)
+            for position in range(len(self.header.labels))
+            if columns.get(position) not in _TYPED_COLUMNS
+        }
 
 
 def has_id_column(sheet: SheetRows, synonyms: Mapping[str, str] = BUILT_IN_ONLY) -> bool:
@@ -241,8 +252,19 @@ def _parse_row(row: Sequence[Cell], row_number: int, reading: _Reading) -> Workb
     del values[ID_COLUMN]
     record = WorkbookRecord(reading.sheet.sheet, row_number, cmms_asset_id, values, {}, [], [], [])
     is_lone, id_position = True, header.id_position
+    attributes, text_columns = record.excel_attributes, reading.text_columns
     for position, cell in enumerate(row):
-        if cell is not None and position != id_position and not is_blank(cell):
+        if cell is None or position == id_position:
+            continue
+        # Most cells are such texts, of which nothing is to be judged.
+        if position in text_columns and isinstance(cell, str) and is_plain_text(cell):
+            is_lone = False
+            column = text_columns[position]
+            if column is None:
+                attributes[header.labels[position]] = cell
+            else:
+                values[column] = cell
+        elif not is_blank(cell):
             is_lone = False
             _parse_cell(cell, position, values, record, reading)
     if is_lone and (lone := read_lone_id(row, row_number, cmms_asset_id, header, reading.sheet.merged)):

@@ -7,7 +7,7 @@ CMMS assets without a batch are few, never due, and counted where they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from sqlalchemy import (
     CTE,
@@ -174,14 +174,12 @@ def lock_imports(connection: Connection) -> None:
     take_lock(connection, AdvisoryLock.IMPORT)
 
 
-def _find_without_batch(connection: Connection) -> Sequence[int]:
-    query = (
+def _without_batch() -> Select[tuple[int]]:
+    return (
         select(sync_state.c.asset_id)
         .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
         .where(sync_state.c.batch_key.is_(None), func.btrim(asset_master.c.cmms_asset_id) != "")
-        .order_by(asset_master.c.report_seq_no.asc().nulls_last(), asset_master.c.asset_id)
     )
-    return connection.execute(query).scalars().all()
 
 
 def assign_new_batches(connection: Connection, batch_size: int) -> int:
@@ -190,10 +188,11 @@ def assign_new_batches(connection: Connection, batch_size: int) -> int:
     In report order, missing numbers last, then by asset_id. Repeatable, also for rows that another program
     inserted. Waits for an import under way only where there is one without a batch.
     """
-    if not _find_without_batch(connection):
+    if not connection.execute(select(_without_batch().exists())).scalar_one():
         return 0
     lock_imports(connection)
-    without = _find_without_batch(connection)
+    order = asset_master.c.report_seq_no.asc().nulls_last(), asset_master.c.asset_id
+    without = connection.execute(_without_batch().order_by(*order)).scalars().all()
     if not without:
         return 0
     last_key = find_last_batch_key(connection)

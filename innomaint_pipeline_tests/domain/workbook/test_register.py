@@ -8,10 +8,14 @@ from hypothesis import strategies as st
 from innomaint_pipeline.domain.workbook.cells import (
     UnknownCell,
     ZeroPaddedNumber,
+    has_unstorable,
     is_blank,
+    is_plain_text,
     parse_date,
     parse_integer,
+    parse_json,
     parse_text,
+    unknown_from_text,
 )
 from innomaint_pipeline.domain.workbook.headers import COLUMNS, load_mapping
 from innomaint_pipeline.domain.workbook.register import ParsedSheet, has_id_column, parse_sheet
@@ -568,6 +572,21 @@ def test_any_sheet_is_parsed_or_refused_as_having_no_id_column(rows):
     else:
         with pytest.raises(WorkbookError, match="no id column"):
             parse_sheet(sheet)
+
+
+@given(
+    st.text()
+    | st.text(alphabet="E#NA/ ", max_size=4)
+    | st.text(alphabet="r1 \x00\ud800\u00a0\u200b", max_size=4)
+    | st.sampled_from(["#N/A", "#n/a ", " #REF!", "Err:502", "err:502"])
+)
+def test_a_plain_text_is_what_all_that_judges_a_text_leaves_of_it(text):
+    if is_plain_text(text):
+        assert parse_text(text) == parse_json(text) == text
+        assert not is_blank(text)
+        assert not has_unstorable(text)
+        assert unknown_from_text(text) is None
+    assert is_plain_text("Pump 1, \u00fc")
 
 
 def test_a_mapping_reaches_the_header_search():
