@@ -6,23 +6,20 @@ the environment winning. Secrets are `SecretStr`: their values appear in no mess
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
 import ssl
 import stat
 import sys
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import proxy_bypass_environment  # pyright: ignore[reportAttributeAccessIssue] # has it
+from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
-import idna
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from innomaint_pipeline.addresses import is_loopback, is_reached_directly, split_url, split_web_url
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.redaction import remember_secret
 
@@ -32,69 +29,9 @@ WITHOUT_ENV_FILE = "INNOMAINT_WITHOUT_ENV_FILE"
 SHORTEST_ADMIN_TOKEN_CHARACTERS = 16
 DEFAULT_API_URL = "https://app.innomaint.com/api/public/api/restapicontroller"
 
-_LONGEST_HOST_CHARACTERS = 253
-_HOST_LABEL = re.compile("[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE | re.ASCII)
-
-
-def is_loopback(host: str | None) -> bool:
-    """Tell whether a host name or address can only mean this machine."""
-    if not host:
-        return False
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _split_url(text: str) -> SplitResult:
-    if not text.isprintable() or " " in text:
-        raise ValueError("must hold no spaces or control characters")
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        # Python's own message may quote a part of a password.
-        raise ValueError(
-            "is no address: look at its host and port; in a password, @ : / # are %40 %3A %2F %23"
-        ) from None
-    return parts
-
-
-def _split_web_url(text: str) -> SplitResult:
-    """Split an address of http or https; refuse one whose host or port nobody can have."""
-    parts = _split_url(text)
-    if parts.hostname and (not _is_possible_host(parts.hostname) or parts.port == 0):
-        raise ValueError(
-            "names a host or port that nobody can have: between dots stand 1 to 63 letters, digits and "
-            "hyphens, or it is an IP address"
-        )
-    return parts
-
-
-def _is_possible_host(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    else:
-        return True
-    try:
-        name = host if host.isascii() else idna.encode(host.lower()).decode()
-    except UnicodeError:
-        return False
-    labels = name.removesuffix(".").split(".")
-    # What ends in a number is an IP address, or none.
-    return (
-        len(name) <= _LONGEST_HOST_CHARACTERS
-        and all(_HOST_LABEL.fullmatch(label) for label in labels)
-        and not labels[-1].isdigit()
-    )
-
 
 def _check_api_url(value: str) -> str:
-    parts = _split_web_url(value.strip())
+    parts = split_web_url(value.strip())
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must hold no user, password, query or fragment")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -107,7 +44,7 @@ def _check_api_url(value: str) -> str:
 
 
 def _check_http_url(value: str) -> str:
-    parts = _split_web_url(value.strip())
+    parts = split_web_url(value.strip())
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must start with https:// or http:// and name a host")
     return value.strip()
@@ -133,7 +70,7 @@ def _check_admin_token(value: SecretStr) -> SecretStr:
 
 def _check_postgresql_url(value: SecretStr) -> SecretStr:
     text = value.get_secret_value().strip()
-    if _split_url(text).scheme.split("+")[0] not in {"postgresql", "postgres"}:
+    if split_url(text).scheme.split("+")[0] not in {"postgresql", "postgres"}:
         raise ValueError("must start with postgresql://")
     return SecretStr(text)
 
@@ -154,7 +91,7 @@ def _check_ca_file(value: Path) -> Path:
 
 def _check_proxy_url(value: SecretStr) -> SecretStr:
     text = value.get_secret_value().strip()
-    parts = _split_web_url(text)
+    parts = split_web_url(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must start with http:// or https:// and name a host; SOCKS is not supported")
     if parts.path.strip("/") or parts.query or parts.fragment:
@@ -168,30 +105,11 @@ def _check_default_proxy(value: SecretStr | None, info: ValidationInfo) -> Secre
     has_own = info.data.get("innomaint_proxy_url", "refused") is not None
     if value is None or has_own or not api.hostname or is_loopback(api.hostname):
         return None
-    if _is_reached_directly(api, info.data.get("no_proxy") or ""):
+    if is_reached_directly(api, info.data.get("no_proxy") or ""):
         return None
     text = value.get_secret_value().strip()
     # Other programs take a host and port alone.
     return _check_proxy_url(SecretStr(text if "://" in text else f"http://{text}"))
-
-
-def _is_reached_directly(url: SplitResult, no_proxy: str) -> bool:
-    host = url.hostname or ""
-    exceptions = no_proxy.replace(",", " ").split()
-    if proxy_bypass_environment(f"{host}:{url.port or 443}", {"no": ",".join(exceptions)}):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return any(address in network for network in map(_read_network, exceptions) if network is not None)
-
-
-def _read_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    try:
-        return ipaddress.ip_network(text.strip("[]"), strict=False)
-    except ValueError:
-        return None
 
 
 def _check_default_ca_file(value: Path | None, info: ValidationInfo) -> Path | None:

@@ -7,14 +7,9 @@ import httpx
 import pytest
 import trustme
 
+from innomaint_pipeline.addresses import is_loopback
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.settings import (
-    DEFAULT_API_URL,
-    SECRET_VARIABLES,
-    Settings,
-    is_loopback,
-    load_settings,
-)
+from innomaint_pipeline.settings import DEFAULT_API_URL, SECRET_VARIABLES, Settings, load_settings
 
 DEFAULTS = {
     "INNOMAINT_API_URL": "https://app.innomaint.com/api/public/api/restapicontroller",

@@ -6,11 +6,46 @@ all sources share; the answers about one source stand in its folder.
 
 from __future__ import annotations
 
+from datetime import datetime
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from pydantic.fields import FieldInfo
+
+DAGSTER_URL = "dagster_url"
+"""The name under which the validation's context holds the address of Dagster's UI, None where it has none."""
+
+_RUN = "5b1d7c1e-0b0e-4c55-9c1b-0a2f6d2f9a11"
+_AT = "2026-06-20T10:00:00+00:00"
+_UI = "http://127.0.0.1:3000"
+
+
+def _dagster_url(_: None, info: ValidationInfo) -> str | None:
+    return (info.context or {}).get(DAGSTER_URL)
+
+
+def _run_url(run_id: str | None, info: ValidationInfo) -> str | None:
+    url = _dagster_url(None, info)
+    return f"{url.rstrip('/')}/runs/{run_id}" if url and run_id else None
+
+
+def example_field(*values: Any, **options: Any) -> Any:
+    """Return a pydantic field with examples."""
+    return Field(examples=list(values), **options)
+
+
+Moment = Annotated[datetime, example_field(_AT)]
+MaybeMoment = Annotated[datetime | None, example_field(_AT)]
+RunId = Annotated[str, example_field(_RUN)]
+MaybeRunId = Annotated[str | None, example_field(_RUN)]
+RunUrl = Annotated[
+    str | None,
+    example_field(f"{_UI}/runs/{_RUN}", validation_alias="run_id", description="the run in Dagster's UI"),
+    AfterValidator(_run_url),
+]
+DagsterUrl = Annotated[str | None, example_field(_UI, validate_default=True), AfterValidator(_dagster_url)]
+Flag = Annotated[bool, Field(examples=[False])]
 
 
 class Answer(BaseModel):

@@ -9,12 +9,13 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from innomaint_pipeline.addresses import is_loopback
 from innomaint_pipeline.api.parts import Parts
 from innomaint_pipeline.cli.environment import open_database
 from innomaint_pipeline.cli.innomaint.status import innomaint_account
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.settings import Settings, is_loopback
+from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database
 
 TOKEN_VARIABLE = "INNOMAINT_ADMIN_TOKEN"  # noqa: S105 # its name

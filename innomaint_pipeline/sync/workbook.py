@@ -17,7 +17,7 @@ from typing import Any
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.workbook import SOURCE
 from innomaint_pipeline.domain.workbook.cells import JsonValue
-from innomaint_pipeline.domain.workbook.headers import ID_COLUMN
+from innomaint_pipeline.domain.workbook.columns import ID_COLUMN
 from innomaint_pipeline.domain.workbook.register import (
     ColumnValue,
     ParsedSheet,

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field
 
-from innomaint_pipeline.api.models import Answer
+from innomaint_pipeline.api.models import (
+    Answer,
+    DagsterUrl,
+    Flag,
+    MaybeMoment,
+    MaybeRunId,
+    Moment,
+    RunId,
+    RunUrl,
+    example_field,
+)
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.innomaint.batches import STATE_MEANINGS, BatchState
 from innomaint_pipeline.domain.requests import RequestState
@@ -21,71 +30,43 @@ from innomaint_pipeline.domain.states import (
 )
 
 REQUESTS = "/api/admin/cmms/requests"
-DAGSTER_URL = "dagster_url"
-"""The name under which the validation's context holds the address of Dagster's UI, None where it has none."""
 
-_RUN = "5b1d7c1e-0b0e-4c55-9c1b-0a2f6d2f9a11"
-_AT = "2026-06-20T10:00:00+00:00"
-_UI = "http://127.0.0.1:3000"
-
-
-def _dagster_url(_: None, info: ValidationInfo) -> str | None:
-    return (info.context or {}).get(DAGSTER_URL)
-
-
-def _run_url(run_id: str | None, info: ValidationInfo) -> str | None:
-    url = _dagster_url(None, info)
-    return f"{url.rstrip('/')}/runs/{run_id}" if url and run_id else None
-
-
-def _example(*values: Any, **options: Any) -> Any:
-    return Field(examples=list(values), **options)
-
-
-Moment = Annotated[datetime, _example(_AT)]
-MaybeMoment = Annotated[datetime | None, _example(_AT)]
-AssetId = Annotated[str, _example("Delhi Cantt Naraina_BP_01")]
-BatchKey = Annotated[str, _example("batch_000001")]
-MaybeBatchKey = Annotated[str | None, _example("batch_000001")]
-RunId = Annotated[str, _example(_RUN)]
-MaybeRunId = Annotated[str | None, _example(_RUN)]
-RunUrl = Annotated[
-    str | None,
-    _example(f"{_UI}/runs/{_RUN}", validation_alias="run_id", description="the run in Dagster's UI"),
-    AfterValidator(_run_url),
+AssetId = Annotated[str, example_field("Delhi Cantt Naraina_BP_01")]
+BatchKey = Annotated[str, example_field("batch_000001")]
+MaybeBatchKey = Annotated[str | None, example_field("batch_000001")]
+DurationMs = Annotated[int | None, example_field(21000)]
+RunStatus = Annotated[
+    str | None, example_field("partial", description="complete, partial, failed or cancelled")
 ]
-DurationMs = Annotated[int | None, _example(21000)]
-RunStatus = Annotated[str | None, _example("partial", description="complete, partial, failed or cancelled")]
 Address = Annotated[
     str,
-    _example(f"{REQUESTS}/7", validation_alias="id"),
+    example_field(f"{REQUESTS}/7", validation_alias="id"),
     BeforeValidator(lambda request_id: f"{REQUESTS}/{request_id}"),
 ]
-Flag = Annotated[bool, Field(examples=[False])]
-RequestId = Annotated[int, _example(7)]
-Asker = Annotated[str, _example("page", description="page, or admin service and an address")]
-What = Annotated[str | None, _example("retry failed", description="the selection in words")]
-State = Annotated[RequestState, _example(RequestState.RUNNING)]
-Message = Annotated[str | None, _example("0 of 2 batches done")]
-Total = Annotated[int, _example(100)]
-MaybeTotal = Annotated[int | None, _example(100)]
-Changed = Annotated[int | None, _example(19)]
-Unchanged = Annotated[int | None, _example(80)]
-Failed = Annotated[int | None, _example(1)]
-Skipped = Annotated[int | None, _example(0)]
-AssetState = Annotated[SyncState, _example(SyncState.FAILED)]
-Class = Annotated[ErrorClass, _example(ErrorClass.NOT_FOUND)]
-MaybeClass = Annotated[ErrorClass | None, _example(ErrorClass.NOT_FOUND)]
-Reason = Annotated[str | None, _example("Innomaint does not know the id (HTTP 404)")]
+RequestId = Annotated[int, example_field(7)]
+Asker = Annotated[str, example_field("page", description="page, or admin service and an address")]
+What = Annotated[str | None, example_field("retry failed", description="the selection in words")]
+State = Annotated[RequestState, example_field(RequestState.RUNNING)]
+Message = Annotated[str | None, example_field("0 of 2 batches done")]
+Total = Annotated[int, example_field(100)]
+MaybeTotal = Annotated[int | None, example_field(100)]
+Changed = Annotated[int | None, example_field(19)]
+Unchanged = Annotated[int | None, example_field(80)]
+Failed = Annotated[int | None, example_field(1)]
+Skipped = Annotated[int | None, example_field(0)]
+AssetState = Annotated[SyncState, example_field(SyncState.FAILED)]
+Class = Annotated[ErrorClass, example_field(ErrorClass.NOT_FOUND)]
+MaybeClass = Annotated[ErrorClass | None, example_field(ErrorClass.NOT_FOUND)]
+Reason = Annotated[str | None, example_field("Innomaint does not know the id (HTTP 404)")]
 
 
 class BatchRunAnswer(Answer):
     """A row of cmms_sync_log."""
 
     id: RequestId
-    sync_type: Annotated[str, _example("api_sync")]
+    sync_type: Annotated[str, example_field("api_sync")]
     status: RunStatus
-    assets_synced: Annotated[int | None, _example(99)]
+    assets_synced: Annotated[int | None, example_field(99)]
     duration_ms: DurationMs
     synced_at: Moment
     batch_key: MaybeBatchKey
@@ -103,27 +84,27 @@ class BatchInProgressAnswer(Answer):
     run_id: RunId
     since: Moment
     total: Total
-    done: Annotated[int, _example(40)]
+    done: Annotated[int, example_field(40)]
 
 
 class StatusAnswer(Answer):
     """How far the sync is: the JSON of `innomaint status`."""
 
-    total_assets: Annotated[int, _example(2957)]
-    synced_assets: Annotated[int, _example(2900)]
-    failed_assets: Annotated[int, _example(38)]
-    never_synced: Annotated[int, _example(19)]
-    failed_by_class: Annotated[dict[str, int], _example({"not_found": 38})]
+    total_assets: Annotated[int, example_field(2957)]
+    synced_assets: Annotated[int, example_field(2900)]
+    failed_assets: Annotated[int, example_field(38)]
+    never_synced: Annotated[int, example_field(19)]
+    failed_by_class: Annotated[dict[str, int], example_field({"not_found": 38})]
     last_sync_at: MaybeMoment
     last_batch: tuple[BatchRunAnswer, ...]
     in_progress: tuple[BatchInProgressAnswer, ...]
-    rate_per_second: Annotated[float, _example(5.0)]
-    eta_seconds: Annotated[int | None, _example(20)]
-    health: Annotated[Health, _example(Health.HEALTHY)]
-    total_syncs: Annotated[int, _example(30)]
-    consecutive_failures: Annotated[int, _example(0)]
+    rate_per_second: Annotated[float, example_field(5.0)]
+    eta_seconds: Annotated[int | None, example_field(20)]
+    health: Annotated[Health, example_field(Health.HEALTHY)]
+    total_syncs: Annotated[int, example_field(30)]
+    consecutive_failures: Annotated[int, example_field(0)]
     average_duration_ms: DurationMs
-    refresh_minutes: Annotated[int, _example(1440)]
+    refresh_minutes: Annotated[int, example_field(1440)]
     next_due_at: MaybeMoment
 
 
@@ -132,44 +113,44 @@ class MetricsAnswer(Answer):
 
     lastSyncTime: MaybeMoment  # noqa: N815 # the names in the JSON
     lastResult: RunStatus  # noqa: N815
-    totalSyncs: Annotated[int, _example(30)]  # noqa: N815
-    consecutiveFailures: Annotated[int, _example(0)]  # noqa: N815
+    totalSyncs: Annotated[int, example_field(30)]  # noqa: N815
+    consecutiveFailures: Annotated[int, example_field(0)]  # noqa: N815
     averageDuration: DurationMs  # noqa: N815
-    health: Annotated[Health, _example(Health.HEALTHY)]
+    health: Annotated[Health, example_field(Health.HEALTHY)]
 
 
 class HealthAnswer(Answer):
     """Health with its reason."""
 
-    word: Annotated[Health, _example(Health.HEALTHY)]
+    word: Annotated[Health, example_field(Health.HEALTHY)]
     since: MaybeMoment
-    reason: Annotated[str, _example("The data are fresh and nearly all CMMS assets are synced.")]
-    what_to_do: Annotated[str, _example("nothing")]
+    reason: Annotated[str, example_field("The data are fresh and nearly all CMMS assets are synced.")]
+    what_to_do: Annotated[str, example_field("nothing")]
 
 
 class TimeLeftAnswer(Answer):
     """The time to finish, as a range."""
 
-    low_seconds: Annotated[int, _example(12)]
-    high_seconds: Annotated[int, _example(45)]
+    low_seconds: Annotated[int, example_field(12)]
+    high_seconds: Annotated[int, example_field(45)]
 
 
 class RunningBatchAnswer(Answer):
     """A batch that a run works on, and who asked for it."""
 
     batch_key: BatchKey
-    done: Annotated[int, _example(40)]
+    done: Annotated[int, example_field(40)]
     total: Total
     run_id: RunId
     since: Moment
     run_url: RunUrl
-    started_by: Annotated[str | None, _example("page")]
+    started_by: Annotated[str | None, example_field("page")]
 
 
 class RunningAnswer(Answer):
     """The sync under way."""
 
-    done: Annotated[int, _example(40)]
+    done: Annotated[int, example_field(40)]
     total: Total
     since: Moment
     batches: tuple[RunningBatchAnswer, ...]
@@ -185,7 +166,7 @@ class RecentRequestAnswer(Answer):
     total: MaybeTotal
     message: Message
     asked_at: Moment
-    success: Annotated[int | None, _example(99)]
+    success: Annotated[int | None, example_field(99)]
     failed: Failed
     skipped: Skipped
     address: Address
@@ -195,19 +176,17 @@ class OverviewAnswer(Answer):
     """What the page shows at a glance."""
 
     generated_at: Moment
-    source: Annotated[str | None, _example("live", description="live or simulated")]
+    source: Annotated[str | None, example_field("live", description="live or simulated")]
     status: StatusAnswer
-    rate_limit_per_second: Annotated[float | None, _example(5.0)]
-    rate_now_limit_per_second: Annotated[float | None, _example(3.5)]
+    rate_limit_per_second: Annotated[float | None, example_field(5.0)]
+    rate_now_limit_per_second: Annotated[float | None, example_field(3.5)]
     health: HealthAnswer
     eta: TimeLeftAnswer | None
     is_paused: Flag
     running: RunningAnswer | None
     requests: tuple[RecentRequestAnswer, ...]
-    dagster_url: Annotated[str | None, _example(_UI, validate_default=True), AfterValidator(_dagster_url)] = (
-        None
-    )
-    tables: Annotated[dict[str, int], _example({"ic3_asset_master": 2957})]
+    dagster_url: DagsterUrl = None
+    tables: Annotated[dict[str, int], example_field({"ic3_asset_master": 2957})]
     changed_at: MaybeMoment
 
 
@@ -226,12 +205,12 @@ class BatchAnswer(Answer):
 
     batch_key: BatchKey
     total: Total
-    synced: Annotated[int, _example(99)]
-    failed: Annotated[int, _example(1)]
-    never: Annotated[int, _example(0)]
-    retryable: Annotated[int, _example(0)]
-    due: Annotated[int, _example(0)]
-    state: Annotated[BatchState, _example(BatchState.PARTIAL)]
+    synced: Annotated[int, example_field(99)]
+    failed: Annotated[int, example_field(1)]
+    never: Annotated[int, example_field(0)]
+    retryable: Annotated[int, example_field(0)]
+    due: Annotated[int, example_field(0)]
+    state: Annotated[BatchState, example_field(BatchState.PARTIAL)]
     last_run: LastRunAnswer | None
 
 
@@ -259,7 +238,7 @@ class EndedRunAnswer(Answer):
     synced_at: Moment
     duration_ms: DurationMs
     total: MaybeTotal
-    assets_synced: Annotated[int | None, _example(99)]
+    assets_synced: Annotated[int | None, example_field(99)]
     unchanged: Unchanged
     failed: Failed
     skipped: Skipped
@@ -270,39 +249,39 @@ class BatchDetailAnswer(BatchAnswer):
     """A batch with its failures and its last runs."""
 
     failures: tuple[FailureAnswer, ...]
-    failures_total: Annotated[int, _example(1)]
+    failures_total: Annotated[int, example_field(1)]
     runs: tuple[EndedRunAnswer, ...]
 
 
 class PlaceCountAnswer(Answer):
     """How many of a group are in a place."""
 
-    location_name: Annotated[str | None, _example("Khyala")]
-    count: Annotated[int, _example(31)]
+    location_name: Annotated[str | None, example_field("Khyala")]
+    count: Annotated[int, example_field(31)]
 
 
 class MessageCountAnswer(Answer):
     """How many of a group have a message."""
 
     message: Reason
-    count: Annotated[int, _example(38)]
+    count: Annotated[int, example_field(38)]
 
 
 class FailureGroupAnswer(Answer):
     """The failed CMMS assets of one class."""
 
     error_class: Class
-    title: Annotated[str, _example("38 not found in Innomaint")]
-    count: Annotated[int, _example(38)]
+    title: Annotated[str, example_field("38 not found in Innomaint")]
+    count: Annotated[int, example_field(38)]
     is_retryable: Flag
     places: tuple[PlaceCountAnswer, ...]
-    places_total: Annotated[int, _example(4)]
+    places_total: Annotated[int, example_field(4)]
     first_seen_at: MaybeMoment
     last_attempt_at: MaybeMoment
     next_due_at: MaybeMoment
-    what_to_do: Annotated[str, _example(WHAT_TO_DO[ErrorClass.NOT_FOUND])]
+    what_to_do: Annotated[str, example_field(WHAT_TO_DO[ErrorClass.NOT_FOUND])]
     messages: tuple[MessageCountAnswer, ...]
-    examples: Annotated[tuple[str, ...], _example(["Delhi Cantt Naraina_BP_01"])]
+    examples: Annotated[tuple[str, ...], example_field(["Delhi Cantt Naraina_BP_01"])]
 
 
 class FailuresAnswer(Answer):
@@ -328,7 +307,7 @@ class ProgressPointAnswer(Answer):
     """How many CMMS assets had their last success by a moment."""
 
     at: Moment
-    synced: Annotated[int, _example(2900)]
+    synced: Annotated[int, example_field(2900)]
 
 
 class HistoryAnswer(Answer):
@@ -336,15 +315,15 @@ class HistoryAnswer(Answer):
 
     runs: tuple[PastRunAnswer, ...]
     progress: tuple[ProgressPointAnswer, ...]
-    total_assets: Annotated[int, _example(2957)]
+    total_assets: Annotated[int, example_field(2957)]
 
 
 class ListedAssetAnswer(Answer):
     """A CMMS asset in a list."""
 
     cmms_asset_id: AssetId
-    asset_name: Annotated[str | None, _example("Booster pump 1")]
-    location_name: Annotated[str | None, _example("Naraina")]
+    asset_name: Annotated[str | None, example_field("Booster pump 1")]
+    location_name: Annotated[str | None, example_field("Naraina")]
     state: AssetState
     error_class: MaybeClass
     batch_key: MaybeBatchKey
@@ -354,17 +333,17 @@ class ListedAssetAnswer(Answer):
 class AssetsAnswer(Answer):
     """A page of the CMMS assets that match, and how many there are."""
 
-    total: Annotated[int, _example(1)]
+    total: Annotated[int, example_field(1)]
     assets: tuple[ListedAssetAnswer, ...]
 
 
 class AssetValueAnswer(Answer):
     """A value, where it comes from, and how old it is."""
 
-    group: Annotated[str, _example("performance")]
-    name: Annotated[str, _example("mttr")]
-    value: Annotated[Any, _example("00:08:30", description="of any type that JSON has")]
-    source: Annotated[str, _example("innomaint", description="excel or innomaint")]
+    group: Annotated[str, example_field("performance")]
+    name: Annotated[str, example_field("mttr")]
+    value: Annotated[Any, example_field("00:08:30", description="of any type that JSON has")]
+    source: Annotated[str, example_field("innomaint", description="excel or innomaint")]
     as_of: MaybeMoment
 
 
@@ -372,12 +351,12 @@ class AttemptAnswer(Answer):
     """An import or a sync of a CMMS asset."""
 
     synced_at: MaybeMoment
-    sync_type: Annotated[str | None, _example("api_sync", description="api_sync or excel_import")]
-    status: Annotated[str | None, _example("error", description="success or error")]
-    error_class: Annotated[str | None, _example("not_found")]
-    http_status: Annotated[int | None, _example(404)]
-    attempts: Annotated[int | None, _example(1)]
-    duration_ms: Annotated[int | None, _example(800)]
+    sync_type: Annotated[str | None, example_field("api_sync", description="api_sync or excel_import")]
+    status: Annotated[str | None, example_field("error", description="success or error")]
+    error_class: Annotated[str | None, example_field("not_found")]
+    http_status: Annotated[int | None, example_field(404)]
+    attempts: Annotated[int | None, example_field(1)]
+    duration_ms: Annotated[int | None, example_field(800)]
     run_id: MaybeRunId
     message: Reason
     run_url: Annotated[RunUrl, Field(validation_alias="dagster_run_id")]
@@ -386,9 +365,9 @@ class AttemptAnswer(Answer):
 class DataIssueAnswer(Answer):
     """A value that could not be read."""
 
-    field: Annotated[str, _example("performance.mttr")]
-    raw_value: Annotated[str | None, _example("soon")]
-    reason: Annotated[str, _example("no duration")]
+    field: Annotated[str, example_field("performance.mttr")]
+    raw_value: Annotated[str | None, example_field("soon")]
+    reason: Annotated[str, example_field("no duration")]
     first_seen_at: Moment
     last_seen_at: Moment
     resolved_at: MaybeMoment
@@ -398,21 +377,21 @@ class AssetDetailAnswer(Answer):
     """Everything about one CMMS asset."""
 
     cmms_asset_id: AssetId
-    asset_id: Annotated[int, _example(1)]
+    asset_id: Annotated[int, example_field(1)]
     batch_key: MaybeBatchKey
     state: AssetState
     error_class: MaybeClass
     error_message: Reason
-    consecutive_failures: Annotated[int, _example(1)]
+    consecutive_failures: Annotated[int, example_field(1)]
     last_attempt_at: MaybeMoment
     last_success_at: MaybeMoment
     next_due_at: Moment
-    sync_version: Annotated[int | None, _example(3)]
-    what_to_do: Annotated[str | None, _example(WHAT_TO_DO[ErrorClass.NOT_FOUND])]
+    sync_version: Annotated[int | None, example_field(3)]
+    what_to_do: Annotated[str | None, example_field(WHAT_TO_DO[ErrorClass.NOT_FOUND])]
     values: tuple[AssetValueAnswer, ...]
     attempts: tuple[AttemptAnswer, ...]
     data_issues: tuple[DataIssueAnswer, ...]
-    raw_answer: Annotated[Any, _example({"status": True}, description="null where there is none")]
+    raw_answer: Annotated[Any, example_field({"status": True}, description="null where there is none")]
     fetched_at: MaybeMoment
 
 
@@ -420,15 +399,15 @@ class SyncResultAnswer(Answer):
     """The JSON of `innomaint sync`."""
 
     total: Total
-    success: Annotated[int, _example(99)]
-    failed: Annotated[int, _example(1)]
-    skipped: Annotated[int, _example(0)]
-    unchanged: Annotated[int, _example(80)]
+    success: Annotated[int, example_field(99)]
+    failed: Annotated[int, example_field(1)]
+    skipped: Annotated[int, example_field(0)]
+    unchanged: Annotated[int, example_field(80)]
     errors: Annotated[
         tuple[str, ...],
-        _example(["Delhi Cantt Naraina_BP_01: not_found: Innomaint does not know the id (HTTP 404)"]),
+        example_field(["Delhi Cantt Naraina_BP_01: not_found: Innomaint does not know the id (HTTP 404)"]),
     ]
-    duration_ms: Annotated[int, _example(21000)]
+    duration_ms: Annotated[int, example_field(21000)]
 
 
 class RequestRunAnswer(Answer):
@@ -466,15 +445,15 @@ class StoredAnswer(Answer):
 class SyncedAnswer(Answer):
     """A CMMS asset that was synced now."""
 
-    status: Annotated[str, _example("synced")]
+    status: Annotated[str, example_field("synced")]
     cmms_asset_id: AssetId
-    traceability_id: Annotated[int | None, _example(577833)]
+    traceability_id: Annotated[int | None, example_field(577833)]
 
 
 class FrequencyAnswer(Answer):
     """The refresh interval in force."""
 
-    intervalMinutes: Annotated[int, _example(60)]  # noqa: N815
+    intervalMinutes: Annotated[int, example_field(60)]  # noqa: N815
 
 
 class PausedAnswer(Answer):
@@ -486,25 +465,25 @@ class PausedAnswer(Answer):
 class WordAnswer(Answer):
     """A state in words, and what it means."""
 
-    word: Annotated[str, _example("partial")]
-    meaning: Annotated[str | None, _example(STATE_MEANINGS[BatchState.PARTIAL])]
+    word: Annotated[str, example_field("partial")]
+    meaning: Annotated[str | None, example_field(STATE_MEANINGS[BatchState.PARTIAL])]
 
 
 class ErrorClassAnswer(Answer):
     """An error class in words, what to do about it, and whether it is worth asking again."""
 
-    word: Annotated[str, _example(CLASS_WORDS[ErrorClass.NOT_FOUND])]
-    what_to_do: Annotated[str, _example(WHAT_TO_DO[ErrorClass.NOT_FOUND])]
+    word: Annotated[str, example_field(CLASS_WORDS[ErrorClass.NOT_FOUND])]
+    what_to_do: Annotated[str, example_field(WHAT_TO_DO[ErrorClass.NOT_FOUND])]
     is_retryable: Flag
 
 
 class WordsAnswer(Answer):
     """The words for states and error classes, by their names, in the order in which people see them."""
 
-    batch_states: Annotated[dict[BatchState, WordAnswer], _example({"partial": WordAnswer.example()})]
-    asset_states: Annotated[dict[SyncState, WordAnswer], _example({"synced": WordAnswer.example()})]
+    batch_states: Annotated[dict[BatchState, WordAnswer], example_field({"partial": WordAnswer.example()})]
+    asset_states: Annotated[dict[SyncState, WordAnswer], example_field({"synced": WordAnswer.example()})]
     error_classes: Annotated[
-        dict[ErrorClass, ErrorClassAnswer], _example({"not_found": ErrorClassAnswer.example()})
+        dict[ErrorClass, ErrorClassAnswer], example_field({"not_found": ErrorClassAnswer.example()})
     ]
 
 

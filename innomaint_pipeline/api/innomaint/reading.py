@@ -8,7 +8,6 @@ from fastapi import APIRouter, Depends, Path, Query
 
 from innomaint_pipeline.api.answers import AdminError, AdminJson, describe
 from innomaint_pipeline.api.innomaint.models import (
-    DAGSTER_URL,
     REQUESTS,
     WORDS,
     AssetDetailAnswer,
@@ -23,7 +22,7 @@ from innomaint_pipeline.api.innomaint.models import (
     StatusAnswer,
     WordsAnswer,
 )
-from innomaint_pipeline.api.models import Answer
+from innomaint_pipeline.api.models import DAGSTER_URL, Answer
 from innomaint_pipeline.api.parts import (
     LONGEST_ID_CHARACTERS,
     Parts,

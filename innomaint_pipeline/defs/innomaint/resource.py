@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from innomaint_pipeline.addresses import is_loopback
 from innomaint_pipeline.domain.innomaint import SOURCE
-from innomaint_pipeline.settings import Settings, is_loopback, load_settings
+from innomaint_pipeline.settings import Settings, load_settings
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.pacing import SharedPacing

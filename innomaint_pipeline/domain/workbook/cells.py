@@ -9,7 +9,6 @@ import unicodedata
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +27,6 @@ class ZeroPaddedNumber(float):
 
 Cell = str | int | float | bool | datetime | date | time | timedelta | UnknownCell | None
 JsonValue = str | int | float | bool | None
-
-
-class DateOrder(Enum):
-    """How texts such as `03/04/2020` are read."""
-
-    DAY_FIRST = "day first"
-    MONTH_FIRST = "month first"
 
 
 # Unicode white space, plus the invisible marks that copying from web pages leaves at the ends of a text.
@@ -56,7 +48,7 @@ _PLACEHOLDERS = frozenset(
     {"na", "n/a", "n.a.", "n.a", "#n.a.", "-", "--", "---", "\u2013", "\u2014", "nil", "none", "null", "tbd"}
     | {"?", "??", "tba"}
 )
-_NO_DATE = re.compile(r"0{1,4}(?:([-/.])0{1,2}\1)?0{0,4}(?:[T ]00:00(?::00)?)?")
+NO_DATE = re.compile(r"0{1,4}(?:([-/.])0{1,2}\1)?0{0,4}(?:[T ]00:00(?::00)?)?")
 # `="00123"` and `'00123` are how exporters keep a spreadsheet from reading an id as a number.
 _FORMULA_GUARD = re.compile(r'="((?:[^"]|"")*)"')
 _SCIENTIFIC = re.compile(r"[+-]?[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
@@ -69,36 +61,6 @@ _INTEGER_TEXT = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
 _SEQUENCE_TEXT = re.compile(r"[(\[#]?\s*([0-9]{1,3}(?:,[0-9]{2,3})+|[0-9]{1,18})(?:\.0*)?\s*[.)\]:/-]*")
 _SEQUENCE_PARTS = re.compile(r"[(\[#]?\s*([0-9]{1,18})(?:[.\-/ ][0-9]{1,9}|[A-Za-z])+\s*[.)\]:]*")
 _SEQUENCE_LETTER = re.compile(r"[(\[]?\s*([A-Za-z])\s*[.)\]:-]*")
-
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH_NAMES = (
-    *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
-    *("october", "november", "december", "sept"),
-)
-_TIME_OF_DAY = (
-    r"(?:[T ]+[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
-    r"(?: ?[AaPp][Mm])?(?: ?Z|[+-][0-9]{2}:?(?:[0-9]{2})?)?)?"
-)
-_YEAR_FIRST = re.compile(r"([0-9]{4})([-/.])([0-9]{1,2})\2([0-9]{1,2})" + _TIME_OF_DAY)
-_TWO_NUMBERS_THEN_YEAR = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})" + _TIME_OF_DAY)
-_WEEKDAY = r"(?:[A-Za-z]{2,6}day,? +|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[.,]* +)?"
-_DAY_THEN_WORD = re.compile(
-    _WEEKDAY
-    + r"([0-9]{1,2})(?:st|nd|rd|th)?[-/., ]*([A-Za-z]{3,9})[-/., ]*([0-9]{4}|[0-9]{2})"
-    + _TIME_OF_DAY
-)
-_WORD_THEN_DAY = re.compile(
-    _WEEKDAY
-    + r"([A-Za-z]{3,9})[-/., ]*([0-9]{1,2})(?:st|nd|rd|th)?(?:[-/, ]+)([0-9]{4}|[0-9]{2})"
-    + _TIME_OF_DAY
-)
-# Two-digit years as POSIX and Python's strptime read them: 69..99 are 1969..1999, 00..68 are 2000..2068.
-_FIRST_TWO_DIGIT_YEAR_OF_1900 = 69
-
-_LAST_EXCEL_SERIAL = 2_958_465  # 9999-12-31
-_SERIAL_OF_1904_01_01 = 1_462
-_EXCEL_SERIAL_OF_THE_DAY_THAT_NEVER_WAS = 60  # 1900-02-29
-_PLAUSIBLE_YEARS = range(1800, 2201)
 
 
 class CellError(ValueError):
@@ -243,7 +205,7 @@ def parse_integer(cell: Cell, *, allowed: range) -> int | None:
         return None
     value: int | None = None
     if isinstance(cell, str):
-        if _NO_DATE.fullmatch(trim(cell)) and len(trim(cell)) > 1:
+        if NO_DATE.fullmatch(trim(cell)) and len(trim(cell)) > 1:
             return None
         match = _INTEGER_TEXT.fullmatch(trim(cell))
         value = int(match[1]) if match else None
@@ -255,11 +217,11 @@ def parse_integer(cell: Cell, *, allowed: range) -> int | None:
     ):
         value = int(cell)
     if value is None:
-        raise CellError(f"{_shown(cell)} is no whole number")
+        raise CellError(f"{shown(cell)} is no whole number")
     if value == 0 and 0 not in allowed:
         return None
     if value not in allowed:
-        raise CellError(f"{_shown(cell)} is outside {allowed.start} to {allowed.stop - 1}")
+        raise CellError(f"{shown(cell)} is outside {allowed.start} to {allowed.stop - 1}")
     return value
 
 
@@ -282,58 +244,6 @@ def parse_sequence(cell: Cell, *, allowed: range) -> tuple[int | None, bool]:
     elif isinstance(cell, float) and math.isfinite(cell) and not cell.is_integer():
         return parse_integer(math.floor(cell), allowed=allowed), False
     return parse_integer(cell, allowed=allowed), True
-
-
-def fitting_orders(cell: Cell) -> frozenset[DateOrder] | None:
-    """Return in which orders a text of numbers is a date; `None` where the order does not matter."""
-    if not isinstance(cell, str) or not (match := _TWO_NUMBERS_THEN_YEAR.fullmatch(trim(cell))):
-        return None
-    first, second, year = match[1], match[3], match[4]
-    return frozenset(
-        order
-        for order, month, day in (
-            (DateOrder.DAY_FIRST, second, first),
-            (DateOrder.MONTH_FIRST, first, second),
-        )
-        if _valid_date(year, int(month), day)
-    )
-
-
-def parse_date(  # noqa: C901 # one branch for each type of a cell
-    cell: Cell, *, order: DateOrder = DateOrder.DAY_FIRST, is_1904: bool = False
-) -> date | None:
-    """Read a date, `None` for a blank cell, a placeholder and `00.00.0000`; a time of day is dropped.
-
-    Texts of numbers are read in `order`: day first, `2020-06-12`, `12/06/2020`, `12-06-2020`, `12.06.2020`,
-    `12 Jun 2020`, `12-Jun-20`, `Jun 12, 2020` are one day. A number counts days in the workbook's date
-    system, except that 1800 to 2200 is refused: it is a year that lost its day, and would otherwise quietly
-    become a day of 1905. A text of digits is never a day count.
-    """
-    if is_blank(cell) or is_placeholder(cell):
-        return None
-    found: date | None = None
-    if isinstance(cell, datetime):
-        found = cell.date()
-    elif isinstance(cell, date):
-        found = cell
-    elif isinstance(cell, str):
-        text = trim(cell)
-        if _NO_DATE.fullmatch(text):
-            return None
-        found = _date_from_text(text, order)
-    elif isinstance(cell, int | float) and not isinstance(cell, bool):
-        if cell == 0 and not is_1904:
-            return None
-        if cell in _PLAUSIBLE_YEARS:
-            raise CellError(f"{_shown(cell)} is a year, expected a full date")
-        found = _date_from_serial(cell + _SERIAL_OF_1904_01_01 if is_1904 else cell)
-    elif cell == time():
-        # A zero in a cell that is formatted as a date.
-        return None
-    if found is None:
-        expected = "DD/MM/YYYY" if order is DateOrder.DAY_FIRST else "MM/DD/YYYY"
-        raise CellError(f"{_shown(cell)} is no date (expected YYYY-MM-DD or, {order.value}, {expected})")
-    return found
 
 
 def parse_json(cell: Cell) -> JsonValue:  # noqa: PLR0911 # one for each type of a cell
@@ -372,50 +282,11 @@ def _number_text(number: float) -> str:
     return format(Decimal(repr(number)), "f")
 
 
-def _shown(cell: Cell) -> str:
+def shown(cell: Cell) -> str:
+    """Write a cell for a message: texts in quotes, and not the whole of a long one."""
     if isinstance(cell, UnknownCell):
         return cell.found
     if isinstance(cell, bool | int | float):
         return _number_text(cell) if not isinstance(cell, float) or math.isfinite(cell) else str(cell)
     text = str(parse_json(cell))
     return f"'{text[:60]}…'" if len(text) > 60 else f"'{text}'"
-
-
-def _date_from_text(text: str, order: DateOrder) -> date | None:
-    if match := _YEAR_FIRST.fullmatch(text):
-        return _valid_date(match[1], int(match[3]), match[4])
-    if match := _TWO_NUMBERS_THEN_YEAR.fullmatch(text):
-        day, month = (match[1], match[3]) if order is DateOrder.DAY_FIRST else (match[3], match[1])
-        return _valid_date(match[4], int(month), day)
-    if match := _DAY_THEN_WORD.fullmatch(text):
-        return _named_date(match[3], match[2], match[1])
-    if match := _WORD_THEN_DAY.fullmatch(text):
-        return _named_date(match[3], match[1], match[2])
-    return None
-
-
-def _named_date(year: str, word: str, day: str) -> date | None:
-    name = word.lower()
-    if name not in _MONTHS and name not in _MONTH_NAMES:
-        return None
-    return _valid_date(year, _MONTHS.index(name[:3]) + 1, day)
-
-
-def _valid_date(year_text: str, month: int, day_text: str) -> date | None:
-    year = int(year_text)
-    if len(year_text) == 2:
-        year += 1900 if year >= _FIRST_TWO_DIGIT_YEAR_OF_1900 else 2000
-    try:
-        return date(year, month, int(day_text))
-    except ValueError:
-        return None
-
-
-def _date_from_serial(serial: float) -> date | None:
-    if not 1 <= serial < _LAST_EXCEL_SERIAL + 1:
-        return None
-    day = int(serial)
-    if day == _EXCEL_SERIAL_OF_THE_DAY_THAT_NEVER_WAS:
-        return None
-    first_day = date(1899, 12, 31) if day < _EXCEL_SERIAL_OF_THE_DAY_THAT_NEVER_WAS else date(1899, 12, 30)
-    return first_day + timedelta(days=day)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from innomaint_pipeline.domain.workbook.cells import CellError, is_blank, parse_id
+from innomaint_pipeline.domain.workbook.columns import build_matcher
 from innomaint_pipeline.domain.workbook.headers import (
     HeaderRows,
-    build_matcher,
     explain_missing_id,
     find_header,
     read_header,

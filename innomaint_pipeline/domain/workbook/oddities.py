@@ -10,13 +10,12 @@ from datetime import date
 
 from innomaint_pipeline.domain.workbook.cells import (
     Cell,
-    DateOrder,
     ZeroPaddedNumber,
-    fitting_orders,
     fold_id,
     has_lost_digits,
     is_scientific,
 )
+from innomaint_pipeline.domain.workbook.dates import DateOrder, fitting_orders
 from innomaint_pipeline.domain.workbook.headers import Header, column_letters
 from innomaint_pipeline.domain.workbook.sheets import SheetRows
 

@@ -13,13 +13,11 @@ from types import MappingProxyType
 from innomaint_pipeline.domain.workbook.cells import (
     Cell,
     CellError,
-    DateOrder,
     JsonValue,
     UnknownCell,
     has_unstorable,
     is_blank,
     is_plain_text,
-    parse_date,
     parse_id,
     parse_integer,
     parse_json,
@@ -27,10 +25,10 @@ from innomaint_pipeline.domain.workbook.cells import (
     parse_text,
     unknown_from_text,
 )
+from innomaint_pipeline.domain.workbook.columns import ID_COLUMN, build_matcher
+from innomaint_pipeline.domain.workbook.dates import DateOrder, parse_date
 from innomaint_pipeline.domain.workbook.headers import (
-    ID_COLUMN,
     Header,
-    build_matcher,
     column_letters,
     explain_missing_id,
     find_header,
@@ -167,7 +165,7 @@ def parse_sheets(
 ) -> list[ParsedSheet]:
     """Read the CMMS assets of sheets that are one list; of two rows with one id the first counts.
 
-    `synonyms` is a person's own mapping of headers to columns (`headers.load_mapping`); it extends the
+    `synonyms` is a person's own mapping of headers to columns (`columns.load_mapping`); it extends the
     built-in table and wins over it. Raises `WorkbookError` if no row among the first 50 of a sheet has an id
     header; a single row never raises, it is rejected.
     """

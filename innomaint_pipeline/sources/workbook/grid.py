@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from innomaint_pipeline.domain.workbook.cells import Cell, UnknownCell, ZeroPaddedNumber
 from innomaint_pipeline.domain.workbook.headers import HEADER_SEARCH_ROWS, column_letters
-from innomaint_pipeline.domain.workbook.sheets import MergedCells
+from innomaint_pipeline.domain.workbook.sheets import MergedCells, SheetRows, fill_merged
 from innomaint_pipeline.sources.workbook.zip_parts import WorkbookBounds
 
 _MERGED_RANGES = 200_000
@@ -86,10 +86,22 @@ class Grid:
         last = min(self._last_row + 1, HEADER_SEARCH_ROWS)
         return [self._rows.get(row, nothing) for row in range(last)]
 
-    def rows(self) -> list[Sequence[Cell]]:
-        """Return all rows, from the first of the sheet to the last filled one."""
+    def sheet(
+        self, workbook: str, name: str, *, is_1904: bool, is_visible: bool, notices: Sequence[str] = ()
+    ) -> SheetRows:
+        """Return the sheet, from its first row to the last filled one, merged cells filled downwards."""
         nothing: Sequence[Cell] = ()
-        return [self._rows.get(row, nothing) for row in range(self._last_row + 1)]
+        rows = [self._rows.get(row, nothing) for row in range(self._last_row + 1)]
+        merged = tuple(self.merged)
+        return SheetRows(
+            workbook,
+            name,
+            fill_merged(rows, merged) if merged else rows,
+            merged,
+            is_1904=is_1904,
+            is_visible=is_visible,
+            notices=notices,
+        )
 
 
 _QUOTED = re.compile(r'"[^"]*"|\\.|[_*].')

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from xml.parsers import expat
 
 from innomaint_pipeline.domain.workbook.cells import Cell, UnknownCell, ZeroPaddedNumber, unknown_from_text
-from innomaint_pipeline.domain.workbook.sheets import MergedCells, SheetRows, UnreadSheet, fill_merged
+from innomaint_pipeline.domain.workbook.sheets import MergedCells, SheetRows, UnreadSheet
 from innomaint_pipeline.errors import WorkbookError
 from innomaint_pipeline.sources.workbook.grid import Grid, SheetTooLargeError
 from innomaint_pipeline.sources.workbook.zip_parts import WorkbookBounds, ZipParts
@@ -114,15 +114,8 @@ class _Reader:
             if sheet.reason:
                 yield UnreadSheet(sheet.name, sheet.reason, sheet.is_visible, sheet.head)
                 continue
-            merged = tuple(sheet.grid.merged)
-            rows = sheet.grid.rows()
-            yield SheetRows(
-                self.workbook,
-                sheet.name,
-                fill_merged(rows, merged) if merged else rows,
-                merged,
-                is_1904=self.is_1904,
-                is_visible=sheet.is_visible,
+            yield sheet.grid.sheet(
+                self.workbook, sheet.name, is_1904=self.is_1904, is_visible=sheet.is_visible
             )
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:

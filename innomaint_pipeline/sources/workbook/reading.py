@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from innomaint_pipeline.domain.workbook.choice import choose_sheets
-from innomaint_pipeline.domain.workbook.headers import build_matcher, load_mapping
+from innomaint_pipeline.domain.workbook.columns import build_matcher, load_mapping
 from innomaint_pipeline.domain.workbook.sheets import SheetRows, UnreadSheet
 from innomaint_pipeline.errors import ConfigurationError, InnomaintPipelineError, WorkbookError
 from innomaint_pipeline.sources.workbook.container import (
@@ -267,7 +267,7 @@ def _limit_itself() -> None:
 
 
 def read_mapping(path: Path) -> dict[str, str]:
-    """Read a mapping file, header to column, in JSON or TOML (`headers.load_mapping`).
+    """Read a mapping file, header to column, in JSON or TOML (`columns.load_mapping`).
 
     Raises `ConfigurationError`, with the file and the cause.
     """

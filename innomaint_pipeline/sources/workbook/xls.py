@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from python_calamine import CalamineError, SheetTypeEnum, SheetVisibleEnum
 
 from innomaint_pipeline.domain.workbook.cells import Cell, UnknownCell, ZeroPaddedNumber
-from innomaint_pipeline.domain.workbook.sheets import MergedCells, SheetRows, UnreadSheet, fill_merged
+from innomaint_pipeline.domain.workbook.sheets import MergedCells, SheetRows, UnreadSheet
 from innomaint_pipeline.errors import WorkbookError
 from innomaint_pipeline.sources.workbook.grid import ZERO_PADDED, Grid, SheetTooLargeError, kind_of_format
 from innomaint_pipeline.sources.workbook.zip_parts import WorkbookBounds
@@ -85,18 +85,8 @@ def _read_sheet(
             grid.merge(MergedCells(first_row, first_column, last_row, last_column))
     except SheetTooLargeError as error:
         return UnreadSheet(name, str(error), is_visible, grid.head())
-    rows = grid.rows()
-    merged = tuple(grid.merged)
     notices = () if facts.is_known else ("errors of formulas cannot be told from blank cells in this file",)
-    return SheetRows(
-        workbook,
-        name,
-        fill_merged(rows, merged) if merged else rows,
-        merged,
-        is_1904=facts.is_1904,
-        is_visible=is_visible,
-        notices=notices,
-    )
+    return grid.sheet(workbook, name, is_1904=facts.is_1904, is_visible=is_visible, notices=notices)
 
 
 def _plain(cell: Cell, *, is_padded: bool) -> Cell:

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from xml.parsers import expat
 
 from innomaint_pipeline.domain.workbook.cells import Cell, UnknownCell
-from innomaint_pipeline.domain.workbook.sheets import MergedCells, SheetRows, UnreadSheet, fill_merged
+from innomaint_pipeline.domain.workbook.sheets import MergedCells, SheetRows, UnreadSheet
 from innomaint_pipeline.sources.workbook.grid import (
     GENERAL,
     Grid,
@@ -67,16 +67,7 @@ def read_xlsx(
             reason = f"it is damaged ({error}); copy the file again, or open and save it in Excel"
             yield UnreadSheet(name, reason, is_visible, reader.grid.head())
             continue
-        merged = tuple(reader.grid.merged)
-        rows = reader.grid.rows()
-        yield SheetRows(
-            workbook,
-            name,
-            fill_merged(rows, merged) if merged else rows,
-            merged,
-            is_1904=book.is_1904,
-            is_visible=is_visible,
-        )
+        yield reader.grid.sheet(workbook, name, is_1904=book.is_1904, is_visible=is_visible)
 
 
 @dataclass(slots=True)

@@ -1,14 +1,13 @@
 import pytest
 
-from innomaint_pipeline.domain.workbook.headers import (
+from innomaint_pipeline.domain.workbook.columns import (
     COLUMN_SYNONYMS,
     COLUMNS,
     build_matcher,
-    column_letters,
-    find_header,
     load_mapping,
     normalize_header,
 )
+from innomaint_pipeline.domain.workbook.headers import column_letters, find_header
 from innomaint_pipeline.domain.workbook.register import ParsedSheet, parse_sheet
 from innomaint_pipeline.domain.workbook.sheets import SheetRows
 from innomaint_pipeline.errors import ConfigurationError

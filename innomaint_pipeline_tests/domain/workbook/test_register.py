@@ -11,13 +11,13 @@ from innomaint_pipeline.domain.workbook.cells import (
     has_unstorable,
     is_blank,
     is_plain_text,
-    parse_date,
     parse_integer,
     parse_json,
     parse_text,
     unknown_from_text,
 )
-from innomaint_pipeline.domain.workbook.headers import COLUMNS, load_mapping
+from innomaint_pipeline.domain.workbook.columns import COLUMNS, load_mapping
+from innomaint_pipeline.domain.workbook.dates import parse_date
 from innomaint_pipeline.domain.workbook.register import ParsedSheet, has_id_column, parse_sheet
 from innomaint_pipeline.domain.workbook.sheets import MergedCells, SheetRows, fill_merged
 from innomaint_pipeline.errors import WorkbookError
