@@ -87,10 +87,6 @@ class RequestRecord:
         seconds = max(moments) - min(moments) if moments else 0
         return (len(moments) - 1) / seconds if seconds else 0.0
 
-    def share_of_limit(self, limit_per_second: float) -> float:
-        """Return `rate` as a share of what was allowed: 1.0 is all of it."""
-        return self.rate() / limit_per_second
-
     def summarize(self) -> dict[str, Any]:
         """Return counts and rates, JSON types only; `by_status` has "none" where no status line was sent."""
         starts = self.starts

@@ -12,11 +12,12 @@ import openpyxl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from innomaint_pipeline.domain.workbook.register import WorkbookRecord, parse_sheet, parse_sheets
+from innomaint_pipeline.domain.workbook.register import WorkbookRecord, parse_sheets
 from innomaint_pipeline.domain.workbook.sheets import SheetRows
 from innomaint_pipeline.errors import WorkbookError
 from innomaint_pipeline.sources.workbook.reading import BOUNDS, read_register_here
 from innomaint_pipeline_tests.properties.conftest import GENERATED
+from innomaint_pipeline_tests.sheets import parse_sheet
 from innomaint_pipeline_tests.sources.workbook.workbook_files import ods_of
 
 Row = list[str | None]

@@ -34,10 +34,6 @@ def test_the_rate_counts_the_gaps_between_first_and_last(moments: tuple[float, .
     assert record_of(*moments).rate() == pytest.approx(rate)
 
 
-def test_the_share_of_a_limit_is_the_rate_over_it() -> None:
-    assert record_of(0.0, 0.25, 0.5).share_of_limit(5) == pytest.approx(0.8)
-
-
 def test_counts_are_by_serial_number_and_a_cleared_record_is_empty() -> None:
     record = record_of(1.0, 1.0, 2.0)
     assert record.count("pump 1.0") == 2

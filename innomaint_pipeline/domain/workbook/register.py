@@ -149,17 +149,6 @@ class _Reading:
         }
 
 
-def has_id_column(sheet: SheetRows, synonyms: Mapping[str, str] = BUILT_IN_ONLY) -> bool:
-    """Tell whether the sheet has a header with an id column; `synonyms` as in `parse_sheets`."""
-    return find_header(sheet.rows, build_matcher(synonyms), sheet.merged) is not None
-
-
-def parse_sheet(sheet: SheetRows, synonyms: Mapping[str, str] = BUILT_IN_ONLY) -> ParsedSheet:
-    """Read the CMMS assets of a single sheet, see `parse_sheets`."""
-    (parsed,) = parse_sheets([sheet], synonyms)
-    return parsed
-
-
 def parse_sheets(
     sheets: Sequence[SheetRows], synonyms: Mapping[str, str] = BUILT_IN_ONLY
 ) -> list[ParsedSheet]:

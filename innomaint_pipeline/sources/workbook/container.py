@@ -16,7 +16,6 @@ from typing import BinaryIO
 from innomaint_pipeline.errors import WorkbookError
 from innomaint_pipeline.sources.workbook.zip_parts import DAMAGES, WorkbookBounds, check_zip, mebibytes
 
-ZIP_SUFFIXES = frozenset({".xlsx", ".xlsm", ".ods"})
 TEXT_SUFFIXES = frozenset({".csv", ".tsv", ".txt"})
 SUFFIXES = (".xlsx", ".xlsm", ".xls", ".ods", ".csv", ".tsv", ".txt")
 

@@ -8,9 +8,10 @@ from innomaint_pipeline.domain.workbook.columns import (
     normalize_header,
 )
 from innomaint_pipeline.domain.workbook.headers import column_letters, find_header
-from innomaint_pipeline.domain.workbook.register import ParsedSheet, parse_sheet
+from innomaint_pipeline.domain.workbook.register import ParsedSheet
 from innomaint_pipeline.domain.workbook.sheets import SheetRows
 from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline_tests.sheets import parse_sheet
 
 
 def parse(*rows, synonyms=None) -> ParsedSheet:

@@ -16,11 +16,13 @@ from innomaint_pipeline.domain.workbook.cells import (
     parse_text,
     unknown_from_text,
 )
-from innomaint_pipeline.domain.workbook.columns import COLUMNS, load_mapping
+from innomaint_pipeline.domain.workbook.columns import COLUMNS, build_matcher, load_mapping
 from innomaint_pipeline.domain.workbook.dates import parse_date
-from innomaint_pipeline.domain.workbook.register import ParsedSheet, has_id_column, parse_sheet
+from innomaint_pipeline.domain.workbook.headers import find_header
+from innomaint_pipeline.domain.workbook.register import ParsedSheet
 from innomaint_pipeline.domain.workbook.sheets import MergedCells, SheetRows, fill_merged
 from innomaint_pipeline.errors import WorkbookError
+from innomaint_pipeline_tests.sheets import parse_sheet
 
 NAN = float("nan")
 MIDNIGHT = datetime.combine(date(2020, 6, 12), time())
@@ -567,7 +569,7 @@ def test_whatever_the_rows_hold_all_of_it_can_be_stored_as_json(header, rows):
 @given(st.lists(st.lists(CELLS, max_size=6), max_size=12))
 def test_any_sheet_is_parsed_or_refused_as_having_no_id_column(rows):
     sheet = SheetRows("any.xlsx", "Any", rows)
-    if has_id_column(sheet):
+    if find_header(rows, build_matcher({})) is not None:
         assert 1 <= parse_sheet(sheet).header_row_number <= len(rows)
     else:
         with pytest.raises(WorkbookError, match="no id column"):
@@ -592,8 +594,8 @@ def test_a_plain_text_is_what_all_that_judges_a_text_leaves_of_it(text):
 def test_a_mapping_reaches_the_header_search():
     sheet = SheetRows("assets.xlsx", "Assets", [["Title"], ["Kennung", "Hersteller"], ["A-1", "KSB"]])
     mapping = load_mapping('{"kennung": "cmms_asset_id", "HERSTELLER": "make"}')
-    assert not has_id_column(sheet)
-    assert has_id_column(sheet, mapping)
+    with pytest.raises(WorkbookError, match="no id column"):
+        parse_sheet(sheet)
     (record,) = parse_sheet(sheet, mapping).records
     assert (record.cmms_asset_id, record.values) == ("A-1", {"make": "KSB"})
 

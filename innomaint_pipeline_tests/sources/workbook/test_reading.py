@@ -12,10 +12,11 @@ from openpyxl.chart import BarChart
 
 from innomaint_pipeline.domain.workbook.cells import UnknownCell, ZeroPaddedNumber
 from innomaint_pipeline.domain.workbook.columns import load_mapping
-from innomaint_pipeline.domain.workbook.register import parse_sheet, parse_sheets
+from innomaint_pipeline.domain.workbook.register import parse_sheets
 from innomaint_pipeline.errors import ConfigurationError, WorkbookError
 from innomaint_pipeline.sources.workbook.reading import read_mapping, read_register
 from innomaint_pipeline.sources.workbook.zip_parts import WorkbookBounds
+from innomaint_pipeline_tests.sheets import parse_sheet
 from innomaint_pipeline_tests.sources.workbook.workbook_files import (
     ods_of,
     read_sheet,
