@@ -15,13 +15,12 @@ from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, SetColumn
 
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError
-from innomaint_pipeline.store.catalog import Catalog, FoundTable, read_catalog
-from innomaint_pipeline.store.objections import Judge, Objection, declared_keys, free_name
+from innomaint_pipeline.store.catalog import TYPE, Catalog, FoundTable, read_catalog
+from innomaint_pipeline.store.objections import RELATION_KINDS, Judge, Objection, declared_keys, free_name
 from innomaint_pipeline.store.settings import load_setting, save_setting
 from innomaint_pipeline.store.tables import metadata
 
 _VERSION_TABLE = "innomaint_schema_version"
-_RELATION_KINDS = {"i": "INDEX", "I": "INDEX", "S": "SEQUENCE", "v": "VIEW", "m": "MATERIALIZED VIEW"}
 _SOURCE, _COMMENTS = "database", "comments"
 
 
@@ -183,14 +182,15 @@ def _find_taken_names(connection: Connection, catalog: Catalog, steps: list[_Ste
     """Look for relations, functions and triggers of others that have the names of ours."""
     for step in steps:
         kind = catalog.relations.get(step.needs_name or "")
-        if kind is None or step.needs_name is None:
+        # An index may share the name of a type.
+        if kind is None or kind == TYPE or step.needs_name is None:
             continue
         new = _quoted(connection, free_name(step.needs_name, catalog.relations))
         old = _quoted(connection, step.needs_name)
         yield Objection(
             step.table,
             f"needs an index called {old}, and something else has that name",
-            f"ALTER {_RELATION_KINDS.get(kind, 'TABLE')} {old} RENAME TO {new};",
+            f"ALTER {RELATION_KINDS[kind][1]} {old} RENAME TO {new};",
         )
     if _VERSION_TABLE in catalog.relations:
         return

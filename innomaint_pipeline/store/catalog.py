@@ -14,6 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
+TYPE = "c"
+"""The kind of an enum, domain or range among the relations of a `Catalog`."""
+
 
 @dataclass(frozen=True)
 class FoundColumn:
@@ -25,7 +28,6 @@ class FoundColumn:
     """
 
     name: str
-    number: int
     shown_type: str
     base_type: str
     modifier: int
@@ -97,7 +99,6 @@ class FoundReference:
 class FoundTable:
     """A relation of the current schema; `kind` is the catalogue's letter, r for a plain table."""
 
-    oid: int
     name: str
     kind: str
     owner: str
@@ -106,7 +107,6 @@ class FoundTable:
     is_readable: bool
     is_partition: bool
     is_row_security_active: bool
-    is_row_security_forced: bool
     columns: Mapping[str, FoundColumn] = field(default_factory=dict)
     keys: tuple[FoundKey, ...] = ()
     index_columns: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
@@ -137,7 +137,7 @@ _RELATIONS = text(
     select c.oid, c.relname as name, c.relkind::text as kind, r.rolname as owner,
            obj_description(c.oid, 'pg_class') as comment, pg_has_role(c.relowner, 'USAGE') as is_owned,
            has_table_privilege(c.oid, 'SELECT') as is_readable,
-           c.relispartition as is_partition, c.relforcerowsecurity as is_row_security_forced,
+           c.relispartition as is_partition,
            c.relkind in ('r', 'p') and row_security_active(c.oid) as is_row_security_active
     from pg_class c join pg_roles r on r.oid = c.relowner
     where c.relnamespace = to_regnamespace(quote_ident(current_schema()))
@@ -157,7 +157,7 @@ _COLUMNS = text(
         from resolved r join pg_type d on d.oid = r.type join pg_type t on t.oid = r.typbasetype
         where r.typtype = 'd'
     )
-    select a.attrelid, a.attname as name, a.attnum as number,
+    select a.attrelid, a.attname as name,
            format_type(a.atttypid, a.atttypmod) as shown_type, t.typname as base_type, r.modifier,
            case when a.atttypid <> r.type then format_type(a.atttypid, null) end as domain,
            r.typtype = 'e' as is_enum, a.attnotnull or r.is_required as is_required,
@@ -277,9 +277,14 @@ def read_catalog(connection: Connection, names: Collection[str]) -> Catalog:
         text("select current_database()::text, current_user::text, current_schema()::text")
     ).one()
     return Catalog(
-        tables={row["name"]: FoundTable(**row, **details[row["oid"]]) for row in alike},
+        tables={
+            row["name"]: FoundTable(
+                **{name: value for name, value in row.items() if name != "oid"}, **details[row["oid"]]
+            )
+            for row in alike
+        },
         relations={
-            **dict.fromkeys(connection.execute(_TYPES).scalars(), "c"),
+            **dict.fromkeys(connection.execute(_TYPES).scalars(), TYPE),
             **{row["name"]: row["kind"] for row in relations},
         },
         functions=frozenset(connection.execute(_FUNCTIONS).scalars()),

@@ -33,7 +33,7 @@ from innomaint_pipeline.store.column_types import convert, find_misfit, write_ty
 
 _SHOWN_DUPLICATES = 10
 _LARGEST_INTEGER = 2_147_483_647
-_KINDS = {
+RELATION_KINDS = {
     "v": ("a view", "VIEW"),
     "m": ("a materialized view", "MATERIALIZED VIEW"),
     "f": ("a foreign table", "FOREIGN TABLE"),
@@ -96,7 +96,7 @@ class Judge:
             yield Objection(
                 table.name,
                 f"is missing, but there is {self._quote(name)}: programs look for the name in small letters",
-                f"ALTER {_KINDS[self._catalog.tables[name].kind][1]} {self._quote(name)} RENAME TO "
+                f"ALTER {RELATION_KINDS[self._catalog.tables[name].kind][1]} {self._quote(name)} RENAME TO "
                 f"{self._quote(table.name)};",
             )
         schema = self._catalog.elsewhere.get(table.name)
@@ -118,7 +118,7 @@ class Judge:
                 f"is a partition of {found.parents[0]}, to which columns and triggers cannot be added",
                 f"ALTER TABLE {found.parents[0]} DETACH PARTITION {self._quote(table.name)};",
             )
-        words, statement = _KINDS[kind]
+        words, statement = RELATION_KINDS[kind]
         return Objection(
             table.name,
             f"is {words}, expected a plain table, to which columns, keys and a trigger can be added: give it "
@@ -154,13 +154,15 @@ class Judge:
             )
 
     def _judge_columns(self, table: Table, found: FoundTable) -> Iterator[Objection]:
-        by_simple = {simplify_name(name): name for name in found.columns if name not in table.columns}
+        theirs = [name for name in found.columns if name not in table.columns]
+        renamed: set[str] = set()
         for column in table.columns:
             actual = found.columns.get(column.name)
             if actual is not None:
                 yield from self._judge_column(table, column, found, actual)
                 continue
-            alike = by_simple.get(simplify_name(column.name))
+            simple = simplify_name(column.name)
+            alike = next((name for name in theirs if simplify_name(name) == simple), None)
             if alike is not None:
                 yield Objection(
                     f"{table.name}.{column.name}",
@@ -169,10 +171,10 @@ class Judge:
                     f"ALTER TABLE {self._quote(table.name)} RENAME COLUMN {self._quote(alike)} TO "
                     f"{self._quote(column.name)};",
                 )
-                by_simple.pop(simplify_name(column.name))
-        theirs = set(by_simple.values())
-        for name, actual in found.columns.items():
-            if name in theirs and actual.is_required and not actual.is_filled:
+                renamed.add(alike)
+        for name in theirs:
+            actual = found.columns[name]
+            if name not in renamed and actual.is_required and not actual.is_filled:
                 yield Objection(
                     f"{table.name}.{name}",
                     "is NOT NULL without a default, so that no row could be added",
@@ -234,7 +236,7 @@ class Judge:
             )
         why = find_misfit(column, actual)
         if why is not None:
-            yield Objection(place, why, self._convert(table, column, actual))
+            yield Objection(place, why, self._convert(table, column, found, actual))
             return
         if actual.is_required and not _is_always_given(column):
             yield Objection(
@@ -271,18 +273,18 @@ class Judge:
             f"DELETE FROM {self._quote(table.name)} WHERE {empty};",  # noqa: S608 # shown, not executed
         )
 
-    def _convert(self, table: Table, column: Column, actual: FoundColumn) -> str:
+    def _convert(self, table: Table, column: Column, found: FoundTable, actual: FoundColumn) -> str:
         name, key = self._quote(table.name), self._quote(column.name)
         value = convert(key, column, actual)
         if value is None:
-            new = free_name(column.name, ())
+            new = free_name(column.name, found.columns)
             return f"ALTER TABLE {name} RENAME COLUMN {key} TO {self._quote(new)};"
         wanted = column.type.compile(self._connection.dialect)
         if not actual.is_deterministic:
             wanted = f'{wanted} COLLATE "default"'
         default = f"ALTER COLUMN {key} DROP DEFAULT, " if actual.default is not None else ""
         before = (
-            f"Drop {_and(actual.views)}, which uses it, before, and make it again after: "
+            f"Drop {', '.join(actual.views)}, which uses it, before, and make it again after: "
             if actual.views
             else ""
         )
@@ -315,7 +317,7 @@ class Judge:
             )
         usable = {key.columns for key in found.keys if key.is_usable}
         for columns in ours:
-            if frozenset(columns) not in usable and all(name in found.columns for name in columns):
+            if frozenset(columns) not in usable and all(_is_sound(table, found, name) for name in columns):
                 yield from self._judge_rows(table, columns, is_primary=columns == _primary_key(table))
 
     def _drop_key(self, table: Table, key: FoundKey) -> str:
@@ -390,20 +392,20 @@ class Judge:
                 yield Objection(
                     f"{table.name}.{column.name}",
                     f"takes {actual.length} characters, which is too few for what is written there",
-                    self._convert(table, column, actual),
+                    self._convert(table, column, found, actual),
                 )
             values: Sequence[str] = column.info.get("values", ())
             if actual.domain is not None and (refused := self._refused_by_domain(actual, values)):
                 yield Objection(
                     f"{table.name}.{column.name}",
-                    f"has the type {actual.domain}, which refuses {_and(refused)}",
-                    self._convert(table, column, actual),
+                    f"has the type {actual.domain}, which refuses {', '.join(refused)}",
+                    self._convert(table, column, found, actual),
                 )
             for name, expression, columns in found.checks:
                 if columns == (column.name,) and (refused := self._refused(column, expression, values)):
                     yield Objection(
                         f"{table.name}.{column.name}",
-                        f"has the check {self._quote(name)}, which refuses {_and(refused)}",
+                        f"has the check {self._quote(name)}, which refuses {', '.join(refused)}",
                         f"ALTER TABLE {self._quote(table.name)} DROP CONSTRAINT {self._quote(name)};",
                     )
 
@@ -417,23 +419,23 @@ class Judge:
         return column.info.get("characters") or max(map(len, words), default=None)
 
     def _refused(self, column: Column, expression: str, values: Sequence[str]) -> list[str]:
-        if not values:
-            return []
-        query = text(
-            f"SELECT value FROM (SELECT v AS value, v AS {self._quote(column.name)} "  # noqa: S608 # the check's own words
-            f"FROM unnest(cast(:given AS text[])) AS v) AS given WHERE NOT ({_escape(expression)})"
+        query = (
+            f"SELECT coalesce(({_escape(expression)}), true) "  # noqa: S608 # the check's own words
+            f"FROM (SELECT cast(:value AS text) AS {self._quote(column.name)}) AS given"
         )
-        return list(self._connection.execute(query, {"given": list(values)}).scalars())
+        return [value for value in values if not self._is_taken(query, value)]
 
     def _refused_by_domain(self, actual: FoundColumn, values: Sequence[str]) -> list[str]:
-        refused = []
-        for value in values:
-            try:
-                with self._connection.begin_nested():
-                    self._connection.execute(text(f"SELECT cast(:v AS {actual.domain})"), {"v": value})
-            except DBAPIError:
-                refused.append(value)
-        return refused
+        query = f"SELECT cast(:value AS {actual.domain}) IS NOT NULL"  # quoted by PostgreSQL
+        return [value for value in values if not self._is_taken(query, value)]
+
+    def _is_taken(self, query: str, value: str) -> bool:
+        """Tell whether a query is true of a value; a check that fails refuses it, too."""
+        try:
+            with self._connection.begin_nested():
+                return bool(self._connection.execute(text(query), {"value": value}).scalar_one())
+        except DBAPIError:
+            return False
 
 
 def _primary_key(table: Table) -> tuple[str, ...]:
@@ -458,6 +460,12 @@ def _is_always_given(column: Column) -> bool:
     )
 
 
+def _is_sound(table: Table, found: FoundTable, name: str) -> bool:
+    """Tell a column whose values can be compared from one that is missing, or objected to for its type."""
+    actual = found.columns.get(name)
+    return actual is not None and find_misfit(table.columns[name], actual) is None
+
+
 def _is_kept(table: Table, reference: FoundReference) -> bool:
     """Tell a reference to a row that is always written before."""
     if any(set(reference.columns) == set(key.column_keys) for key in table.foreign_key_constraints):
@@ -475,8 +483,4 @@ def _is_kept(table: Table, reference: FoundReference) -> bool:
 
 def _escape(expression: str) -> str:
     # SQLAlchemy would take a colon for a parameter's beginning.
-    return expression.replace("\\", "\\\\").replace(":", "\\:")
-
-
-def _and(names: Iterable[str]) -> str:
-    return ", ".join(names)
+    return expression.replace(":", "\\:")

@@ -61,7 +61,9 @@ _ROWS_PER_STATEMENT = 2_000
 _STAGE = "innomaint_import_stage"
 # What no row can help: a table, column or function that is not there.
 _FAULTS_OF_THE_SCHEMA = ("42P01", "42703", "42883", "25006")
-# So many rows refused one by one before any was taken, and the fault is no row's.
+# Faults of a value or a constraint (SQLSTATE classes): a row's own, whatever their number.
+_CLASSES_OF_ROWS = ("22", "23")
+# So many rows refused one by one for another fault before any was taken, and the fault is no row's.
 _REFUSED_BEFORE_ANY = 50
 _ATTRIBUTES = "excel_attributes"
 
@@ -138,6 +140,7 @@ def _stage(connection: Connection, rows: Sequence[Mapping[str, Any]], columns: S
         parameter = rows_parameter({"sheet_order": offset + index, **row} for index, row in enumerate(chunk))
         connection.execute(statement, {"rows": parameter})
     connection.execute(text(f"CREATE UNIQUE INDEX ON {_STAGE} (cmms_asset_id)"))
+    connection.execute(text(f"CREATE INDEX ON {_STAGE} (sheet_order)"))
     connection.execute(text(f"ANALYZE {_STAGE} (cmms_asset_id)"))
     return stage
 
@@ -220,7 +223,7 @@ class _Writer:
     refused: dict[str, str]
     inserted: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
-    has_written: bool = False
+    refusals: int = 0
 
     def write(self, first: int, end: int) -> None:
         """Write the staged rows from one place in the workbook up to another."""
@@ -236,13 +239,13 @@ class _Writer:
                 self.write(first, middle)
                 self.write(middle, end)
                 return
-            if not self.has_written and len(self.refused) >= _REFUSED_BEFORE_ANY:
+            if not (self.inserted or self.updated) and self.refusals >= _REFUSED_BEFORE_ANY:
                 raise
+            self.refusals += not (sqlstate(error) or "").startswith(_CLASSES_OF_ROWS)
             self._refuse(first, short_message(error))
         else:
             self.updated += updated
             self.inserted += inserted
-            self.has_written = self.has_written or end > first
 
     def _refuse(self, place: int, reason: str) -> None:
         removed = (

@@ -268,19 +268,21 @@ def _refused_rows(parsed: Sequence[ParsedSheet], refused: Mapping[str, str]) -> 
             sheet.sheet,
             record.row_number,
             refused[record.cmms_asset_id],
-            {
-                **{
-                    header: _json_value(record.cmms_asset_id if name == ID_COLUMN else record.values[name])
-                    for header, name in sheet.columns.items()
-                },
-                **record.excel_attributes,
-            },
+            _cells_of(record, sheet),
             record.cmms_asset_id,
         )
         for sheet in parsed
         for record in sheet.records
         if record.cmms_asset_id in refused
     ]
+
+
+def _cells_of(record: WorkbookRecord, sheet: ParsedSheet) -> dict[str, JsonValue]:
+    """Return the cells of a row that are not blank, by header; those that could not be read as they stood."""
+    unread = {issue.column: issue.raw_value for issue in record.issues}
+    cells = {ID_COLUMN: record.cmms_asset_id, **record.values, **unread}
+    named = {header: _json_value(cells[name]) for header, name in sheet.columns.items()}
+    return {header: value for header, value in named.items() if value is not None} | record.excel_attributes
 
 
 def _json_value(value: ColumnValue) -> JsonValue:

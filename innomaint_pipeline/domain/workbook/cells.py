@@ -42,8 +42,8 @@ _EXCEL_ERROR = re.compile(
     r"|UNKNOWN!|EXTERNAL!|PYTHON!|TIMEOUT!)|Err:[0-9]{3}",
     re.IGNORECASE,
 )
-# White space may stand before it.
-_MAY_BEGIN_AN_ERROR = frozenset("#Ee \xa0")
+_BEGINNINGS_OF_ERRORS = frozenset("#Ee")
+_NOT_PLAIN_AT_FIRST = _BEGINNINGS_OF_ERRORS | {" "}
 _PLACEHOLDERS = frozenset(
     {"na", "n/a", "n.a.", "n.a", "#n.a.", "-", "--", "---", "\u2013", "\u2014", "nil", "none", "null", "tbd"}
     | {"?", "??", "tba"}
@@ -95,17 +95,21 @@ def has_unstorable(cell: Cell) -> bool:
     return isinstance(cell, str) and not cell.isprintable() and _UNSTORABLE.search(cell) is not None
 
 
+def has_digit(text: str) -> bool:
+    """Tell whether a text holds a digit of any script."""
+    return any(map(str.isdigit, text))
+
+
 def is_plain_text(text: str) -> bool:
     """Tell whether a text is stored as it is: nothing to trim or to remove, and surely no error word."""
-    return text.isprintable() and text[:1] not in _MAY_BEGIN_AN_ERROR and text[-1:] not in ("", " ")
+    return text.isprintable() and text[:1] not in _NOT_PLAIN_AT_FIRST and text[-1:] not in ("", " ")
 
 
 def unknown_from_text(text: str) -> UnknownCell | None:
     """Return what an error word means (`#N/A`, `#REF!`), `None` for any other text."""
-    if text[:1] not in _MAY_BEGIN_AN_ERROR:
-        return None
     trimmed = trim(text)
-    return UnknownCell(f"the error {trimmed}") if _EXCEL_ERROR.fullmatch(trimmed) else None
+    is_error = trimmed[:1] in _BEGINNINGS_OF_ERRORS and _EXCEL_ERROR.fullmatch(trimmed)
+    return UnknownCell(f"the error {trimmed}") if is_error else None
 
 
 def is_placeholder(cell: Cell) -> bool:

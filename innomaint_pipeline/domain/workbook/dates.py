@@ -53,7 +53,7 @@ _FIRST_TWO_DIGIT_YEAR_OF_1900 = 69
 _LAST_EXCEL_SERIAL = 2_958_465  # 9999-12-31
 _SERIAL_OF_1904_01_01 = 1_462
 _EXCEL_SERIAL_OF_THE_DAY_THAT_NEVER_WAS = 60  # 1900-02-29
-_PLAUSIBLE_YEARS = range(1800, 2201)
+PLAUSIBLE_YEARS = range(1800, 2201)
 
 
 def fitting_orders(cell: Cell) -> frozenset[DateOrder] | None:
@@ -96,7 +96,7 @@ def parse_date(  # noqa: C901 # one branch for each type of a cell
     elif isinstance(cell, int | float) and not isinstance(cell, bool):
         if cell == 0 and not is_1904:
             return None
-        if cell in _PLAUSIBLE_YEARS:
+        if cell in PLAUSIBLE_YEARS:
             raise CellError(f"{shown(cell)} is a year, expected a full date")
         found = _date_from_serial(cell + _SERIAL_OF_1904_01_01 if is_1904 else cell)
     elif cell == time():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from innomaint_pipeline.domain.workbook.cells import Cell, is_blank, parse_text
+from innomaint_pipeline.domain.workbook.cells import Cell, has_digit, is_blank, parse_text
 from innomaint_pipeline.domain.workbook.columns import ATTRIBUTES_COLUMN, ID_COLUMN, Match, normalize_header
 from innomaint_pipeline.domain.workbook.sheets import MergedCells
 
@@ -165,7 +165,7 @@ def _is_group_row(
     filled = [at for at, text in enumerate(groups) if text]
     texts = [groups[at] for at in filled]
     if any(
-        text.endswith(":") or len(text) > _LONGEST_GROUP_CHARACTERS or _has_digit(text)
+        text.endswith(":") or len(text) > _LONGEST_GROUP_CHARACTERS or has_digit(text)
         for text in [*texts, *(part for part in parts if part)]
     ):
         return False
@@ -203,10 +203,6 @@ def _join(group: str, part: str, match: Match) -> str:
         return part or group
     joined = f"{group} {part}"
     return joined if match(joined) or not match(part) else part
-
-
-def _has_digit(text: str) -> bool:
-    return any(map(str.isdigit, text))
 
 
 def _count_data_rows(rows: Sequence[Sequence[Cell]], header: HeaderRows, others: Sequence[HeaderRows]) -> int:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from innomaint_pipeline.domain.workbook.cells import Cell, CellError, is_blank, trim
+from innomaint_pipeline.domain.workbook.cells import Cell, CellError, has_digit, is_blank, trim
 from innomaint_pipeline.domain.workbook.headers import Header, is_repeated_header
 from innomaint_pipeline.domain.workbook.sheets import MergedCells
 
@@ -68,20 +68,20 @@ def read_lone_id(
     return LoneId(row_number, cmms_asset_id, is_wide=is_wide)
 
 
-def find_headings(lone_ids: Sequence[LoneId], all_ids: Sequence[str], header: Header) -> Mapping[int, str]:
-    """Return why rows with nothing but an id are headings of sections, by row number."""
+def find_headings(lone_ids: Sequence[LoneId], ids: Mapping[int, str], header: Header) -> Mapping[int, str]:
+    """Return why rows with nothing but an id are headings of sections; both mappings are by row number."""
     if len(header.labels) - len(header.blank) < 2:
         return {}
-    lone = {it.cmms_asset_id for it in lone_ids}
-    others = [it for it in all_ids if it not in lone]
-    with_digit = sum(map(_has_digit, others))
+    lone = {it.row_number for it in lone_ids}
+    others = [cmms_asset_id for row_number, cmms_asset_id in ids.items() if row_number not in lone]
+    with_digit = sum(map(has_digit, others))
     reasons = {
         it.row_number: f"the row is the heading of a section, no asset: '{it.cmms_asset_id[:60]}' is merged "
         "across columns"
         for it in lone_ids
         if it.is_wide
     }
-    without = [it for it in lone_ids if not _has_digit(it.cmms_asset_id)]
+    without = [it for it in lone_ids if not has_digit(it.cmms_asset_id)]
     if (
         with_digit
         and with_digit >= _SHARE_WITH_DIGIT * len(others)
@@ -114,7 +114,3 @@ def _column_number(cell: Cell) -> int | None:
         match = _COLUMN_NUMBER.fullmatch(trim(cell))
         return int(match[1]) if match else None
     return int(cell) if isinstance(cell, int | float) and cell == cell // 1 else None
-
-
-def _has_digit(text: str) -> bool:
-    return any(map(str.isdigit, text))

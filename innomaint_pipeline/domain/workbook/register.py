@@ -4,8 +4,8 @@ Belongs here: the rows of the chosen sheets in, records, rejected rows and notic
 `cells`, the header is `headers`, which sheets are read is `choice`, rows that are no assets are `no_assets`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import pairwise
 from types import MappingProxyType
@@ -26,7 +26,7 @@ from innomaint_pipeline.domain.workbook.cells import (
     unknown_from_text,
 )
 from innomaint_pipeline.domain.workbook.columns import ID_COLUMN, build_matcher
-from innomaint_pipeline.domain.workbook.dates import DateOrder, parse_date
+from innomaint_pipeline.domain.workbook.dates import PLAUSIBLE_YEARS, DateOrder, parse_date
 from innomaint_pipeline.domain.workbook.headers import (
     Header,
     column_letters,
@@ -52,7 +52,6 @@ from innomaint_pipeline.errors import WorkbookError
 BUILT_IN_ONLY: Mapping[str, str] = MappingProxyType({})
 
 _INT32 = range(-(2**31), 2**31)
-_YEARS = range(1800, 2201)
 _SEQUENCE, _YEAR = "report_seq_no", "year_of_manufacturing"
 _TYPED_COLUMNS = (_SEQUENCE, _YEAR, DATE_COLUMN)
 _RAW_CHARACTERS = 500
@@ -183,16 +182,11 @@ def parse_sheets(
 
 def _parse_rows(reading: _Reading, notices: list[str]) -> ParsedSheet:
     sheet, header = reading.sheet, reading.header
-    records: list[WorkbookRecord] = []
-    rejects: list[RejectedRow] = []
-    for row_number, row in enumerate(sheet.rows[header.row_number :], header.row_number + 1):
-        if not row or all(map(is_blank, row)):
-            continue
-        try:
-            records.append(_parse_row(row, row_number, reading))
-        except CellError as error:
-            rejects.append(_reject(reading, row, row_number, str(error)))
-    records = _without_headings(reading, records, rejects)
+    ids, rejects = _parse_ids(reading)
+    records = [
+        _parse_row(sheet.rows[row_number - 1], row_number, cmms_asset_id, reading)
+        for row_number, cmms_asset_id in ids.items()
+    ]
     records = _with_places(reading, records, notices)
     return ParsedSheet(
         workbook=sheet.workbook,
@@ -217,6 +211,44 @@ def _parse_rows(reading: _Reading, notices: list[str]) -> ParsedSheet:
     )
 
 
+def _parse_ids(reading: _Reading) -> tuple[dict[int, str], list[RejectedRow]]:
+    """Return the id of each row that is a CMMS asset, by row number, and the rows that are none.
+
+    Headings of sections are told before repeated ids: a heading may say what an asset below it is called.
+    """
+    sheet, header = reading.sheet, reading.header
+    found: dict[int, str] = {}
+    reasons: dict[int, str] = {}
+    for row_number, row in enumerate(sheet.rows[header.row_number :], header.row_number + 1):
+        if not row or all(map(is_blank, row)):
+            continue
+        try:
+            found[row_number] = cmms_asset_id = _parse_row_id(row, row_number, reading)
+        except CellError as error:
+            reasons[row_number] = str(error)
+            continue
+        if lone := read_lone_id(row, row_number, cmms_asset_id, header, sheet.merged):
+            reading.lone_ids.append(lone)
+    reasons.update(find_headings(reading.lone_ids, found, header))
+    ids: dict[int, str] = {}
+    for row_number, cmms_asset_id in found.items():
+        if row_number in reasons:
+            continue
+        first = reading.first_places.setdefault(cmms_asset_id, (sheet.sheet, row_number))
+        if first == (sheet.sheet, row_number):
+            ids[row_number] = cmms_asset_id
+        else:
+            where = f"row {first[1]}" if first[0] == sheet.sheet else f"row {first[1]} of sheet '{first[0]}'"
+            reasons[row_number] = (
+                f"the id '{cmms_asset_id}' is already in {where}: the first row is imported, this one is not"
+            )
+    rejects = [
+        _reject(reading, sheet.rows[row_number - 1], row_number, reasons[row_number])
+        for row_number in sorted(reasons)
+    ]
+    return ids, rejects
+
+
 def _reject(reading: _Reading, row: Sequence[Cell], row_number: int, reason: str) -> RejectedRow:
     labels, position = reading.header.labels, reading.header.id_position
     cells = {labels[at]: _shown_json(cell) for at, cell in enumerate(row) if not is_blank(cell)}
@@ -232,32 +264,26 @@ def _shown_json(cell: Cell) -> JsonValue:
     return cell.found if isinstance(cell, UnknownCell) else parse_json(cell)
 
 
-def _parse_row(row: Sequence[Cell], row_number: int, reading: _Reading) -> WorkbookRecord:
+def _parse_row(row: Sequence[Cell], row_number: int, cmms_asset_id: str, reading: _Reading) -> WorkbookRecord:
     header = reading.header
-    cmms_asset_id = _parse_row_id(row, row_number, reading)
     values: dict[str, ColumnValue] = dict.fromkeys(header.columns.values())
     del values[ID_COLUMN]
     record = WorkbookRecord(reading.sheet.sheet, row_number, cmms_asset_id, values, {}, [], [], [])
-    is_lone, id_position = True, header.id_position
+    id_position = header.id_position
     attributes, text_columns = record.excel_attributes, reading.text_columns
     for position, cell in enumerate(row):
         if cell is None or position == id_position:
             continue
         # Most cells are such texts, of which nothing is to be judged.
         if position in text_columns and isinstance(cell, str) and is_plain_text(cell):
-            is_lone = False
             column = text_columns[position]
             if column is None:
                 attributes[header.labels[position]] = cell
             else:
                 values[column] = cell
         elif not is_blank(cell):
-            is_lone = False
             _parse_cell(cell, position, values, record, reading)
-    if is_lone and (lone := read_lone_id(row, row_number, cmms_asset_id, header, reading.sheet.merged)):
-        reading.lone_ids.append(lone)
     reading.attribute_labels.update(record.excel_attributes)
-    reading.first_places[cmms_asset_id] = (reading.sheet.sheet, row_number)
     return record
 
 
@@ -307,14 +333,7 @@ def _parse_row_id(row: Sequence[Cell], row_number: int, reading: _Reading) -> st
             f"the row has no id: '{header.labels[position]}' (column {column_letters(position)}) is blank"
         )
     reading.oddities.look_at_id(cell, row_number, position)
-    cmms_asset_id = parse_id(cell)
-    if cmms_asset_id in reading.first_places:
-        sheet, first = reading.first_places[cmms_asset_id]
-        where = f"row {first}" if sheet == reading.sheet.sheet else f"row {first} of sheet '{sheet}'"
-        raise CellError(
-            f"the id '{cmms_asset_id}' is already in {where}: the first row is imported, this one is not"
-        )
-    return cmms_asset_id
+    return parse_id(cell)
 
 
 def _parse_value(column: str, cell: Cell, row_number: int, reading: _Reading) -> ColumnValue:
@@ -323,24 +342,8 @@ def _parse_value(column: str, cell: Cell, row_number: int, reading: _Reading) ->
         reading.sequences.append((row_number, number, is_exact))
         return number
     if column == _YEAR:
-        return parse_integer(cell, allowed=_YEARS)
+        return parse_integer(cell, allowed=PLAUSIBLE_YEARS)
     return parse_date(cell, order=reading.order, is_1904=reading.sheet.is_1904)
-
-
-def _without_headings(
-    reading: _Reading, records: list[WorkbookRecord], rejects: list[RejectedRow]
-) -> list[WorkbookRecord]:
-    """Move the records that are headings of sections to the rejects."""
-    reasons = find_headings(reading.lone_ids, [it.cmms_asset_id for it in records], reading.header)
-    if not reasons:
-        return records
-    for record in records:
-        if record.row_number in reasons:
-            row = reading.sheet.rows[record.row_number - 1]
-            rejects.append(_reject(reading, row, record.row_number, reasons[record.row_number]))
-            del reading.first_places[record.cmms_asset_id]
-    rejects.sort(key=lambda it: it.row_number)
-    return [record for record in records if record.row_number not in reasons]
 
 
 def _lone_id_notices(reading: _Reading, records: Sequence[WorkbookRecord]) -> list[str]:
@@ -361,7 +364,8 @@ def _with_places(
     rough = [row_number for row_number, _, is_exact in reading.sequences if not is_exact]
     if not rough:
         return records
-    label = next(label for label, column in _labelled(reading.header) if column == _SEQUENCE)
+    header = reading.header
+    label = next(header.labels[at] for at, column in header.columns.items() if column == _SEQUENCE)
     if all(first <= second for (_, first), (_, second) in pairwise(read)):
         notices.append(
             f"'{label}' holds numbers such as 1.1 or letters in {count_of(len(rough), 'row')}: they are read "
@@ -369,24 +373,12 @@ def _with_places(
         )
         return records
     notices.append(f"'{label}' holds numbers that do not order the rows: the place of each row counts")
-    changed = []
-    for place, record in enumerate(records, 1):
-        kept = [name for name in record.kept_columns if name != _SEQUENCE]
-        issues = [issue for issue in record.issues if issue.column != _SEQUENCE]
-        changed.append(
-            WorkbookRecord(
-                record.sheet,
-                record.row_number,
-                record.cmms_asset_id,
-                {**record.values, _SEQUENCE: place},
-                record.excel_attributes,
-                kept,
-                record.kept_attributes,
-                issues,
-            )
+    return [
+        replace(
+            record,
+            values={**record.values, _SEQUENCE: place},
+            kept_columns=[name for name in record.kept_columns if name != _SEQUENCE],
+            issues=[issue for issue in record.issues if issue.column != _SEQUENCE],
         )
-    return changed
-
-
-def _labelled(header: Header) -> Iterable[tuple[str, str]]:
-    return ((header.labels[position], column) for position, column in header.columns.items())
+        for place, record in enumerate(records, 1)
+    ]

@@ -28,13 +28,13 @@ _LARGEST_FIELD_CHARACTERS = 2**26
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """What a delimiter makes of the first rows: how good it is, and the fault that ended it."""
+    """What a delimiter makes of the first rows: how good it is, and whether a fault ended it."""
 
     delimiter: str
     rows: list[list[str]]
     known_headers: int
     rows_as_wide: int
-    fault: str | None
+    has_fault: bool
 
 
 def read_delimited(path: Path, workbook: str, name: str, match: Match, bounds: WorkbookBounds) -> SheetRows:
@@ -47,15 +47,15 @@ def read_delimited(path: Path, workbook: str, name: str, match: Match, bounds: W
     text, end_notices = _before_end_of_file(text)
     csv.field_size_limit(_LARGEST_FIELD_CHARACTERS)
     tables = [_compare(text, delimiter, match) for delimiter in _DELIMITERS]
-    best = max(tables, key=lambda it: (it.known_headers, it.fault is None, it.rows_as_wide))
-    if not best.known_headers and best.fault is None:
+    best = max(tables, key=lambda it: (it.known_headers, not it.has_fault, it.rows_as_wide))
+    if not best.known_headers and not best.has_fault:
         likeliest = max(tables, key=lambda it: max(map(len, it.rows), default=0))
         raise WorkbookError(
             f"{workbook}, sheet '{name}', read with the delimiters {', '.join(_DELIMITERS.values())}: "
             f"{explain_missing_id(likeliest.rows)}"
         )
     rows: list[list[Cell]] = []
-    cells = characters = 0
+    cells = 0
     for line_number, row in _rows(text, best.delimiter, workbook):
         cells += len(row)
         for cell in row:
@@ -65,8 +65,7 @@ def read_delimited(path: Path, workbook: str, name: str, match: Match, bounds: W
                     f"{bounds.cell_characters:,} fit a cell of Excel; shorten it, or look for a quotation "
                     "mark that is not closed"
                 )
-            characters += len(cell)
-        if cells > bounds.cells or characters > bounds.sheet_characters:
+        if cells > bounds.cells:
             raise WorkbookError(f"{workbook}: the file has more than {bounds.cells:,} cells; split it")
         rows.append([*row])
     header = find_header(rows, match)
@@ -76,17 +75,17 @@ def read_delimited(path: Path, workbook: str, name: str, match: Match, bounds: W
 
 def _compare(text: str, delimiter: str, match: Match) -> _Table:
     rows: list[list[str]] = []
-    fault: str | None = None
+    has_fault = False
     try:
         rows.extend(row for _, row in islice(_rows(text, delimiter, ""), _ROWS_COMPARED))
-    except WorkbookError as error:
-        fault = str(error)
+    except WorkbookError:
+        has_fault = True
     header = find_header(rows, match)
     if header is None:
-        return _Table(delimiter, rows, 0, 0, fault)
+        return _Table(delimiter, rows, 0, 0, has_fault)
     width = len(rows[header.last])
     as_wide = sum(len(row) == width for row in rows[header.last + 1 :])
-    return _Table(delimiter, rows, len(header.known), as_wide, fault)
+    return _Table(delimiter, rows, len(header.known), as_wide, has_fault)
 
 
 def _rows(text: str, delimiter: str, workbook: str) -> Iterator[tuple[int, list[str]]]:
@@ -107,8 +106,6 @@ def _rows(text: str, delimiter: str, workbook: str) -> Iterator[tuple[int, list[
 
 def _read_text(path: Path, workbook: str) -> tuple[str, list[str]]:
     content = path.read_bytes()
-    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        raise WorkbookError(f"{workbook}: the content is text in UTF-32; save it as CSV UTF-8, or as .xlsx")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         try:
             return content.decode("utf-16"), []

@@ -148,6 +148,8 @@ def date_of_serial(number: float, *, is_1904: bool) -> Cell:
         return (_FIRST_DAY + timedelta(milliseconds=milliseconds)).time()
     if number < 0:
         return UnknownCell(f"the number {number!r} formatted as a date")
+    if not is_1904 and _DAY_THAT_NEVER_WAS <= number < _DAY_THAT_NEVER_WAS + 1:
+        return UnknownCell("29 February 1900, a day that never was")
     first_day = _FIRST_DAY_1904 if is_1904 else _FIRST_DAY
     # 1900 was no leap year, but the 1900 system has its 29 February.
     shift = 1 if not is_1904 and number < _DAY_THAT_NEVER_WAS else 0

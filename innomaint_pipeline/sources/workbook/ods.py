@@ -6,6 +6,7 @@ inside a text, return nothing for an error, and know no merged cells.
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -74,6 +75,9 @@ class _Sheet:
     head: Sequence[Sequence[Cell]] = ()
     row: int = 0
     column: int = 0
+    # Default styles of cells by column: the first column behind each, and the style.
+    ends: list[int] = field(default_factory=list)
+    styles: list[str | None] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -97,6 +101,7 @@ class _Reader:
     row_cells: list[tuple[int, int, Cell]] = field(default_factory=list)
     row_merges: list[tuple[int, int, int]] = field(default_factory=list)
     row_repeats: int = 1
+    row_style: str | None = None
     pieces: list[str] = field(default_factory=list)
     has_paragraph: bool = False
     is_in_paragraph: int = 0
@@ -125,8 +130,14 @@ class _Reader:
             self._start_in_cell(tag, attributes)
         elif tag == _TABLE + "table":
             self._start_sheet(attributes)
+        elif tag == _TABLE + "table-column":
+            if self.sheet is not None:
+                ends = self.sheet.ends
+                ends.append((ends[-1] if ends else 0) + _count(attributes, "number-columns-repeated"))
+                self.sheet.styles.append(attributes.get(_TABLE + "default-cell-style-name"))
         elif tag == _TABLE + "table-row":
             self.row_repeats = _count(attributes, "number-rows-repeated")
+            self.row_style = attributes.get(_TABLE + "default-cell-style-name")
         elif tag in _CELLS:
             if self.sheet is not None:
                 self.cell = attributes
@@ -263,9 +274,17 @@ class _Reader:
             return UnknownCell(f"the number '{value[:40]}'")
         if math.isnan(number) or "_" in value:
             return UnknownCell(f"the number '{value[:40]}'")
-        if attributes.get(_TABLE + "style-name") in self.padded_styles:
+        if self._style_of_cell(attributes) in self.padded_styles:
             return ZeroPaddedNumber(number)
         return int(number) if number.is_integer() and abs(number) < 10**15 else number
+
+    def _style_of_cell(self, attributes: dict[str, str]) -> str | None:
+        """Return the style of the cell at hand: its own, else that of its row, else that of its column."""
+        own = attributes.get(_TABLE + "style-name", self.row_style)
+        if own is not None or self.sheet is None:
+            return own
+        place = bisect_right(self.sheet.ends, self.sheet.column)
+        return self.sheet.styles[place] if place < len(self.sheet.styles) else None
 
 
 def _count(attributes: dict[str, str], name: str) -> int:

@@ -64,9 +64,8 @@ def read_register(
     read. Raises `WorkbookError`, with file, sheet and cause, for whatever is not a readable workbook within
     `bounds` or has no such sheet, and for a file that ends its reader or changes under it.
     """
-    check_workbook_file(path, bounds)
     before = _look(path)
-    read = _read_in_process(path, _Order(str(path.absolute()), tuple(sheets), dict(synonyms or {}), bounds))
+    read = _read_in_process(path, _Order(str(path), tuple(sheets), dict(synonyms or {}), bounds))
     if _look(path) != before:
         raise WorkbookError(
             f"{show_name(path)}: the file changed while it was read; import it again once it is complete"
@@ -118,7 +117,7 @@ def _read_sheets(
 def _look(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return status.st_size, status.st_mtime_ns
 
@@ -239,6 +238,13 @@ def serve() -> None:
         )
     except BrokenPipeError:
         return
+    except OSError as error:
+        _send(
+            out,
+            "refused",
+            f"{show_path(Path(order.path))}: the file can no longer be read ({error.strerror or error}); look "
+            "whether it is still there, and import it again",
+        )
     except Exception:  # noqa: BLE001 # a fault of ours is told by the process that shows it
         _send(out, "failed", traceback.format_exc())
 

@@ -399,7 +399,10 @@ data_issue = Table(
     ),
     Column("source", Text, nullable=False, server_default="innomaint", comment="innomaint or workbook"),
     Column(
-        "field", Text, nullable=False, comment="path of the field in the answer, or header of the workbook"
+        "field",
+        Text,
+        nullable=False,
+        comment="path of the field in the answer, or column of ic3_asset_master",
     ),
     Column("raw_value", Text, comment="the beginning of its value, as delivered"),
     Column("reason", Text, nullable=False, comment="why it could not be read"),
