@@ -65,7 +65,7 @@ class ConflictError(DatabaseError):
 
 
 class AdoptionError(DatabaseError):
-    """Existing tables cannot be adopted; the message names all that stands in the way and what helps."""
+    """Existing tables cannot be adopted; the message names what stands in the way and what helps."""
 
 
 class RunCancelledError(InnomaintPipelineError):

@@ -37,7 +37,7 @@ class _Step:
 def reconcile(connection: Connection) -> list[str]:
     """Create what is missing and return what was done, a sentence each; an empty list the second time.
 
-    Raises `AdoptionError`, which names everything that stands in the way; nothing is changed then.
+    Raises `AdoptionError`, which names what stands in the way; nothing is changed then.
     """
     catalog = read_catalog(connection, metadata.tables.keys())
     judge = Judge(connection, catalog)

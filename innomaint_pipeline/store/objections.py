@@ -84,7 +84,14 @@ class Judge:
             return
         else:
             yield from self._judge_whole(table, found)
-        if found is not None and found.is_readable and not found.is_row_security_active:
+        if found is not None and found.is_owned and not found.is_readable:
+            role = self._quote(self._catalog.role)
+            yield Objection(
+                table.name,
+                f"cannot be read by the role {role}, although it may change the table",
+                f"GRANT ALL ON {self._quote(table.name)} TO {role};",
+            )
+        elif found is not None and found.is_readable and not found.is_row_security_active:
             yield from self._judge_columns(table, found)
             yield from self._judge_keys(table, found)
             yield from self._judge_references(table, found)
@@ -426,7 +433,7 @@ class Judge:
         return [value for value in values if not self._is_taken(query, value)]
 
     def _refused_by_domain(self, actual: FoundColumn, values: Sequence[str]) -> list[str]:
-        query = f"SELECT cast(:value AS {actual.domain}) IS NOT NULL"  # quoted by PostgreSQL
+        query = f"SELECT cast(:value AS {_escape(actual.domain or '')}) IS NOT NULL"  # quoted by PostgreSQL
         return [value for value in values if not self._is_taken(query, value)]
 
     def _is_taken(self, query: str, value: str) -> bool:

@@ -18,6 +18,10 @@ MASTER = "create table ic3_asset_master (asset_id serial primary key, cmms_asset
 FILLED = MASTER + "insert into ic3_asset_master (cmms_asset_id) values ('Pump 1'), ('Pump 2');"
 
 WORKS = {
+    "a type under the name of an index": "create type ix_ic3_sync_log_run_id as enum ('a');",
+    "checks with a regular expression": "create table ic3_sync_log (id serial,"
+    " status text check (status ~ '^\\w+$' and status !~ ':'));"
+    + MASTER.format(r", criticality text check (criticality ~ '^[A-Z]\w+$')"),
     "narrow texts and numbers": MASTER.format(
         ", barcode varchar(300), report_seq_no smallint, building_id integer, make varchar"
     )
@@ -307,12 +311,29 @@ STOPS = {
         "'alter database %I set search_path = first, public', current_database()); end $$;",
         "is not in the schema first, where it would be made, but in public",
     ),
+    "columns of theirs whose names are no Latin letters": (
+        MASTER.format(', "数量" int not null, "备注" text not null'),
+        r'(?s)ic3_asset_master."?数量"? is NOT NULL.*ic3_asset_master."?备注"? is NOT NULL',
+    ),
+    "a column of theirs under the name of one of ours": (
+        MASTER.format(", last_synced_at jsonb, last_synced_at_old text"),
+        "RENAME COLUMN last_synced_at TO last_synced_at_old2;",
+    ),
+    "a key over a column of another type": (
+        "create table ic3_building (building_id text, building_name text);",
+        "ic3_building.building_id",
+    ),
+    "a table that its owner may not read": (
+        MASTER.format("") + "alter table ic3_asset_master owner to ordinary;"
+        "revoke all on ic3_asset_master from ordinary;",
+        "cannot be read by the role ordinary.*GRANT ALL ON ic3_asset_master TO ordinary;",
+    ),
     "a table of another role": (
         MASTER.format("") + "alter table ic3_asset_master owner to other_owner;",
         "belongs to the role other_owner.*GRANT other_owner TO ordinary;",
     ),
 }
-AS_ORDINARY = {"row-level security", "a table of another role"}
+AS_ORDINARY = {"row-level security", "a table of another role", "a table that its owner may not read"}
 
 
 def run(database: Database, script: str) -> None:
@@ -562,3 +583,19 @@ def test_a_row_of_the_workbook_that_breaks_a_check_is_refused_alone(
     assert pipeline.rows("select cmms_asset_id, make from ic3_asset_master") == [
         {"cmms_asset_id": "Pump 1", "make": "KSB"}
     ]
+
+
+def test_any_number_of_rows_may_break_a_check_and_the_others_are_imported(
+    empty_database: Database, simulator: InnomaintSimulator
+) -> None:
+    run(empty_database, MASTER.format(", make text check (make = 'KSB')"))
+    upgrade_database(empty_database, batch_size=100)
+    rows = [
+        {"cmms_asset_id": f"Pump {number}", "make": "KSB" if number > 120 else "Other"}
+        for number in range(1, 126)
+    ]
+    with empty_database.begin() as connection:
+        counts = import_rows(connection, rows, ["make"], batch_size=100, run_id="import")
+    assert (counts.inserted, len(counts.refused)) == (5, 120)
+    pipeline = Pipeline(empty_database, simulator)
+    assert pipeline.one("select count(*) as n from ic3_asset_master") == {"n": 5}

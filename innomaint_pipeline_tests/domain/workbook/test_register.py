@@ -425,6 +425,20 @@ def test_a_heading_that_is_merged_across_columns_is_no_asset_whatever_it_says():
     assert [it.cmms_asset_id for it in parsed.records] == ["A", "B"]
 
 
+def test_a_heading_takes_no_id_from_an_asset_below_it():
+    rows = [["Asset ID", "Make"], ["AHU-01"], ["AHU-01", "x"], ["AHU-02", "y"]]
+    parsed = parse_sheet(SheetRows("a.xlsx", "S", rows, merged=[MergedCells(1, 0, 1, 1)]))
+    assert [(it.row_number, it.cmms_asset_id) for it in parsed.records] == [(3, "AHU-01"), (4, "AHU-02")]
+    assert [it.row_number for it in parsed.rejects] == [2]
+    parsed = parse(["Asset ID", "Make"], ["Spare"], ["Spare", "x"], *([f"A-{n}", "y"] for n in range(9)))
+    assert [it.row_number for it in parsed.records] == list(range(3, 13))
+
+
+@pytest.mark.parametrize("text", ["\t#REF!", "\u200b#N/A", " #DIV/0!\n"])
+def test_an_error_word_is_unknown_whatever_blank_stands_around_it(text):
+    assert parse(["Asset ID", "Make"], ["A", text]).records[0].kept_columns == ["make"]
+
+
 def test_the_columns_of_the_sheet_are_in_the_values_and_no_others():
     (record,) = parse(["Asset ID", "Make", "Model"], ["A"]).records
     assert record.values == {"make": None, "model": None}

@@ -197,6 +197,36 @@ def test_the_format_of_a_number_tells_dates_durations_and_leading_zeros(tmp_path
     assert [type(cell) for cell in read_sheet(tmp_path / "a.xlsx").rows[1][1:]] == list(formats.values())
 
 
+def test_a_number_of_an_ods_may_be_padded_by_the_style_of_its_column_or_row(tmp_path):
+    rows = (
+        '<table:table-column table:number-columns-repeated="2"/>'
+        '<table:table-column table:default-cell-style-name="padded"/><table:table-column/>'
+        "<table:table-row>{0}{0}{0}{0}</table:table-row>"
+        '<table:table-row table:default-cell-style-name="padded">{0}</table:table-row>'
+    ).format('<table:table-cell office:value-type="float" office:value="42"/>')
+    styles = (
+        '<number:number-style style:name="four"><number:number number:min-integer-digits="4"/>'
+        '</number:number-style><style:style style:name="padded" style:data-style-name="four"/>'
+    )
+    sheet = read_sheet(ods_of(tmp_path / "a.ods", rows, styles), "Data")
+    first, second = sheet.rows
+    assert [type(cell) for cell in first] == [int, int, ZeroPaddedNumber, int]
+    assert [type(cell) for cell in second] == [ZeroPaddedNumber]
+
+
+def test_the_day_that_never_was_is_unknown(tmp_path):
+    book = openpyxl.Workbook()
+    book.worksheets[0].append(["Asset ID", "Seen", "Seen again"])
+    book.worksheets[0].append(["A", 60, 61])
+    book.worksheets[0]["B2"].number_format = book.worksheets[0]["C2"].number_format = "dd/mm/yyyy"
+    book.save(tmp_path / "a.xlsx")
+    assert read_sheet(tmp_path / "a.xlsx").rows[1] == [
+        "A",
+        UnknownCell("29 February 1900, a day that never was"),
+        datetime.combine(date(1900, 3, 1), time()),
+    ]
+
+
 def test_the_1904_date_system_is_that_of_the_workbook(tmp_path):
     book = openpyxl.Workbook()
     book.epoch = openpyxl.utils.datetime.CALENDAR_MAC_1904

@@ -52,14 +52,17 @@ def repack(source: Path, target: Path, changes: Mapping[str, bytes | None]) -> P
     return target
 
 
-def ods_of(path: Path, rows_xml: str) -> Path:
-    """Write an .ods with one sheet, from the XML of its rows."""
+def ods_of(path: Path, rows_xml: str, styles_xml: str = "") -> Path:
+    """Write an .ods with one sheet, from the XML of its rows and of its automatic styles."""
     names = "".join(
-        f' xmlns:{it}="urn:oasis:names:tc:opendocument:xmlns:{it}:1.0"' for it in ("office", "table", "text")
+        f' xmlns:{it}="urn:oasis:names:tc:opendocument:xmlns:{it}:1.0"'
+        for it in ("office", "table", "text", "style")
     )
+    names += ' xmlns:number="urn:oasis:names:tc:opendocument:xmlns:datastyle:1.0"'
     names += ' xmlns:calcext="urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0"'
     content = (
-        f'<office:document-content{names}><office:body><office:spreadsheet><table:table table:name="Data">'
+        f"<office:document-content{names}><office:automatic-styles>{styles_xml}</office:automatic-styles>"
+        f'<office:body><office:spreadsheet><table:table table:name="Data">'
         f"{rows_xml}</table:table></office:spreadsheet></office:body></office:document-content>"
     )
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
