@@ -6,9 +6,8 @@ rows, data issues. The API's columns are written by `store.innomaint.enriched`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import (
@@ -54,10 +53,9 @@ from innomaint_pipeline.store.innomaint.tables import (
     overridden_value,
     sync_log,
 )
-from innomaint_pipeline.store.rows import recordset, rows_parameter
+from innomaint_pipeline.store.rows import copy_rows, recordset, rows_parameter
 from innomaint_pipeline.store.settings import IMPORT_ERROR, load_setting
 
-_ROWS_PER_STATEMENT = 2_000
 _STAGE = "innomaint_import_stage"
 # What no row can help: a table, column or function that is not there.
 _FAULTS_OF_THE_SCHEMA = ("42P01", "42703", "42883", "25006")
@@ -97,48 +95,22 @@ class ImportCounts:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-def _chunks(rows: Sequence[Any]) -> Iterator[list[Any]]:
-    iterator = iter(rows)
-    while chunk := list(islice(iterator, _ROWS_PER_STATEMENT)):
-        yield chunk
-
-
 def _stage(connection: Connection, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> TableClause:
     """Load rows into a table of the transaction; return it with the master's column types."""
-    names = ["cmms_asset_id", *columns]
-    described = ", ".join(
-        f"{connection.dialect.identifier_preparer.quote(name)} "
-        f"{asset_master.c[name].type.compile(connection.dialect)}"
-        for name in names
-    )
+    typed = [(name, asset_master.c[name].type) for name in ("cmms_asset_id", *columns)]
     own = [
         column("sheet_order", Integer),
         column("sheet_no", Integer),
         column("kept_columns", ARRAY(Text)),
         column("kept_attributes", ARRAY(Text)),
     ]
-    connection.execute(
-        text(
-            f"CREATE TEMPORARY TABLE {_STAGE} (sheet_order integer, sheet_no integer, kept_columns text[], "
-            f"kept_attributes text[], {described}) ON COMMIT DROP"
-        )
+    stage = table(_STAGE, *own, *(column(name, type_) for name, type_ in typed))
+    quote = connection.dialect.identifier_preparer.quote
+    described = ", ".join(f"{quote(it.name)} {it.type.compile(connection.dialect)}" for it in stage.columns)
+    connection.execute(text(f"CREATE TEMPORARY TABLE {_STAGE} ({described}) ON COMMIT DROP"))
+    copy_rows(
+        connection, stage, ({"sheet_order": place, "sheet_no": 0, **row} for place, row in enumerate(rows))
     )
-    given = recordset(asset_master, names, extra=own)
-    stage = table(_STAGE, *own, *(column(name, asset_master.c[name].type) for name in names))
-    statement = insert(stage).from_select(
-        [*(it.name for it in own), *names],
-        select(
-            given.c.sheet_order,
-            func.coalesce(given.c.sheet_no, 0),
-            given.c.kept_columns,
-            given.c.kept_attributes,
-            *(given.c[name] for name in names),
-        ),
-    )
-    for number, chunk in enumerate(_chunks(rows)):
-        offset = number * _ROWS_PER_STATEMENT
-        parameter = rows_parameter({"sheet_order": offset + index, **row} for index, row in enumerate(chunk))
-        connection.execute(statement, {"rows": parameter})
     connection.execute(text(f"CREATE UNIQUE INDEX ON {_STAGE} (cmms_asset_id)"))
     connection.execute(text(f"CREATE INDEX ON {_STAGE} (sheet_order)"))
     connection.execute(text(f"ANALYZE {_STAGE} (cmms_asset_id)"))

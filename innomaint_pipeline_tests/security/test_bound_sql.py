@@ -10,7 +10,7 @@ import innomaint_pipeline
 
 ROOT = Path(innomaint_pipeline.__file__).parent
 _REVISIONS = "store/migrations/versions"
-_TAKE_SQL = {"text", "exec_driver_sql", "execute", "literal_column", "DDL"}
+_TAKE_SQL = {"text", "exec_driver_sql", "copy", "execute", "literal_column", "DDL"}
 # What may stand in a statement's text, by module and expression, and why it is no value.
 BUILT = {
     ("store/adoption.py", "_quoted(connection, table.name)"): "a name of tables.py, quoted",
@@ -31,6 +31,7 @@ BUILT = {
     (f"{_REVISIONS}/r0002_count_by_batch.py", "schema"): "a name, quoted by PostgreSQL",
     (f"{_REVISIONS}/r0002_count_by_batch.py", "change"): "a constant",
     (f"{_REVISIONS}/r0002_count_by_batch.py", "tables"): "a constant",
+    ("store/rows.py", "statement"): "names of a table that the caller declares, quoted",
     ("store/rows.py", "str(compiled)"): "a statement that SQLAlchemy has compiled, its values bound",
     ("store/database.py", "name"): "a name, quoted",
     ("store/upgrade.py", "_VERSION_TABLE"): "a constant",
@@ -51,7 +52,7 @@ def built_parts(source: str) -> Iterator[str]:
                 ast.unparse(part.value) for part in first.values if isinstance(part, ast.FormattedValue)
             )
         elif isinstance(first, ast.BinOp) or (
-            not isinstance(first, ast.Constant) and name in {"text", "exec_driver_sql"}
+            not isinstance(first, ast.Constant) and name in {"text", "exec_driver_sql", "copy"}
         ):
             yield ast.unparse(first)
 
