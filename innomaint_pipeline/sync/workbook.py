@@ -17,7 +17,6 @@ from typing import Any
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.workbook import SOURCE
 from innomaint_pipeline.domain.workbook.cells import JsonValue
-from innomaint_pipeline.domain.workbook.columns import ID_COLUMN
 from innomaint_pipeline.domain.workbook.register import (
     ColumnValue,
     ParsedSheet,
@@ -25,6 +24,7 @@ from innomaint_pipeline.domain.workbook.register import (
     WorkbookRecord,
     parse_sheets,
 )
+from innomaint_pipeline.domain.workbook.synonyms import ID_COLUMN
 from innomaint_pipeline.sources.workbook.container import show_path
 from innomaint_pipeline.sources.workbook.reading import read_mapping, read_register
 from innomaint_pipeline.store.database import Connection, Database

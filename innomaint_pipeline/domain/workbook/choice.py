@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from innomaint_pipeline.domain.workbook.cells import CellError, is_blank, parse_id
-from innomaint_pipeline.domain.workbook.columns import build_matcher
 from innomaint_pipeline.domain.workbook.headers import (
     HeaderRows,
     explain_missing_id,
@@ -21,6 +20,7 @@ from innomaint_pipeline.domain.workbook.no_assets import (
     refuse_no_asset,
 )
 from innomaint_pipeline.domain.workbook.sheets import SheetRows, UnreadSheet
+from innomaint_pipeline.domain.workbook.synonyms import build_matcher
 from innomaint_pipeline.errors import WorkbookError
 
 # More of a sheet's ids than this share in other sheets make it an older copy of them.

@@ -1,6 +1,6 @@
 """Which rows of a sheet are the header, and which of its columns is which column of the asset master.
 
-Belongs here: finding and reading the header. What the text of a header means is `columns`, what a cell below
+Belongs here: finding and reading the header. What the text of a header means is `synonyms`, what a cell below
 it means `cells`, what a row means `register`.
 """
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from innomaint_pipeline.domain.workbook.cells import Cell, has_digit, is_blank, parse_text
-from innomaint_pipeline.domain.workbook.columns import ATTRIBUTES_COLUMN, ID_COLUMN, Match, normalize_header
 from innomaint_pipeline.domain.workbook.sheets import MergedCells
+from innomaint_pipeline.domain.workbook.synonyms import ATTRIBUTES_COLUMN, ID_COLUMN, Match, normalize_header
 
 HEADER_SEARCH_ROWS = 50
 

@@ -25,7 +25,6 @@ from innomaint_pipeline.domain.workbook.cells import (
     parse_text,
     unknown_from_text,
 )
-from innomaint_pipeline.domain.workbook.columns import ID_COLUMN, build_matcher
 from innomaint_pipeline.domain.workbook.dates import PLAUSIBLE_YEARS, DateOrder, parse_date
 from innomaint_pipeline.domain.workbook.headers import (
     Header,
@@ -47,6 +46,7 @@ from innomaint_pipeline.domain.workbook.oddities import (
     similar_id_notices,
 )
 from innomaint_pipeline.domain.workbook.sheets import SheetRows
+from innomaint_pipeline.domain.workbook.synonyms import ID_COLUMN, build_matcher
 from innomaint_pipeline.errors import WorkbookError
 
 BUILT_IN_ONLY: Mapping[str, str] = MappingProxyType({})

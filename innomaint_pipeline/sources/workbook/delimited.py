@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 
 from innomaint_pipeline.domain.workbook.cells import Cell, is_blank
-from innomaint_pipeline.domain.workbook.columns import Match
 from innomaint_pipeline.domain.workbook.headers import explain_missing_id, find_header
 from innomaint_pipeline.domain.workbook.sheets import SheetRows
+from innomaint_pipeline.domain.workbook.synonyms import Match
 from innomaint_pipeline.errors import WorkbookError
 from innomaint_pipeline.sources.workbook.zip_parts import WorkbookBounds
 

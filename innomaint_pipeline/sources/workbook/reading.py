@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from innomaint_pipeline.domain.workbook.choice import choose_sheets
-from innomaint_pipeline.domain.workbook.columns import build_matcher, load_mapping
 from innomaint_pipeline.domain.workbook.sheets import SheetRows, UnreadSheet
+from innomaint_pipeline.domain.workbook.synonyms import build_matcher, load_mapping
 from innomaint_pipeline.errors import ConfigurationError, InnomaintPipelineError, WorkbookError
 from innomaint_pipeline.sources.workbook.container import (
     TEXT_SUFFIXES,

@@ -1,15 +1,15 @@
 import pytest
 
-from innomaint_pipeline.domain.workbook.columns import (
+from innomaint_pipeline.domain.workbook.headers import column_letters, find_header
+from innomaint_pipeline.domain.workbook.register import ParsedSheet
+from innomaint_pipeline.domain.workbook.sheets import SheetRows
+from innomaint_pipeline.domain.workbook.synonyms import (
     COLUMN_SYNONYMS,
     COLUMNS,
     build_matcher,
     load_mapping,
     normalize_header,
 )
-from innomaint_pipeline.domain.workbook.headers import column_letters, find_header
-from innomaint_pipeline.domain.workbook.register import ParsedSheet
-from innomaint_pipeline.domain.workbook.sheets import SheetRows
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline_tests.sheets import parse_sheet
 

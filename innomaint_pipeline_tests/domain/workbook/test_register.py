@@ -16,11 +16,11 @@ from innomaint_pipeline.domain.workbook.cells import (
     parse_text,
     unknown_from_text,
 )
-from innomaint_pipeline.domain.workbook.columns import COLUMNS, build_matcher, load_mapping
 from innomaint_pipeline.domain.workbook.dates import parse_date
 from innomaint_pipeline.domain.workbook.headers import find_header
 from innomaint_pipeline.domain.workbook.register import ParsedSheet
 from innomaint_pipeline.domain.workbook.sheets import MergedCells, SheetRows, fill_merged
+from innomaint_pipeline.domain.workbook.synonyms import COLUMNS, build_matcher, load_mapping
 from innomaint_pipeline.errors import WorkbookError
 from innomaint_pipeline_tests.sheets import parse_sheet
 

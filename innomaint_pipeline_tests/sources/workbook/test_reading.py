@@ -11,8 +11,8 @@ import pytest
 from openpyxl.chart import BarChart
 
 from innomaint_pipeline.domain.workbook.cells import UnknownCell, ZeroPaddedNumber
-from innomaint_pipeline.domain.workbook.columns import load_mapping
 from innomaint_pipeline.domain.workbook.register import parse_sheets
+from innomaint_pipeline.domain.workbook.synonyms import load_mapping
 from innomaint_pipeline.errors import ConfigurationError, WorkbookError
 from innomaint_pipeline.sources.workbook.reading import read_mapping, read_register
 from innomaint_pipeline.sources.workbook.zip_parts import WorkbookBounds
