@@ -51,7 +51,7 @@ _IMPORT = (
 def run(place: Place, scale: str) -> list[Row]:
     """Import workbooks of each size; compare the readers on one of them."""
     sizes = _SIZES[scale]
-    seconds, peak, ratio, process_ratio = [], 0.0, 0.0, 0.0
+    seconds, peak, ratio, process_ratio, bounds_ratio = [], 0.0, 0.0, 0.0, 0.0
     for size in sizes:
         path = place.home / f"workbook-{size}.xlsx"
         write_sample_workbook(World(size), path)
@@ -67,6 +67,8 @@ def run(place: Place, scale: str) -> list[Row]:
                 for name, code in _READERS.items()
             }
             ratio, process_ratio = spent["openpyxl"] / spent["here"], spent["apart"] / spent["here"]
+            unbounded = place.run([sys.executable, "-m", "benchmarks.peers.unbounded_reader", str(path)])
+            bounds_ratio = spent["here"] / float(unbounded.out)
         path.unlink()
     is_whole = sizes[-1] == _FULL_SIZE
     growth = f"; grows with n^{exponent(sizes, seconds):.2f}" if len(sizes) > 1 else ""
@@ -75,11 +77,17 @@ def run(place: Place, scale: str) -> list[Row]:
             "import of a workbook",
             f"<= {_TARGET_SECONDS} s for 100,000 rows",
             f"{seconds[-1]:.1f} s{growth}",
-            f"its reader: {ratio:.1f}x as fast as openpyxl; a process of its own takes {process_ratio:.2f}x "
-            f"({_COMPARED_ROWS[scale]:,} rows)",
+            f"its reader: {ratio:.1f}x as fast as openpyxl; a process of its own takes {process_ratio:.2f}x, "
+            f"the bounds of its cells {bounds_ratio:.2f}x ({_COMPARED_ROWS[scale]:,} rows)",
             f"{sizes[-1]:,} rows of 19 columns",
             seconds[-1] <= _TARGET_SECONDS if is_whole else None,
-            {"sizes": sizes, "seconds": seconds, "reader_ratio": ratio, "process_ratio": process_ratio},
+            {
+                "sizes": sizes,
+                "seconds": seconds,
+                "reader_ratio": ratio,
+                "process_ratio": process_ratio,
+                "bounds_ratio": bounds_ratio,
+            },
         ),
         Row(
             "memory of that import",
