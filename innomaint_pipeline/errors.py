@@ -64,6 +64,19 @@ class ConflictError(DatabaseError):
     """A deadlock or serialization failure: nothing was written, the same transaction may be repeated."""
 
 
+class RefusedRowError(DatabaseError):
+    """The database refused a row, and nothing was written; `reason` are its own words.
+
+    `is_certain` tells a value or constraint, which is the row's fault, from what a trigger or policy said:
+    that is the row's where others are taken, and everybody's where each fails.
+    """
+
+    def __init__(self, message: str, *, reason: str, is_certain: bool) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.is_certain = is_certain
+
+
 class AdoptionError(DatabaseError):
     """Existing tables cannot be adopted; the message names what stands in the way and what helps."""
 

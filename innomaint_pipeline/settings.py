@@ -7,9 +7,11 @@ the environment winning. Secrets are `SecretStr`: their values appear in no mess
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import stat
 import sys
+from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,9 +71,18 @@ def _check_admin_token(value: SecretStr) -> SecretStr:
 
 
 def _check_postgresql_url(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value().strip()
-    if split_url(text).scheme.split("+")[0] not in {"postgresql", "postgres"}:
-        raise ValueError("must start with postgresql://")
+    # A blank can only be meant as itself.
+    text = value.get_secret_value().strip().replace(" ", "%20")
+    kind, _, rest = text.partition("://")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    user, at, hosts = authority.rpartition("@")
+    # Several hosts are parted by commas, each with a port of its own.
+    for host in hosts.split(","):
+        parts = split_url(f"{kind}://{user}{at}{host}{rest.removeprefix(authority)}")
+        if parts.scheme.split("+")[0] not in {"postgresql", "postgres"}:
+            raise ValueError("must start with postgresql://")
+    if "@" in user or re.search("%(?![0-9A-Fa-f]{2})", text):
+        raise ValueError("is no address: in a password, @ : / ? # % are %40 %3A %2F %3F %23 %25")
     return SecretStr(text)
 
 
@@ -283,12 +294,21 @@ def _complaint(error: ValidationError) -> str:
     return "Correct these settings (environment or .env), then start again:\n  " + "\n  ".join(lines)
 
 
+def _passwords(address: str) -> Iterator[str]:
+    """Yield the password of an address, before its host or behind the question mark, written and meant."""
+    if "://" not in address:
+        return
+    parts = urlsplit(address)
+    named = [item.partition("=") for item in parts.query.split("&")]
+    for password in (parts.password or "", *(value for name, _, value in named if name == "password")):
+        yield from (password, unquote(password))
+
+
 def _remember_secrets(settings: Settings) -> None:
     for _, value in settings:
         if isinstance(value, SecretStr):
             secret = value.get_secret_value()
-            password = urlsplit(secret).password if "://" in secret else None
-            for text in (secret, password or "", unquote(password or "")):
+            for text in (secret, *_passwords(secret)):
                 remember_secret(text)
     for address in (*settings.innomaint_alert_urls, settings.innomaint_heartbeat_url or ""):
         remember_secret(address)

@@ -18,7 +18,7 @@ with warnings.catch_warnings():
 
 from innomaint_pipeline.defs.source import SOURCE_TAG
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
-from innomaint_pipeline.store.database import with_driver
+from innomaint_pipeline.store.connections import with_driver
 
 PROJECT = Path(__file__).resolve().parents[1]
 

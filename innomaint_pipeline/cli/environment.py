@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import click
 from filelock import FileLock
@@ -19,7 +18,8 @@ from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.embedded.server import embedded_postgres
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.settings import Settings, describe_open_env_file, load_settings
-from innomaint_pipeline.store.database import Database, ensure_database, with_driver
+from innomaint_pipeline.store.connections import ensure_database, in_same_server, with_driver
+from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.upgrade import upgrade_database
 
 _IC3_DATABASE = "ic3"
@@ -67,10 +67,6 @@ def project_folder() -> Path:
     )
 
 
-def _in_same_server(url: str, database: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
-
-
 @contextmanager
 def open_addresses(settings: Settings) -> Iterator[Addresses]:
     """Yield the addresses; the embedded server runs as long as somebody needs it."""
@@ -85,7 +81,7 @@ def open_addresses(settings: Settings) -> Iterator[Addresses]:
             ic3_url = server.url(_IC3_DATABASE)
         else:
             ic3_url = ic3.get_secret_value()
-        dagster_url = dagster.get_secret_value() if dagster else _in_same_server(ic3_url, _DAGSTER_DATABASE)
+        dagster_url = dagster.get_secret_value() if dagster else in_same_server(ic3_url, _DAGSTER_DATABASE)
         yield Addresses(ic3_url, dagster_url, is_embedded=ic3 is None)
 
 

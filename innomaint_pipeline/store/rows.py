@@ -23,11 +23,11 @@ from sqlalchemy import (
     Table,
     TableClause,
     TextClause,
+    and_,
     bindparam,
     cast,
     column,
     func,
-    literal_column,
     or_,
     select,
     text,
@@ -36,13 +36,14 @@ from sqlalchemy.dialects.postgresql import JSONB, dialect, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import Text
 
-from innomaint_pipeline.errors import ConflictError, DatabaseError
-from innomaint_pipeline.store.database import Database, short_message
+from innomaint_pipeline.errors import ConflictError, DatabaseError, RefusedRowError
+from innomaint_pipeline.store.database import Database
 
 Item = TypeVar("Item")
 Row = Mapping[str, Any]
 
 _CONFLICT_REPEATS = 5
+_CONFLICT_REPEATS_OF_PARTS = 1
 # Writes parameters as `text` reads them.
 _NAMED = dialect(paramstyle="named")
 
@@ -121,8 +122,57 @@ def upsert_rows(
     for columns, group in group_by_columns(rows).items():
         statement = _upsert(table, tuple(keys), columns, stamp)
         # Counted from what comes back: psycopg reports the affected rows of the statement, kept or not.
-        written += len(connection.execute(statement, {"rows": rows_parameter(group)}).all())
+        came_back = connection.execute(statement, {"rows": rows_parameter(group)}).all()
+        refuse_left_out(connection, table, keys, group, came_back)
+        written += len(came_back)
     return written
+
+
+def refuse_left_out(
+    connection: Connection,
+    table: Table,
+    keys: Sequence[str],
+    group: Sequence[Row],
+    came_back: Iterable[Sequence[Any]],
+    *,
+    is_update: bool = False,
+) -> None:
+    """Raise `RefusedRowError` where a row of the same columns that did not come back is not as given.
+
+    A trigger may leave a row out without an error; what else it makes of a row is its owner's word.
+    `came_back` are the keys of the rows that were written. `is_update` lets rows be missing that an update
+    found no longer.
+    """
+    written = {tuple(map(str, row)) for row in came_back}
+    others = [row for row in group if tuple(str(row[name]) for name in keys) not in written]
+    if not others:
+        return
+    statement = _find_different(table, tuple(keys), tuple(sorted(others[0])), is_update=is_update)
+    found = connection.execute(statement, {"rows": rows_parameter(others)}).first()
+    if found is not None:
+        row = ", ".join(f"{name} {value}" for name, value in zip(keys, found, strict=True))
+        reason = f"a trigger of {table.name} left out the row of {row} without an error"
+        raise RefusedRowError(reason, reason=reason, is_certain=False)
+
+
+@lru_cache(maxsize=256)
+def _find_different(
+    table: Table, keys: tuple[str, ...], columns: tuple[str, ...], *, is_update: bool
+) -> TextClause:
+    given = recordset(table, columns)
+    is_same = and_(*(table.c[name] == given.c[name] for name in keys))
+    values = [name for name in columns if name not in keys]
+    return prepared(
+        select(*(given.c[name] for name in keys))
+        .select_from(given.join(table, is_same, isouter=not is_update))
+        .where(
+            or_(
+                table.c[keys[0]].is_(None),
+                *(table.c[name].is_distinct_from(given.c[name]) for name in values),
+            )
+        )
+        .limit(1)
+    )
 
 
 @lru_cache(maxsize=256)
@@ -145,7 +195,7 @@ def _upsert(table: Table, keys: tuple[str, ...], columns: tuple[str, ...], stamp
         )
     else:
         statement = statement.on_conflict_do_nothing(index_elements=list(keys))
-    return prepared(statement.returning(literal_column("1")))
+    return prepared(statement.returning(*(table.c[name] for name in keys)))
 
 
 def prepared(statement: ClauseElement) -> TextClause:
@@ -169,29 +219,74 @@ def write_splitting(
     write: Callable[[Connection, Sequence[Item]], object],
     refuse: Callable[[Item, str], None],
 ) -> int:
-    """Write items in one transaction; where that fails, in halves, until the one bad item stands alone.
+    """Write items in one transaction; where that fails, in halves, until each bad item stands alone.
 
-    `write` runs in its own transaction: all of its items or none. A single item that the database refuses is
-    given to `refuse`, with the server's own words. Deadlocks and serialization failures are repeated; those
-    that stay, and server trouble, are raised as `DatabaseError`. Returns how many were written.
+    `write` runs in its own transaction: all of its items or none. Items that the database refuses are given
+    to `refuse`, with its own words. What it says against each of several items is everybody's trouble and
+    raised as `DatabaseError`, as is trouble of the server; a value or constraint is always its item's fault.
+    Conflicts with other transactions are repeated. Returns how many were written.
     """
+    refused: list[tuple[Item, RefusedRowError | ConflictError]] = []
+    written = _write_parts(database, items, write, refused, repeats=_CONFLICT_REPEATS)
+    if is_everybodys([error for _, error in refused], has_taken=written > 0):
+        raise DatabaseError(
+            f"the database ({database.place}) refuses each of {len(refused)} rows, so that it is no row's "
+            f"fault: {reason_of(refused[0][1])}. Nothing was written; correct the trigger or function that "
+            "says so, or the rights of this role"
+        ) from refused[0][1]
+    for item, error in refused:
+        refuse(item, reason_of(error))
+    return written
+
+
+def is_everybodys(errors: Sequence[DatabaseError], *, has_taken: bool) -> bool:
+    """Tell what fails for each row alone, and so is no row's fault, from rows that are refused for their own.
+
+    A single row that none stands beside has the benefit of the doubt to be the only one.
+    """
+    is_certain = any(isinstance(error, RefusedRowError) and error.is_certain for error in errors)
+    return len(errors) > 1 and not has_taken and not is_certain
+
+
+def reason_of(error: RefusedRowError | ConflictError) -> str:
+    """Return the database's own words."""
+    return error.reason if isinstance(error, RefusedRowError) else str(error)
+
+
+def _write_parts(
+    database: Database,
+    items: Sequence[Item],
+    write: Callable[[Connection, Sequence[Item]], object],
+    refused: list[tuple[Item, RefusedRowError | ConflictError]],
+    *,
+    repeats: int,
+) -> int:
     if not items:
         return 0
-    for repeat in range(_CONFLICT_REPEATS + 1):
-        try:
-            with database.begin() as connection:
-                write(connection, items)
-        except ConflictError as error:
-            if repeat == _CONFLICT_REPEATS:
-                raise DatabaseError(f"writing met the same conflict {repeat + 1} times: {error}") from error
-        except DBAPIError as error:
-            if len(items) == 1:
-                refuse(items[0], short_message(error))
-                return 0
-            middle = len(items) // 2
-            return sum(
-                write_splitting(database, part, write, refuse) for part in (items[:middle], items[middle:])
-            )
-        else:
-            return len(items)
-    raise AssertionError("unreachable")
+    failure = _write_once(database, items, write)
+    for _ in range(repeats):
+        if not isinstance(failure, ConflictError):
+            break
+        failure = _write_once(database, items, write)
+    if failure is None:
+        return len(items)
+    if len(items) == 1:
+        refused.append((items[0], failure))
+        return 0
+    middle = len(items) // 2
+    return sum(
+        _write_parts(database, part, write, refused, repeats=min(repeats, _CONFLICT_REPEATS_OF_PARTS))
+        for part in (items[:middle], items[middle:])
+    )
+
+
+def _write_once(
+    database: Database, items: Sequence[Item], write: Callable[[Connection, Sequence[Item]], object]
+) -> RefusedRowError | ConflictError | None:
+    try:
+        with database.begin() as connection:
+            write(connection, items)
+    # A trigger may call a conflict what it says of one row each time.
+    except (RefusedRowError, ConflictError) as error:
+        return error
+    return None

@@ -18,14 +18,8 @@ from sqlalchemy.exc import DBAPIError
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
 from innomaint_pipeline.store.adoption import reconcile, write_comments
-from innomaint_pipeline.store.database import (
-    AdvisoryLock,
-    Database,
-    is_server_trouble,
-    short_message,
-    sqlstate,
-    take_lock,
-)
+from innomaint_pipeline.store.database import AdvisoryLock, Database, take_lock
+from innomaint_pipeline.store.faults import Fault, judge, lacks_right, short_message
 from innomaint_pipeline.store.innomaint import tables as innomaint_tables
 from innomaint_pipeline.store.innomaint.batches import finish_upgrade as finish_innomaint_upgrade
 from innomaint_pipeline.store.tables import metadata
@@ -86,11 +80,11 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             done += write_comments(connection)
             done += finish_innomaint_upgrade(connection, batch_size=batch_size)
             crash_points.reach("upgrade: batches given")
-    except (DBAPIError, DatabaseError) as error:
-        cause = error if isinstance(error, DBAPIError) else error.__cause__
-        if not isinstance(cause, DBAPIError) or is_server_trouble(cause):
+    except DatabaseError as error:
+        cause = error.__cause__
+        if not isinstance(cause, DBAPIError) or judge(cause) is Fault.SERVER:
             raise
-        if sqlstate(cause) == "42501":
+        if lacks_right(cause):
             raise DatabaseError(
                 f"{database.place}: {short_message(cause)}; use a role that may create tables"
             ) from cause

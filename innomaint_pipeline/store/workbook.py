@@ -6,7 +6,7 @@ rows, data issues. The API's columns are written by `store.innomaint.enriched`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,8 +43,8 @@ from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.innomaint.detail import OVERRIDING_FIELDS
 from innomaint_pipeline.domain.workbook import SOURCE
-from innomaint_pipeline.errors import DatabaseError
-from innomaint_pipeline.store.database import is_conflict, is_server_trouble, short_message, sqlstate
+from innomaint_pipeline.errors import DatabaseError, RefusedRowError
+from innomaint_pipeline.store.faults import Fault, judge, short_message
 from innomaint_pipeline.store.innomaint.batches import assign_new_batches, count_batches
 from innomaint_pipeline.store.innomaint.tables import (
     asset_master,
@@ -53,17 +53,23 @@ from innomaint_pipeline.store.innomaint.tables import (
     overridden_value,
     sync_log,
 )
-from innomaint_pipeline.store.rows import copy_rows, recordset, rows_parameter
+from innomaint_pipeline.store.rows import copy_rows, is_everybodys, recordset, rows_parameter
 from innomaint_pipeline.store.settings import IMPORT_ERROR, load_setting
 
 _STAGE = "innomaint_import_stage"
-# What no row can help: a table, column or function that is not there.
-_FAULTS_OF_THE_SCHEMA = ("42P01", "42703", "42883", "25006")
-# Faults of a value or a constraint (SQLSTATE classes): a row's own, whatever their number.
-_CLASSES_OF_ROWS = ("22", "23")
-# So many rows refused one by one for another fault before any was taken, and the fault is no row's.
-_REFUSED_BEFORE_ANY = 50
 _ATTRIBUTES = "excel_attributes"
+# So many rows refused one by one before any was taken are asked whether it is a row's fault at all.
+_REFUSED_BEFORE_ANY = 1000
+
+# Triggers that could leave a row out without an error, but for our own.
+_LEAVING_OUT = text(
+    """
+    select exists (
+        select from pg_trigger
+        where tgrelid = to_regclass(:name) and not tgisinternal and tgtype & 3 = 3 and tgenabled <> 'D'
+    )
+    """
+)
 
 # SQLAlchemy's inspector asks for far more, which costs a small import a third of its time.
 _COLUMNS = text(
@@ -134,16 +140,16 @@ def import_rows(
     sheet, it stands under: attributes of other headers stay, too. Where the API has given a value of an
     overriding field it stays, and Excel's is kept beside it. New CMMS assets get their batch. Inserted and
     updated ones are logged in ic3_sync_log; a row that is as stored writes nothing. `present_ids` are in the
-    workbook without being imported. A row that the database refuses is refused by itself. Raises
-    `DatabaseError` for what no row can help.
+    workbook without being imported. A row that the database refuses, or leaves out, is refused by itself.
+    Raises `DatabaseError` for what fails for each row.
     """
     try:
         stage = _stage(connection, rows, columns)
         crash_points.reach("import: rows staged")
         refused = _refuse_unfit(connection, stage, columns)
-        writer = _Writer(connection, stage, columns, _sheets(headers, rows), refused)
+        writer = _Writer(connection, stage, columns, _sheets(headers, rows), refused, run_id)
         writer.write(0, len(rows))
-        _log_import(connection, [*writer.inserted, *writer.updated], run_id)
+        writer.raise_what_is_everybodys()
         crash_points.reach("import: rows written")
         assign_new_batches(connection, batch_size)
         crash_points.reach("import: batches given")
@@ -160,7 +166,7 @@ def import_rows(
             refused=refused,
         )
     except DBAPIError as error:
-        if is_server_trouble(error) or is_conflict(error):
+        if judge(error) in {Fault.SERVER, Fault.SCHEMA, Fault.CONFLICT}:
             raise
         raise DatabaseError(
             f"the database refuses the workbook: {short_message(error)}; nothing was imported. Correct the "
@@ -186,16 +192,24 @@ def _missing(stage: TableClause, present_ids: Sequence[str]) -> Any:
 
 @dataclass
 class _Writer:
-    """Writes what is staged into the master; ranges that the database refuses are halved down to the row."""
+    """Writes what is staged into the master; ranges that the database refuses are halved down to the row.
+
+    `refused` says why, by CMMS asset id.
+    """
 
     connection: Connection
     stage: TableClause
     columns: Sequence[str]
     sheets: FromClause
     refused: dict[str, str]
+    run_id: str | None
     inserted: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
-    refusals: int = 0
+    errors: list[RefusedRowError] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        found = self.connection.execute(_LEAVING_OUT, {"name": asset_master.name})
+        self.may_leave_out: bool = found.scalar_one()
 
     def write(self, first: int, end: int) -> None:
         """Write the staged rows from one place in the workbook up to another."""
@@ -203,47 +217,96 @@ class _Writer:
             with self.connection.begin_nested():
                 updated = self._update(first, end)
                 inserted = self._insert(first, end)
+                _log_import(self.connection, [*inserted, *updated], self.run_id)
+                left_out = self._find_left_out(first, end, {*inserted, *updated})
+                # What would speak at the commit, when it can no longer be told whose fault it is.
+                self.connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+                self.connection.execute(text("SET CONSTRAINTS ALL DEFERRED"))
         except DBAPIError as error:
-            if is_server_trouble(error) or is_conflict(error) or sqlstate(error) in _FAULTS_OF_THE_SCHEMA:
+            fault = judge(error)
+            if fault in {Fault.SERVER, Fault.SCHEMA}:
                 raise
             if end - first > 1:
                 middle = (first + end) // 2
                 self.write(first, middle)
                 self.write(middle, end)
                 return
-            if not (self.inserted or self.updated) and self.refusals >= _REFUSED_BEFORE_ANY:
-                raise
-            self.refusals += not (sqlstate(error) or "").startswith(_CLASSES_OF_ROWS)
-            self._refuse(first, short_message(error))
+            self._refuse(first, short_message(error), is_certain=fault is Fault.ROW)
+            if len(self.errors) == _REFUSED_BEFORE_ANY:
+                self.raise_what_is_everybodys()
         else:
             self.updated += updated
             self.inserted += inserted
+            for place in left_out:
+                reason = "a trigger of the table left it out without an error"
+                self._refuse(place, reason, is_certain=False)
 
-    def _refuse(self, place: int, reason: str) -> None:
+    def raise_what_is_everybodys(self) -> None:
+        """Raise `DatabaseError` where each row was refused alone, which is no row's fault."""
+        if is_everybodys(self.errors, has_taken=bool(self.inserted or self.updated)):
+            raise DatabaseError(
+                f"the database refuses each of {len(self.errors)} rows of the workbook, so that it is no "
+                f"row's fault: {self.errors[0].reason}; nothing was imported. Correct the trigger or "
+                "function that says so, or the rights of this role"
+            )
+
+    def _refuse(self, place: int, reason: str, *, is_certain: bool) -> None:
         removed = (
             delete(self.stage).where(self.stage.c.sheet_order == place).returning(self.stage.c.cmms_asset_id)
         )
         for cmms_asset_id in self.connection.execute(removed).scalars():
             self.refused[cmms_asset_id] = f"the database refuses the row: {reason}"
+            self.errors.append(RefusedRowError(reason, reason=reason, is_certain=is_certain))
+
+    def _find_left_out(self, first: int, end: int, written: Collection[str]) -> Sequence[int]:
+        """Return the places of rows that are not there, or not as they were to be, and were not written."""
+        if not self.may_leave_out:
+            return ()
+        stage, sheets = self.stage, self.sheets
+        is_in_range = stage.c.sheet_order.between(first, end - 1)
+        is_there = asset_master.c.cmms_asset_id == stage.c.cmms_asset_id
+        known = select(asset_master.c.asset_id).where(is_there)
+        found = select(stage.c.cmms_asset_id, stage.c.sheet_order).where(is_in_range, ~known.exists())
+        changed = self._differs()
+        if changed is not None:
+            found = found.union(
+                select(stage.c.cmms_asset_id, stage.c.sheet_order).where(
+                    is_there,
+                    asset_master.c.asset_id == overridden_value.c.asset_id,
+                    stage.c.sheet_no == sheets.c.sheet_no,
+                    is_in_range,
+                    changed,
+                )
+            )
+        return [place for serial, place in self.connection.execute(found) if serial not in written]
+
+    def _effective(self) -> dict[str, Any]:
+        """Return what each column of the master is to hold."""
+        effective: dict[str, Any] = {name: self._known(name, asset_master.c[name]) for name in self.columns}
+        if "criticality" in effective:
+            effective["excel_criticality"] = self._known("criticality", asset_master.c.excel_criticality)
+        for name in OVERRIDING_FIELDS:
+            if name in self.columns:
+                effective[name] = func.coalesce(overridden_value.c[f"api_{name}"], effective[name])
+        return effective
+
+    def _differs(self) -> ColumnElement[bool] | None:
+        effective = self._effective()
+        if not effective:
+            return None
+        return or_(*(asset_master.c[name].is_distinct_from(value) for name, value in effective.items()))
 
     def _update(self, first: int, end: int) -> Sequence[str]:
         stage, sheets = self.stage, self.sheets
         is_in_range = stage.c.sheet_order.between(first, end - 1)
-        excel = {name: self._known(name, asset_master.c[name]) for name in self.columns}
-        if "criticality" in excel:
-            excel["excel_criticality"] = self._known("criticality", asset_master.c.excel_criticality)
-        overriding = [name for name in OVERRIDING_FIELDS if name in self.columns]
-        self._keep_excel_values(overriding, is_in_range)
-        effective: dict[str, Any] = dict(excel)
-        for name in overriding:
-            effective[name] = func.coalesce(overridden_value.c[f"api_{name}"], excel[name])
-        if not effective:
+        self._keep_excel_values([name for name in OVERRIDING_FIELDS if name in self.columns], is_in_range)
+        changed = self._differs()
+        if changed is None:
             return []
-        changed = or_(*(asset_master.c[name].is_distinct_from(value) for name, value in effective.items()))
         return (
             self.connection.execute(
                 update(asset_master)
-                .values({**effective, "updated_at": func.now()})
+                .values({**self._effective(), "updated_at": func.now()})
                 .where(
                     asset_master.c.cmms_asset_id == stage.c.cmms_asset_id,
                     asset_master.c.asset_id == overridden_value.c.asset_id,

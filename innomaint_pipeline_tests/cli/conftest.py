@@ -18,7 +18,8 @@ from innomaint_pipeline.cli.main import main
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
-from innomaint_pipeline.store.database import Database, with_driver
+from innomaint_pipeline.store.connections import with_driver
+from innomaint_pipeline.store.database import Database
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, WORLD_SIZE, Pipeline, import_two_batches
 from innomaint_pipeline_tests.invariants import SECRET, find_tables_with
 

@@ -1,6 +1,7 @@
 """Old rows go, and nothing that is still needed goes with them."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import event
@@ -96,7 +97,12 @@ def test_many_rows_go_in_steps_of_a_few_thousand_each_committed_by_itself(pipeli
     )
     sizes: list[int] = []
     engine = pipeline.database.engine
-    event.listen(engine, "after_cursor_execute", lambda *given: sizes.append(given[1].rowcount))
+
+    def note(_connection: object, cursor: Any, statement: str, *_: object) -> None:
+        if statement.startswith("DELETE"):
+            sizes.append(cursor.rowcount)
+
+    event.listen(engine, "after_cursor_execute", note)
     commits: list[object] = []
     event.listen(engine, "commit", commits.append)
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from innomaint_pipeline.store.database import with_driver
+from innomaint_pipeline.store.connections import with_driver
 from innomaint_pipeline_tests.system.conftest import (
     PROJECT,
     Installation,

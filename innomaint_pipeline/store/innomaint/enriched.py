@@ -52,7 +52,14 @@ from innomaint_pipeline.store.innomaint.tables import (
     unknown_field,
     workorder_summary,
 )
-from innomaint_pipeline.store.rows import group_by_columns, prepared, recordset, rows_parameter, upsert_rows
+from innomaint_pipeline.store.rows import (
+    group_by_columns,
+    prepared,
+    recordset,
+    refuse_left_out,
+    rows_parameter,
+    upsert_rows,
+)
 from innomaint_pipeline.store.tables import metadata
 
 ENRICHED_TABLES = (*PLACE_TABLES, "ic3_asset_master", "ic3_asset_performance", "ic3_workorder_summary")
@@ -176,7 +183,11 @@ def _write_master(connection: Connection, answers: Sequence[ParsedAnswer]) -> in
     _keep_api_values(connection, rows)
     written = 0
     for columns, group in group_by_columns(rows).items():
-        written += len(connection.execute(_update_master(columns), {"rows": rows_parameter(group)}).all())
+        came_back = connection.execute(_update_master(columns), {"rows": rows_parameter(group)}).all()
+        # Where the API gives no value, Excel's stands there.
+        own = [{name: row[name] for name in columns if name not in OVERRIDING_FIELDS} for row in group]
+        refuse_left_out(connection, asset_master, ["asset_id"], own, came_back, is_update=True)
+        written += len(came_back)
     return written
 
 
@@ -195,7 +206,7 @@ def _update_master(columns: tuple[str, ...]) -> TextClause:
             overridden_value.c.asset_id == given.c.asset_id,
             or_(*(asset_master.c[name].is_distinct_from(value) for name, value in new.items())),
         )
-        .returning(literal_column("1"))
+        .returning(asset_master.c.asset_id)
     )
 
 
@@ -243,9 +254,9 @@ def write_volatile(connection: Connection, answers: Sequence[ParsedAnswer]) -> i
     written = 0
     for columns, group in group_by_columns(rows).items():
         if columns != ("asset_id",):
-            written += len(
-                connection.execute(_update_volatile(columns), {"rows": rows_parameter(group)}).all()
-            )
+            came_back = connection.execute(_update_volatile(columns), {"rows": rows_parameter(group)}).all()
+            refuse_left_out(connection, asset_performance, ["asset_id"], group, came_back, is_update=True)
+            written += len(came_back)
     return written
 
 
@@ -260,7 +271,7 @@ def _update_volatile(columns: tuple[str, ...]) -> TextClause:
             asset_performance.c.asset_id == given.c.asset_id,
             or_(*(asset_performance.c[name].is_distinct_from(value) for name, value in new.items())),
         )
-        .returning(literal_column("1"))
+        .returning(asset_performance.c.asset_id)
     )
 
 
@@ -273,7 +284,8 @@ def stamp_synced(connection: Connection, answers: Sequence[ParsedAnswer]) -> Non
             if item.is_changed is is_changed
         ]
         if rows:
-            connection.execute(_stamp(is_changed=is_changed), {"rows": rows_parameter(rows)})
+            stamped = connection.execute(_stamp(is_changed=is_changed), {"rows": rows_parameter(rows)}).all()
+            refuse_left_out(connection, asset_master, ["asset_id"], rows, stamped, is_update=True)
 
 
 @cache
@@ -282,7 +294,12 @@ def _stamp(*, is_changed: bool) -> TextClause:
     changes: dict[str, Any] = {"last_synced_at": given.c.last_synced_at}
     if is_changed:
         changes |= {"sync_version": func.coalesce(asset_master.c.sync_version, 0) + 1}
-    return prepared(update(asset_master).values(changes).where(asset_master.c.asset_id == given.c.asset_id))
+    return prepared(
+        update(asset_master)
+        .values(changes)
+        .where(asset_master.c.asset_id == given.c.asset_id)
+        .returning(asset_master.c.asset_id)
+    )
 
 
 def save_issues(connection: Connection, answers: Sequence[ParsedAnswer], *, is_seen_again: bool) -> int:
