@@ -19,6 +19,7 @@ from innomaint_pipeline.api.models import (
 )
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.innomaint.batches import STATE_MEANINGS, BatchState
+from innomaint_pipeline.domain.innomaint.stops import WHAT_HELPS, StopCause
 from innomaint_pipeline.domain.requests import RequestState
 from innomaint_pipeline.domain.states import (
     CLASS_WORDS,
@@ -54,9 +55,16 @@ Changed = Annotated[int | None, example_field(19)]
 Unchanged = Annotated[int | None, example_field(80)]
 Failed = Annotated[int | None, example_field(1)]
 Skipped = Annotated[int | None, example_field(0)]
+HealthReason = Annotated[str, example_field("The data are fresh and all CMMS assets are synced.")]
+HealthAdvice = Annotated[str, example_field("nothing")]
 AssetState = Annotated[SyncState, example_field(SyncState.FAILED)]
 Class = Annotated[ErrorClass, example_field(ErrorClass.NOT_FOUND)]
 MaybeClass = Annotated[ErrorClass | None, example_field(ErrorClass.NOT_FOUND)]
+StopReason = Annotated[
+    str | None,
+    example_field("1 not found in Innomaint", description="why it ended early or failed; else null"),
+]
+MaybeCause = Annotated[str | None, example_field(StopCause.ASSETS)]
 Reason = Annotated[str | None, example_field("Innomaint does not know the id (HTTP 404)")]
 
 
@@ -75,6 +83,8 @@ class BatchRunAnswer(Answer):
     failed: Failed
     unchanged: Unchanged
     skipped: Skipped
+    reason: StopReason
+    cause: MaybeCause
 
 
 class BatchInProgressAnswer(Answer):
@@ -124,8 +134,8 @@ class HealthAnswer(Answer):
 
     word: Annotated[Health, example_field(Health.HEALTHY)]
     since: MaybeMoment
-    reason: Annotated[str, example_field("The data are fresh and nearly all CMMS assets are synced.")]
-    what_to_do: Annotated[str, example_field("nothing")]
+    reason: HealthReason
+    what_to_do: HealthAdvice
 
 
 class TimeLeftAnswer(Answer):
@@ -197,6 +207,9 @@ class LastRunAnswer(Answer):
     status: RunStatus
     synced_at: Moment
     duration_ms: DurationMs
+    reason: StopReason
+    cause: MaybeCause
+    what_to_do: Annotated[str | None, example_field(WHAT_HELPS[StopCause.ASSETS])]
     run_url: RunUrl
 
 
@@ -242,6 +255,8 @@ class EndedRunAnswer(Answer):
     unchanged: Unchanged
     failed: Failed
     skipped: Skipped
+    reason: StopReason
+    cause: MaybeCause
     run_url: RunUrl
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 from rich.console import Group, RenderableType
@@ -17,6 +18,7 @@ from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.batch_runs import BatchRun
 from innomaint_pipeline.store.innomaint.failure_groups import load_failure_groups
 from innomaint_pipeline.store.innomaint.overview import count_tables
 from innomaint_pipeline.store.innomaint.status import Status, load_status
@@ -105,6 +107,15 @@ def _duration(seconds: int | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
+def _reasons(runs: Sequence[BatchRun]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        if run.reason:
+            keys = found.setdefault(run.reason, [])
+            keys += [run.batch_key] if run.batch_key and run.batch_key not in keys else []
+    return found
+
+
 def render_status(status: Status) -> Group:
     """Return the status as people read it."""
     counts = Table(show_header=False, box=None, pad_edge=False)
@@ -119,7 +130,10 @@ def render_status(status: Status) -> Group:
         counts.add_row(label, str(count))
     last_sync = status.last_sync_at.isoformat() if status.last_sync_at else "-"
     parts: list[RenderableType] = [
-        Text.assemble("health: ", (status.health, _COLOURS.get(status.health, "red"))),
+        Text.assemble(
+            "health: ", (status.health, _COLOURS.get(status.health, "red")), f". {status.health_reason}"
+        ),
+        *([Text(f"what to do: {status.what_to_do}")] if status.what_to_do != "nothing" else []),
         counts,
         Text(
             f"rate {status.rate_per_second}/s, time left {_duration(status.eta_seconds)}, "
@@ -155,4 +169,7 @@ def render_status(status: Status) -> Group:
         for row in status.last_batch:
             batches.add_row(*(str(getattr(row, name)) for name in names))
         parts.append(batches)
+        # The same reason of several batches is told once.
+        for reason, keys in _reasons(status.last_batch).items():
+            parts.append(Text(f"{', '.join(keys)}: {reason}"))
     return Group(*parts)

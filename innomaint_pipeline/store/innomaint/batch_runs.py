@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Select, Subquery, func, select, text
 
 from innomaint_pipeline.domain.innomaint.progress import EndedRun
+from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause
 from innomaint_pipeline.store.innomaint.tables import asset_master, batch_log, sync_state
 
 _API_SYNC = "api_sync"
@@ -50,6 +51,8 @@ class BatchRun:
     failed: int | None
     unchanged: int | None
     skipped: int | None
+    reason: str | None
+    cause: str | None
 
 
 def find_newest_runs(
@@ -87,6 +90,14 @@ def count_consecutive_failures(connection: Connection) -> int:
             break
         count += 1
     return count
+
+
+def find_last_stop(connection: Connection) -> Stop | None:
+    """Return why the newest batch run failed, None where it did not, or where an older program wrote it."""
+    row = connection.execute(newest_runs(batch_runs(), "status", "cause", "reason").limit(1)).first()
+    if row is None or row.status != "failed" or row.cause not in set(StopCause):
+        return None
+    return Stop(StopCause(row.cause), row.reason or "")
 
 
 def find_failing_since(connection: Connection) -> datetime | None:

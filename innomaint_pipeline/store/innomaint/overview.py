@@ -22,7 +22,7 @@ from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.store.innomaint.batch_runs import batch_runs, find_ended_runs
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_due, select_failed
-from innomaint_pipeline.store.innomaint.health import load_health_facts, load_health_report
+from innomaint_pipeline.store.innomaint.health import load_health_facts
 from innomaint_pipeline.store.innomaint.status import Status, load_status
 from innomaint_pipeline.store.innomaint.tables import (
     IC3_TABLES,
@@ -106,7 +106,7 @@ def load_overview(connection: Connection, account: SourceAccount) -> Overview:
         status=status,
         rate_limit_per_second=round(account.configured_rate_per_second, 2) or None,
         rate_now_limit_per_second=allowed,
-        health=load_health_report(connection, account, facts),
+        health=status.report,
         eta=estimate_time_left(
             due, allowed_per_second=allowed or 0.0, measured_per_second=status.rate_per_second
         ),

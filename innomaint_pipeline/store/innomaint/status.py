@@ -7,14 +7,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from innomaint_pipeline.domain.health import Health
+from innomaint_pipeline.domain.health import Health, HealthReport
 from innomaint_pipeline.domain.innomaint.batches import LEASES
-from innomaint_pipeline.domain.innomaint.health import assess_health
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.states import SyncState
 from innomaint_pipeline.store.innomaint.batch_runs import BatchRun, count_runs, find_newest_runs
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_by_state, count_due, select_failed
-from innomaint_pipeline.store.innomaint.health import load_health_facts
+from innomaint_pipeline.store.innomaint.health import load_health_facts, load_health_report
 from innomaint_pipeline.store.innomaint.tables import sync_state
 from innomaint_pipeline.store.leases import find_leases
 from innomaint_pipeline.store.pacing import load_rate_state
@@ -50,12 +49,27 @@ class Status:
     in_progress: tuple[BatchInProgress, ...]
     rate_per_second: float
     eta_seconds: int | None
-    health: Health
+    report: HealthReport
     total_syncs: int
     consecutive_failures: int
     average_duration_ms: int | None
     refresh_minutes: int
     next_due_at: datetime | None
+
+    @property
+    def health(self) -> Health:
+        """The word."""
+        return self.report.word
+
+    @property
+    def health_reason(self) -> str:
+        """Why this word, in a sentence."""
+        return self.report.reason
+
+    @property
+    def what_to_do(self) -> str:
+        """What helps."""
+        return self.report.what_to_do
 
 
 def load_status(connection: Connection, account: SourceAccount) -> Status:
@@ -69,6 +83,7 @@ def load_status(connection: Connection, account: SourceAccount) -> Status:
     newest = find_newest_runs(connection, _SHOWN_RUNS)
     totals = count_runs(connection)
     facts = load_health_facts(connection, account)
+    report = load_health_report(connection, account, facts)
     rate_state = load_rate_state(connection, account.name)
     measured = rate_state[0].measured_rate(rate_state[1]) if rate_state else 0.0
     return Status(
@@ -87,7 +102,7 @@ def load_status(connection: Connection, account: SourceAccount) -> Status:
         eta_seconds=_estimate_seconds(
             count_due(connection), measured or account.configured_rate_per_second, is_running=bool(leases)
         ),
-        health=assess_health(facts),
+        report=report,
         total_syncs=totals.runs,
         consecutive_failures=facts.consecutive_failures,
         average_duration_ms=totals.average_duration_ms,
