@@ -19,6 +19,7 @@ from innomaint_pipeline.api.models import (
 )
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.innomaint.batches import STATE_MEANINGS, BatchState
+from innomaint_pipeline.domain.innomaint.progress import BatchProgress
 from innomaint_pipeline.domain.innomaint.stops import WHAT_HELPS, StopCause
 from innomaint_pipeline.domain.requests import RequestState
 from innomaint_pipeline.domain.states import (
@@ -50,6 +51,7 @@ What = Annotated[str | None, example_field("retry failed", description="the sele
 State = Annotated[RequestState, example_field(RequestState.RUNNING)]
 Message = Annotated[str | None, example_field("0 of 2 batches done")]
 Total = Annotated[int, example_field(100)]
+Done = Annotated[int, example_field(40)]
 MaybeTotal = Annotated[int | None, example_field(100)]
 Changed = Annotated[int | None, example_field(19)]
 Unchanged = Annotated[int | None, example_field(80)]
@@ -94,7 +96,11 @@ class BatchInProgressAnswer(Answer):
     run_id: RunId
     since: Moment
     total: Total
-    done: Annotated[int, example_field(40)]
+    done: Done
+    state: Annotated[BatchProgress, example_field(BatchProgress.RUNNING)]
+    sync_since: Annotated[Moment, Field(description="of the whole sync that it belongs to")]
+    sync_total: Annotated[int, example_field(300, description="CMMS assets of the whole sync")]
+    sync_done: Annotated[int, example_field(140, description="of those, with a known outcome")]
 
 
 class StatusAnswer(Answer):
@@ -139,8 +145,9 @@ class HealthAnswer(Answer):
 
 
 class TimeLeftAnswer(Answer):
-    """The time to finish, as a range."""
+    """The time to finish: the estimate, and a range around it."""
 
+    seconds: Annotated[int, example_field(30)]
     low_seconds: Annotated[int, example_field(12)]
     high_seconds: Annotated[int, example_field(45)]
 
@@ -149,8 +156,9 @@ class RunningBatchAnswer(Answer):
     """A batch that a run works on, and who asked for it."""
 
     batch_key: BatchKey
-    done: Annotated[int, example_field(40)]
+    done: Done
     total: Total
+    state: Annotated[BatchProgress, example_field(BatchProgress.RUNNING)]
     run_id: RunId
     since: Moment
     run_url: RunUrl
@@ -160,7 +168,7 @@ class RunningBatchAnswer(Answer):
 class RunningAnswer(Answer):
     """The sync under way."""
 
-    done: Annotated[int, example_field(40)]
+    done: Done
     total: Total
     since: Moment
     batches: tuple[RunningBatchAnswer, ...]

@@ -11,13 +11,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Select, Subquery, func, select, text
 
-from innomaint_pipeline.domain.innomaint.progress import EndedRun
 from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause
 from innomaint_pipeline.store.innomaint.tables import asset_master, batch_log, sync_state
 
 _API_SYNC = "api_sync"
 _CONSECUTIVE_AT_MOST = 100
-_WAVE_RUNS = 500
 _FIGURES_RUNS = 500
 _HISTORY_RUNS = 500
 _HISTORY_SPANS = 60
@@ -117,20 +115,6 @@ def seconds_since_newest_run(connection: Connection) -> float | None:
     age = func.extract("epoch", func.clock_timestamp() - func.max(batch_runs().c.synced_at))
     seconds = connection.execute(select(age)).scalar_one()
     return None if seconds is None else float(seconds)
-
-
-def find_ended_runs(connection: Connection) -> list[EndedRun]:
-    """Return the newest batch runs as what a wave is made of, the newest first."""
-    names = ("synced_at", "duration_ms", "assets_synced", "failed", "status")
-    return [
-        EndedRun(
-            row.synced_at,
-            row.duration_ms or 0,
-            (row.assets_synced or 0) + (row.failed or 0),
-            is_stopped=row.status in {"failed", "cancelled"},
-        )
-        for row in connection.execute(newest_runs(batch_runs(), *names).limit(_WAVE_RUNS))
-    ]
 
 
 @dataclass(frozen=True)
