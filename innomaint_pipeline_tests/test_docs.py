@@ -27,6 +27,7 @@ from innomaint_pipeline.domain.innomaint import health as innomaint_health
 from innomaint_pipeline.domain.innomaint import launches as automation
 from innomaint_pipeline.domain.innomaint.answers import VOLATILE_FIELDS
 from innomaint_pipeline.domain.innomaint.selection import SyncResult
+from innomaint_pipeline.domain.innomaint.stops import WHAT_HELPS
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, WHAT_TO_DO, ErrorClass, retry_delay
 from innomaint_pipeline.embedded.data import SYSTEM_USER
 from innomaint_pipeline.embedded.watch import POSTGRES_MAJOR
@@ -208,6 +209,11 @@ def test_the_json_keys_of_import_and_sync_are_documented():
     )
     assert json_keys("import") == list(report.to_json())
     assert json_keys("sync") == list(SyncResult().to_json())
+
+
+def test_every_cause_of_a_stopped_run_is_documented_with_what_helps():
+    documented = {code(row[0])[0]: row[2] for row in table("Why a batch run did not end well", "cause")}
+    assert documented == {str(cause): advice for cause, advice in WHAT_HELPS.items()}
 
 
 def test_the_json_keys_of_status_are_documented():

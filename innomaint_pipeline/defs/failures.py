@@ -4,18 +4,14 @@ Retries live in one place for each cause: a request's in `sources.http`, trouble
 remains of single items in the source's last step.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
-from innomaint_pipeline.errors import (
-    BreakerOpenError,
-    DatabaseError,
-    InnomaintPipelineError,
-    SourceRefusedError,
-)
+from innomaint_pipeline.errors import BreakerOpenError, DatabaseError, InnomaintPipelineError
 from innomaint_pipeline.redaction import secrets_removed
 
 _RETRY_WAITS_SECONDS = (5, 10, 20)
@@ -35,6 +31,20 @@ _STOPPING_ERRORS = {
 Report = TypeVar("Report")
 
 
+@dataclass(frozen=True)
+class Explanation:
+    """Why a run did not end well: a word for the cause, the reason in words, and what helps."""
+
+    cause: str
+    reason: str
+    what_to_do: str
+
+    def metadata(self) -> dict[str, Any]:
+        """Return it as Dagster shows it beside a run, an asset or a partition."""
+        # Dagster stores no subclasses of texts.
+        return {name: dg.MetadataValue.text(str(value)) for name, value in vars(self).items()}
+
+
 def retry_wait_seconds(context: dg.AssetExecutionContext) -> int | None:
     """Return how long to wait before the step is repeated, None when it has been repeated often enough."""
     done = context.retry_number
@@ -47,12 +57,15 @@ def run_step(
     *,
     name: str,
     close: Callable[[BaseException], None],
+    explain: Callable[[BaseException], Explanation],
 ) -> Report:
     """Run a step's work, turning errors into what Dagster should do.
 
     An open breaker and database trouble repeat the step after 5, 10 and 20 s. A refused token, a wrong
     setting and our own faults fail it at once. Where the run's work ends here, `close` notes it with what
-    ended it; `name` says in messages what was worked on.
+    ended it, and `explain` tells people: in the failure, and in an observation of each asset that the step
+    would have made, because the page of a partition shows no log. `name` says in messages what was worked
+    on.
     """
     try:
         with secrets_removed():
@@ -63,16 +76,36 @@ def run_step(
             context.log.warning(f"{error}\nThe step is repeated in {wait} s.")
             raise dg.RetryRequested(max_retries=len(_RETRY_WAITS_SECONDS), seconds_to_wait=wait) from error
         _close(context, close, error)
-        raise dg.Failure(f"{name}: {error}", allow_retries=False) from error
+        raise _failure(context, name, explain(error)) from error
     except InnomaintPipelineError as error:
         _close(context, close, error)
-        is_refused = isinstance(error, SourceRefusedError)
-        metadata = {"what_to_do": dg.MetadataValue.text(str(error))} if is_refused else None
-        raise dg.Failure(f"{name}: {error}", metadata=metadata, allow_retries=False) from error
+        raise _failure(context, name, explain(error)) from error
     except BaseException as error:
         # An interrupt (Terminate, SIGTERM, Ctrl-C) or a fault of ours.
         _close(context, close, error)
+        observe(context, explain(error).metadata())
         raise
+
+
+def _failure(context: dg.AssetExecutionContext, name: str, found: Explanation) -> dg.Failure:
+    observe(context, found.metadata())
+    return dg.Failure(
+        f"{name}: {found.reason}\nWhat to do: {found.what_to_do}",
+        metadata=found.metadata(),
+        allow_retries=False,
+    )
+
+
+def observe(context: dg.AssetExecutionContext, metadata: Mapping[str, Any]) -> None:
+    """Show this on the pages of the partition, of every asset that the step would have made."""
+    for key in context.selected_asset_keys:
+        context.log_event(
+            dg.AssetObservation(
+                asset_key=key,
+                partition=context.partition_key if context.has_partition_key else None,
+                metadata=dict(metadata),
+            )
+        )
 
 
 def _close(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from enum import IntEnum, unique
 
 from sqlalchemy import Connection as Connection  # noqa: PLC0414 # a type for other layers, which do not know SQL
@@ -31,6 +32,11 @@ class AdvisoryLock(IntEnum):
 def take_lock(connection: Connection, lock: AdvisoryLock) -> None:
     """Wait until no other transaction holds the lock, and hold it until this one ends."""
     connection.execute(select(func.pg_advisory_xact_lock(lock.value)))
+
+
+def find_now(connection: Connection) -> datetime:
+    """Return the moment by the database's clock."""
+    return connection.execute(select(func.clock_timestamp())).scalar_one()
 
 
 def limit_statements(connection: Connection, seconds: int) -> None:

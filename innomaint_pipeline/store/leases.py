@@ -79,6 +79,16 @@ def renew_lease(connection: Connection, resource: str, owner: str, *, seconds: f
     return renewed.first() is not None
 
 
+def forget_expired(connection: Connection, prefix: str) -> None:
+    """Delete the expired leases whose names begin so: those of owners that come under a new name each."""
+    connection.execute(
+        delete(lease).where(
+            lease.c.resource.startswith(prefix, autoescape=True),
+            lease.c.expires_at < func.clock_timestamp(),
+        )
+    )
+
+
 def release_lease(connection: Connection, resource: str, owner: str) -> None:
     """End an owned lease."""
     connection.execute(delete(lease).where(lease.c.resource == resource, lease.c.owner == owner))
@@ -89,7 +99,11 @@ def report_progress(connection: Connection, resource: str, owner: str, *, total:
     connection.execute(
         update(lease)
         .values(total=total, done=done)
-        .where(lease.c.resource == resource, lease.c.owner == owner)
+        .where(
+            lease.c.resource == resource,
+            lease.c.owner == owner,
+            func.row(lease.c.total, lease.c.done) != func.row(total, done),
+        )
     )
 
 

@@ -2,12 +2,15 @@
 
 import logging
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
 
 from innomaint_pipeline.defs.failures import retry_wait_seconds
 from innomaint_pipeline.defs.innomaint.assets import remaining_failure, run_batch_step
+from innomaint_pipeline.domain.innomaint.stops import WHAT_HELPS, Stop, StopCause, describe_stop
+from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
 from innomaint_pipeline.errors import (
     AuthError,
@@ -15,10 +18,12 @@ from innomaint_pipeline.errors import (
     ConfigurationError,
     DatabaseError,
     InnomaintPipelineError,
+    RouteError,
     RunCancelledError,
 )
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.states import FailedAsset
+from innomaint_pipeline.store.innomaint.status import load_status
 from innomaint_pipeline.sync.innomaint.batch import BatchRun
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 
@@ -28,14 +33,26 @@ DATABASE = DatabaseError("the database is away")
 
 @dataclass
 class StepContext:
-    """What `run_batch_step` needs of a step: how often it was repeated, and a log."""
+    """What `run_batch_step` needs of a step: how often it was repeated, a log, and what it would make."""
 
     retry_number: int = 0
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("step"))
+    selected_asset_keys: frozenset[dg.AssetKey] = frozenset({dg.AssetKey("innomaint_response")})
+    partition_key: str = FIRST_BATCH
+    has_partition_key: bool = True
+    observed: list[dg.AssetObservation] = field(default_factory=list)
+
+    def log_event(self, event: dg.AssetObservation) -> None:
+        self.observed.append(event)
 
 
 def fail(
-    pipeline: Pipeline, error: BaseException, *, repeated: int = 0, run: BatchRun | None = None
+    pipeline: Pipeline,
+    error: BaseException,
+    *,
+    repeated: int = 0,
+    run: BatchRun | None = None,
+    context: StepContext | None = None,
 ) -> BaseException:
     """Run a step that raises an error, and return what Dagster gets."""
 
@@ -43,7 +60,7 @@ def fail(
         raise error
 
     try:
-        run_batch_step(StepContext(repeated), run or pipeline.run("run-1"), step)  # pyright: ignore[reportArgumentType]
+        run_batch_step(context or StepContext(repeated), run or pipeline.run("run-1"), step)  # pyright: ignore[reportArgumentType]
     except BaseException as raised:  # noqa: BLE001 # an interrupt is among those looked at
         return raised
     raise AssertionError("a step that raises returned")
@@ -69,7 +86,10 @@ def test_batch_wide_trouble_repeats_the_step_after_5_10_and_20_seconds(
     last = raised[3]
     assert isinstance(last, dg.Failure)
     assert not last.allow_retries
-    assert last.description == f"{FIRST_BATCH}: {error}"
+    stop = describe_stop(error, now=datetime.now(UTC))
+    assert last.description is not None
+    assert last.description.startswith(f"{FIRST_BATCH}: {stop.reason[:60]}")
+    assert last.description.endswith(f"What to do: {stop.what_to_do}")
 
 
 @pytest.mark.parametrize("error", [BREAKER, DATABASE])
@@ -93,15 +113,64 @@ def test_what_repeating_cannot_help_fails_the_step_at_once(
 
     assert isinstance(raised, dg.Failure)
     assert not raised.allow_retries
-    assert raised.description == f"{FIRST_BATCH}: {error}"
+    assert raised.description is not None
+    assert raised.description.startswith(f"{FIRST_BATCH}: {error}\nWhat to do: ")
     assert statuses(pipeline) == ["failed"]
 
 
-def test_a_refused_token_carries_what_to_do(pipeline: Pipeline) -> None:
-    raised = fail(pipeline, AuthError("renew the token"))
+CAUSES: list[tuple[BaseException, StopCause, str]] = [
+    (
+        ConfigurationError("INNOMAINT_API_TOKEN is not set"),
+        StopCause.SETTINGS,
+        "INNOMAINT_API_TOKEN is not set",
+    ),
+    (AuthError("Innomaint refused the token"), StopCause.TOKEN, "refused the token"),
+    (RouteError("the proxy wants a login"), StopCause.ROUTE, "the proxy wants a login"),
+    (BREAKER, StopCause.BREAKER, "the next one may be sent at "),
+    (DATABASE, StopCause.DATABASE, "the database is away"),
+    (RunCancelledError("cancelled"), StopCause.CANCELLED, "ended by a person"),
+    (KeyboardInterrupt(), StopCause.CANCELLED, "ended by a person"),
+    (KeyError("secret words"), StopCause.FAULT, "KeyError"),
+]
 
-    assert isinstance(raised, dg.Failure)
-    assert raised.metadata["what_to_do"].value == "renew the token"
+
+@pytest.mark.parametrize(("error", "cause", "words"), CAUSES)
+def test_each_cause_stands_in_the_row_in_health_and_on_the_page_of_the_partition(
+    pipeline: Pipeline, error: BaseException, cause: StopCause, words: str
+) -> None:
+    context = StepContext(3)
+
+    raised = fail(pipeline, error, context=context)
+
+    row = pipeline.one("select * from cmms_sync_log")
+    assert row["cause"] == cause
+    assert words in row["reason"]
+    assert "secret words" not in row["reason"]
+    (observed,) = context.observed
+    assert (observed.asset_key, observed.partition) == (dg.AssetKey("innomaint_response"), FIRST_BATCH)
+    assert observed.metadata["cause"].value == cause
+    assert words in str(observed.metadata["reason"].value)
+    assert observed.metadata["what_to_do"].value == WHAT_HELPS[cause]
+    if isinstance(raised, dg.Failure):
+        assert raised.metadata == observed.metadata
+    with pipeline.database.snapshot() as connection:
+        status = load_status(connection, SourceAccount(pipeline.simulator.url, 1440))
+    assert status.last_batch[0].reason == row["reason"]
+    if cause is not StopCause.CANCELLED:
+        assert row["reason"] in status.health_reason
+        assert status.what_to_do == WHAT_HELPS[cause]
+
+
+def test_a_partition_that_lacks_assets_while_the_breaker_is_open_says_so_and_not_to_ask_again() -> None:
+    remaining = [FailedAsset("P 1", ErrorClass.TRANSIENT, "no answer")]
+    outage = describe_stop(BREAKER, now=datetime(2026, 6, 20, 10, tzinfo=UTC))
+
+    failure = remaining_failure(FIRST_BATCH, remaining, (), outage)
+
+    assert failure.description is not None
+    assert "the circuit breaker is open" in failure.description
+    assert "10:00:30 UTC" in failure.description
+    assert "materialize the partition again" not in failure.description
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), RunCancelledError("cancelled")])
@@ -144,7 +213,8 @@ def test_a_step_is_repeated_three_times_and_no_more() -> None:
 
 @pytest.mark.parametrize("error_class", list(ErrorClass))
 def test_a_failed_partition_says_of_every_class_what_to_do(error_class: ErrorClass) -> None:
-    failure = remaining_failure(FIRST_BATCH, [FailedAsset("P 1", error_class, "no answer")], ())
+    remaining = [FailedAsset("P 1", error_class, "no answer")]
+    failure = remaining_failure(FIRST_BATCH, remaining, (), Stop(StopCause.ASSETS, "1 failed"))
 
     assert failure.description is not None
     assert f"  P 1: {error_class}: no answer\n" in failure.description

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from playwright.sync_api import expect
 
 from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.store.innomaint.progress import note_round
 from innomaint_pipeline_tests.api.conftest import serving
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 from innomaint_pipeline_tests.page.conftest import Visitor
@@ -30,16 +31,19 @@ def test_a_sync_is_watched_from_start_to_end(visitor: Visitor, pipeline: Pipelin
     visitor.sign_in()
     visitor.see("#count-never", "12")
     assert visitor.page.locator("#banner").inner_text() == ""
+    with pipeline.database.begin() as connection:
+        note_round(connection, has_work=True, looks_every_seconds=30)
     run = pipeline.run("run-1")
     pipeline.fetch(run)
-    visitor.see("#banner [role=status]", re.compile(r"Syncing 6 of 12 in 1 batch"))
+    visitor.see("#banner [role=status]", re.compile(r"Syncing: 6 of 12 asked for in 1 batch"))
     visitor.see("#banner", f"{FIRST_BATCH} 6/6")
     expect(visitor.page.locator(f"[data-batch={FIRST_BATCH}]")).to_have_attribute("data-state", "running")
     pipeline.enrich(run)
     visitor.see("#count-synced", "6")
     pipeline.settle(run)
     visitor.see(
-        "#banner [role=status]", re.compile(r"Syncing 6 of 12, started .*; the next batch is about to start")
+        "#banner [role=status]",
+        re.compile(r"Syncing: 6 of 12 asked for, started .*; the next batch is about to start"),
     )
     expect(visitor.page.locator(f"[data-batch={FIRST_BATCH}]")).to_have_attribute("data-state", "complete")
     bar = visitor.page.locator(".bar")
@@ -166,7 +170,7 @@ def test_rate_time_left_and_health_are_told_in_words(visitor: Visitor, pipeline:
     visitor.see("#rate", "limit 5.0 / s")
     visitor.see("#health", "unknown")
     pipeline.fetch(pipeline.run("run-1"))
-    visitor.see("#time-left", re.compile(r"(\d+ to \d+ s|about \d+ s)at the measured rate"))
+    visitor.see("#time-left", re.compile(r"(\d+ to \d+ s|about \d+ s)0 assets left to ask for"))
     pipeline.execute(
         "update innomaint_rate_limit set reduced_rate = 3.5, reduced_at = extract(epoch from now())"
     )

@@ -19,6 +19,8 @@ from innomaint_pipeline.api.models import (
 )
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.innomaint.batches import STATE_MEANINGS, BatchState
+from innomaint_pipeline.domain.innomaint.progress import BatchProgress
+from innomaint_pipeline.domain.innomaint.stops import WHAT_HELPS, StopCause
 from innomaint_pipeline.domain.requests import RequestState
 from innomaint_pipeline.domain.states import (
     CLASS_WORDS,
@@ -49,14 +51,22 @@ What = Annotated[str | None, example_field("retry failed", description="the sele
 State = Annotated[RequestState, example_field(RequestState.RUNNING)]
 Message = Annotated[str | None, example_field("0 of 2 batches done")]
 Total = Annotated[int, example_field(100)]
+Done = Annotated[int, example_field(40)]
 MaybeTotal = Annotated[int | None, example_field(100)]
 Changed = Annotated[int | None, example_field(19)]
 Unchanged = Annotated[int | None, example_field(80)]
 Failed = Annotated[int | None, example_field(1)]
 Skipped = Annotated[int | None, example_field(0)]
+HealthReason = Annotated[str, example_field("The data are fresh and all CMMS assets are synced.")]
+HealthAdvice = Annotated[str, example_field("nothing")]
 AssetState = Annotated[SyncState, example_field(SyncState.FAILED)]
 Class = Annotated[ErrorClass, example_field(ErrorClass.NOT_FOUND)]
 MaybeClass = Annotated[ErrorClass | None, example_field(ErrorClass.NOT_FOUND)]
+StopReason = Annotated[
+    str | None,
+    example_field("1 not found in Innomaint", description="why it ended early or failed; else null"),
+]
+MaybeCause = Annotated[str | None, example_field(StopCause.ASSETS)]
 Reason = Annotated[str | None, example_field("Innomaint does not know the id (HTTP 404)")]
 
 
@@ -75,6 +85,8 @@ class BatchRunAnswer(Answer):
     failed: Failed
     unchanged: Unchanged
     skipped: Skipped
+    reason: StopReason
+    cause: MaybeCause
 
 
 class BatchInProgressAnswer(Answer):
@@ -84,7 +96,11 @@ class BatchInProgressAnswer(Answer):
     run_id: RunId
     since: Moment
     total: Total
-    done: Annotated[int, example_field(40)]
+    done: Done
+    state: Annotated[BatchProgress, example_field(BatchProgress.RUNNING)]
+    sync_since: Annotated[Moment, Field(description="of the whole sync that it belongs to")]
+    sync_total: Annotated[int, example_field(300, description="CMMS assets of the whole sync")]
+    sync_done: Annotated[int, example_field(140, description="of those, with a known outcome")]
 
 
 class StatusAnswer(Answer):
@@ -124,13 +140,14 @@ class HealthAnswer(Answer):
 
     word: Annotated[Health, example_field(Health.HEALTHY)]
     since: MaybeMoment
-    reason: Annotated[str, example_field("The data are fresh and nearly all CMMS assets are synced.")]
-    what_to_do: Annotated[str, example_field("nothing")]
+    reason: HealthReason
+    what_to_do: HealthAdvice
 
 
 class TimeLeftAnswer(Answer):
-    """The time to finish, as a range."""
+    """The time to finish: the estimate, and a range around it."""
 
+    seconds: Annotated[int, example_field(30)]
     low_seconds: Annotated[int, example_field(12)]
     high_seconds: Annotated[int, example_field(45)]
 
@@ -139,8 +156,9 @@ class RunningBatchAnswer(Answer):
     """A batch that a run works on, and who asked for it."""
 
     batch_key: BatchKey
-    done: Annotated[int, example_field(40)]
+    done: Done
     total: Total
+    state: Annotated[BatchProgress, example_field(BatchProgress.RUNNING)]
     run_id: RunId
     since: Moment
     run_url: RunUrl
@@ -150,7 +168,7 @@ class RunningBatchAnswer(Answer):
 class RunningAnswer(Answer):
     """The sync under way."""
 
-    done: Annotated[int, example_field(40)]
+    done: Done
     total: Total
     since: Moment
     batches: tuple[RunningBatchAnswer, ...]
@@ -197,6 +215,9 @@ class LastRunAnswer(Answer):
     status: RunStatus
     synced_at: Moment
     duration_ms: DurationMs
+    reason: StopReason
+    cause: MaybeCause
+    what_to_do: Annotated[str | None, example_field(WHAT_HELPS[StopCause.ASSETS])]
     run_url: RunUrl
 
 
@@ -242,6 +263,8 @@ class EndedRunAnswer(Answer):
     unchanged: Unchanged
     failed: Failed
     skipped: Skipped
+    reason: StopReason
+    cause: MaybeCause
     run_url: RunUrl
 
 

@@ -60,6 +60,9 @@ function buildBatchBody(batch) {
   const run = batch.last_run;
   return h("div", { key: `body:${batch.batch_key}` },
     h("p", {}, batchBadge(batch.state), " ", words.batch_states[batch.state].meaning, "."),
+    run?.reason && run.status !== "complete" && [
+      h("p", { id: "batch-reason", class: run.status === "failed" ? "wrong" : null }, `Its last run, `, when(run.synced_at), ": ", foreign(run.reason)),
+      run.what_to_do && h("p", { class: "advice" }, h("strong", {}, "What to do: "), run.what_to_do, ".")],
     h("dl", { class: "facts" },
       h("div", {}, h("dt", {}, "Synced"), h("dd", {}, h("strong", {}, number(batch.synced)), ` of ${number(batch.total)}`)),
       h("div", {}, h("dt", {}, "Failed"), h("dd", {}, h("strong", {}, number(batch.failed)), ` (${number(batch.retryable)} worth retrying)`)),
@@ -88,7 +91,7 @@ const FAILURE_COLUMNS = [
 
 const RUN_COLUMNS = [
   { title: "Ended", cell: (run) => when(run.synced_at) },
-  { title: "Outcome", cell: (run) => badge(run.status) },
+  { title: "Outcome", cell: (run) => [badge(run.status), run.reason && h("span", { class: "hint block" }, foreign(run.reason))] },
   { title: "Synced", isNumber: true, cell: (run) => number(run.assets_synced ?? 0) },
   { title: "Unchanged", isNumber: true, cell: (run) => number(run.unchanged ?? 0) },
   { title: "Failed", isNumber: true, cell: (run) => number(run.failed ?? 0) },

@@ -40,7 +40,7 @@ export function buildPace({ status, eta, rate_limit_per_second: limit, rate_now_
         h("span", { class: "meter", "aria-hidden": "true" }, h("span", { vars: { "--share": String(limit ? Math.min(status.rate_per_second / limit, 1) : 0) } })),
         h("span", { class: isSlowed ? "warn" : "hint" }, describeLimit(limit, nowLimit))),
       fact("Time left", "time-left", h("strong", {}, describeTimeLeft(eta, running, status)),
-        h("span", { class: "hint" }, running ? "at the measured rate" : describeNextDue(status.next_due_at))),
+        h("span", { class: "hint" }, running ? `${counted(running.total - running.done, "asset")} left to ask for` : describeNextDue(status.next_due_at))),
       fact("Last batch", "last-sync", h("strong", {}, when(status.last_sync_at)),
         h("span", { class: "hint" }, status.average_duration_ms === null ? "no batch has ended yet" : `${duration(status.average_duration_ms / 1000)} on average`)),
       fact("Batch runs", "runs", h("strong", {}, number(status.total_syncs)),
@@ -70,7 +70,7 @@ function describeNextDue(iso) {
 }
 
 function describeTimeLeft(eta, running, status) {
-  if (eta && eta.high_seconds > 0) return range(eta.low_seconds, eta.high_seconds);
+  if (eta) return range(eta.low_seconds, eta.high_seconds);
   if (running) return "not known yet";
   return status.eta_seconds === 0 ? "nothing is due" : "no sync is running";
 }
@@ -142,11 +142,11 @@ export function showBanner(place, running) {
     h("div", { role: "status", "aria-live": "polite", "aria-atomic": "true" },
       h("span", { class: "unseen" }, `A sync is running${where}: ${tenths} per cent done.`),
       h("p", { "aria-hidden": "true" },
-        h("span", { class: "spin" }, "↻"), " Syncing ", h("strong", {}, `${number(done)} of ${number(total)}`),
-        where, since && [", started ", h("span", {}, when(since))], !batches.length && "; the next batch is about to start")),
-    h("progress", { max: total || 1, value: done, "aria-label": `${number(done)} of ${counted(total, "asset")} done` }),
-    h("p", { class: "banner-batches" }, batches.map(({ batch_key: key, done: batchDone, total: batchTotal, run_url: url, started_by: by }) =>
-      h("span", { key, title: by ? `started by ${by}` : null }, url ? h("a", { href: url, target: "_blank", rel: "noopener" }, foreign(key)) : foreign(key), ` ${number(batchDone)}/${number(batchTotal)}`)))));
+        h("span", { class: "spin" }, "↻"), " Syncing: ", h("strong", {}, `${number(done)} of ${number(total)}`),
+        " asked for", where, since && [", started ", h("span", {}, when(since))], !batches.length && "; the next batch is about to start")),
+    h("progress", { max: total || 1, value: done, "aria-label": `${number(done)} of ${counted(total, "asset")} asked for` }),
+    h("p", { class: "banner-batches" }, batches.map(({ batch_key: key, state, done: batchDone, total: batchTotal, run_url: url, started_by: by }) =>
+      h("span", { key, title: by ? `started by ${by}` : null }, url ? h("a", { href: url, target: "_blank", rel: "noopener" }, foreign(key)) : foreign(key), state === "waiting" ? " waiting" : ` ${number(batchDone)}/${number(batchTotal)}`)))));
 }
 
 /** Say since when the service is away and how old the numbers are. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 from rich.console import Group, RenderableType
@@ -13,12 +14,15 @@ from rich.text import Text
 from innomaint_pipeline.api.innomaint.models import StatusAnswer
 from innomaint_pipeline.cli.environment import open_database
 from innomaint_pipeline.cli.output import people, print_json
+from innomaint_pipeline.domain.innomaint.progress import BatchProgress
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.batch_runs import BatchRun
 from innomaint_pipeline.store.innomaint.failure_groups import load_failure_groups
 from innomaint_pipeline.store.innomaint.overview import count_tables
+from innomaint_pipeline.store.innomaint.progress import Progress
 from innomaint_pipeline.store.innomaint.status import Status, load_status
 
 _REFRESH_SECONDS = 5
@@ -97,12 +101,37 @@ def _render_tables(database: Database) -> list[RenderableType]:
     return [*parts, tables]
 
 
-def _duration(seconds: int | None) -> str:
+def describe_seconds(seconds: int | None) -> str:
+    """Return a duration in words, a dash for one that is not known."""
     if seconds is None:
         return "-"
+    if seconds < 60:
+        return f"{seconds} s"
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _reasons(runs: Sequence[BatchRun]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        if run.reason:
+            keys = found.setdefault(run.reason, [])
+            keys += [run.batch_key] if run.batch_key and run.batch_key not in keys else []
+    return found
+
+
+def _render_progress(progress: Progress) -> Text:
+    batches = ", ".join(
+        f"{batch.batch_key} "
+        + (batch.state if batch.state is BatchProgress.WAITING else f"{batch.done}/{batch.total}")
+        for batch in progress.batches
+    )
+    return Text(
+        f"syncing: {progress.done} of {progress.total} asked for, "
+        f"since {progress.since:%Y-%m-%d %H:%M:%S} UTC\n"
+        f"in progress: {batches or 'the next batch is about to start'}"
+    )
 
 
 def render_status(status: Status) -> Group:
@@ -119,10 +148,13 @@ def render_status(status: Status) -> Group:
         counts.add_row(label, str(count))
     last_sync = status.last_sync_at.isoformat() if status.last_sync_at else "-"
     parts: list[RenderableType] = [
-        Text.assemble("health: ", (status.health, _COLOURS.get(status.health, "red"))),
+        Text.assemble(
+            "health: ", (status.health, _COLOURS.get(status.health, "red")), f". {status.health_reason}"
+        ),
+        *([Text(f"what to do: {status.what_to_do}")] if status.what_to_do != "nothing" else []),
         counts,
         Text(
-            f"rate {status.rate_per_second}/s, time left {_duration(status.eta_seconds)}, "
+            f"rate {status.rate_per_second}/s, time left {describe_seconds(status.eta_seconds)}, "
             f"last sync {last_sync}, refresh every {status.refresh_minutes} min"
         ),
     ]
@@ -134,9 +166,8 @@ def render_status(status: Status) -> Group:
         for name, count in status.failed_by_class.items():
             failures.add_row(name, str(count), WHAT_TO_DO[ErrorClass(name)])
         parts.append(failures)
-    if status.in_progress:
-        running = ", ".join(f"{row.batch_key} {row.done}/{row.total}" for row in status.in_progress)
-        parts.append(Text(f"in progress: {running}"))
+    if status.progress is not None:
+        parts.append(_render_progress(status.progress))
     if status.last_batch:
         batches = Table(title="last batches", title_justify="left", box=None, pad_edge=False)
         names = (
@@ -155,4 +186,7 @@ def render_status(status: Status) -> Group:
         for row in status.last_batch:
             batches.add_row(*(str(getattr(row, name)) for name in names))
         parts.append(batches)
+        # The same reason of several batches is told once.
+        for reason, keys in _reasons(status.last_batch).items():
+            parts.append(Text(f"{', '.join(keys)}: {reason}"))
     return Group(*parts)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,23 +18,30 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from innomaint_pipeline.cli.environment import export_for_dagster, open_database
+from innomaint_pipeline.cli.innomaint.status import describe_seconds, innomaint_account
 from innomaint_pipeline.cli.innomaint.workers import WORKERS, BatchTask, LostWorker, WorkerPool
 from innomaint_pipeline.cli.output import people, say
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.batches import LEASES
-from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, SyncOptions, SyncResult
+from innomaint_pipeline.domain.innomaint.selection import (
+    SYNC_REQUESTS,
+    SyncOptions,
+    SyncResult,
+    is_of_everything,
+)
 from innomaint_pipeline.domain.requests import is_given_up
 from innomaint_pipeline.settings import Settings
-from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.database import Connection, Database, find_now
 from innomaint_pipeline.store.innomaint.batch_rows import sum_batch_rows
+from innomaint_pipeline.store.innomaint.progress import COMMANDS, count_asked, load_progress, selected_by
 from innomaint_pipeline.store.innomaint.selection import Plan, count_sync, plan_sync
-from innomaint_pipeline.store.leases import find_leases
+from innomaint_pipeline.store.leases import find_leases, forget_expired, report_progress
 from innomaint_pipeline.store.requests import OwnRequest, finish_own_request, open_own_request
 from innomaint_pipeline.store.settings import load_refresh_minutes
+from innomaint_pipeline.sync.holding import Claim, hold_lease
 from innomaint_pipeline.sync.innomaint.batch import Selection
 
 if TYPE_CHECKING:
@@ -43,25 +52,40 @@ _LEASE_POLL_SECONDS = 1.0
 
 @dataclass
 class _Work:
-    """The batches of a selection and, where it can be taken up again, its stored request."""
+    """The batches of a selection and, where it can be taken up again, its stored request.
+
+    `since` is when what is asked for belongs to it at the earliest; the lease of the command tells every
+    surface how far it is.
+    """
 
     plan: Plan
+    options: SyncOptions
+    since: datetime
     request: OwnRequest | None = None
+    lease: str = field(default_factory=lambda: f"{COMMANDS}{uuid.uuid4()}")
 
     def selection(self, batch_key: str) -> Selection:
         """Return what the run of a batch asks for."""
         moment = self.request.requested_at if self.request else None
         return Selection(tuple(self.plan.names[batch_key]), moment)
 
+    def note_progress(self, connection: Connection) -> int:
+        """Note in the command's lease how far the selection is, and return it."""
+        is_whole = is_of_everything(self.options.to_json()) or self.plan.is_due_only
+        where = None if is_whole else selected_by(self.plan.names)
+        done = min(count_asked(connection, self.since, where), self.plan.total)
+        report_progress(connection, self.lease, self.lease, total=self.plan.total, done=done)
+        return done
+
 
 def _open(database: Database, options: SyncOptions, settings: Settings) -> _Work:
     with database.begin() as connection:
         plan = plan_sync(connection, options)
         if plan.is_due_only or not plan.names:
-            return _Work(plan)
+            return _Work(plan, options, find_now(connection))
         minutes = load_refresh_minutes(connection, SOURCE, settings.innomaint_refresh_minutes)
         request = open_own_request(connection, SYNC_REQUESTS, options.to_json(), resume_minutes=minutes)
-        return _Work(plan, request)
+        return _Work(plan, options, request.requested_at, request)
 
 
 def run_sync(settings: Settings, options: SyncOptions, *, is_quiet: bool) -> SyncResult:
@@ -106,14 +130,17 @@ def _execute(
     run_ids: list[str] = []
     losses: Counter[str] = Counter()
     waiting = list(work.plan.names)
-    show = _progress(work.plan.total, is_quiet=is_quiet)
+    with database.begin() as connection:
+        forget_expired(connection, COMMANDS)
     with (
-        show as advance,
+        hold_lease(Claim(database, work.lease, work.lease), is_last_step=True),
+        _progress(work.plan.total, is_quiet=is_quiet) as show,
         WorkerPool(
             settings.home, is_embedded=settings.ic3_database_url is None, size=min(WORKERS, len(waiting))
         ) as pool,
     ):
         while waiting and result.stop_code is None:
+            _advance(settings, database, work, show)
             ready = _not_leased(database, waiting)
             if not ready:
                 time.sleep(_LEASE_POLL_SECONDS)
@@ -131,8 +158,20 @@ def _execute(
                         waiting.append(ended.partition_key)
                     if result.stop_code is not None:
                         pool.finish()
-                advance(lambda: _done(database, run_ids))
+                _advance(settings, database, work, show)
     return run_ids
+
+
+def _advance(
+    settings: Settings, database: Database, work: _Work, show: Callable[[int, int | None], None] | None
+) -> None:
+    """Note how far the sync is, for everybody who looks, and show it where there is a terminal."""
+    with database.begin() as connection:
+        done = work.note_progress(connection)
+    if show is not None:
+        with database.snapshot() as connection:
+            progress = load_progress(connection, innomaint_account(settings))
+        show(done, progress.left.seconds if progress and progress.left else None)
 
 
 def _note_end(ended: RunResult, result: SyncResult, database: Database) -> bool:
@@ -173,28 +212,23 @@ def _was_leased_elsewhere(database: Database, run_id: str) -> bool:
         return sum_batch_rows(connection, [run_id]).rows == 0
 
 
-def _done(database: Database, run_ids: list[str]) -> int:
-    with database.begin() as connection:
-        sums = sum_batch_rows(connection, run_ids)
-        return sums.success + sums.failed + sum(lease.done for lease in find_leases(connection, LEASES))
-
-
 @contextmanager
-def _progress(total: int, *, is_quiet: bool) -> Iterator[Callable[[Callable[[], int]], None]]:
-    """Yield what shows progress: a bar on a terminal, nothing elsewhere.
-
-    It is given what counts the work done.
-    """
+def _progress(total: int, *, is_quiet: bool) -> Iterator[Callable[[int, int | None], None] | None]:
+    """Yield what shows the work done and the seconds left in a bar on a terminal, None elsewhere."""
     if is_quiet or not people.is_terminal:
-        yield lambda _count: None
+        yield None
         return
     columns = (
         TextColumn("syncing"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=people) as bar:
-        task = bar.add_task("sync", total=total)
-        yield lambda count: bar.update(task, completed=min(count(), total))
+        task = bar.add_task("sync", total=total, left="")
+
+        def show(done: int, seconds: int | None) -> None:
+            bar.update(task, completed=done, left=f"{describe_seconds(seconds)} left" if seconds else "")
+
+        yield show

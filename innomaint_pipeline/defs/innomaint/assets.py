@@ -9,14 +9,14 @@ assets, so that the tables of the good ones are materialized before.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import dagster as dg
 from pydantic import Field
 
 from innomaint_pipeline.defs.columns import column_schema
-from innomaint_pipeline.defs.failures import REMAINING, retry_wait_seconds, run_step
+from innomaint_pipeline.defs.failures import REMAINING, Explanation, observe, retry_wait_seconds, run_step
 from innomaint_pipeline.defs.innomaint.partitions import BATCHES
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.recovery import RunsOfSource
@@ -24,6 +24,7 @@ from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.source import SOURCE_TAG
 from innomaint_pipeline.defs.workbook import OWNERS, ic3_asset_master
 from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause, describe_classes, describe_stop
 from innomaint_pipeline.domain.states import WHAT_TO_DO
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.states import FailedAsset
@@ -141,10 +142,22 @@ def _batch_run(
 
 def run_batch_step(context: dg.AssetExecutionContext, run: BatchRun, step: Callable[[], Report]) -> Report:
     """Run a step; where the batch ends with it, the batch's row says so: failed, or cancelled."""
-    return run_step(context, step, name=run.batch_key, close=lambda error: close_failed_batch(run, error))
+    return run_step(
+        context,
+        step,
+        name=run.batch_key,
+        close=lambda error: close_failed_batch(run, error),
+        explain=lambda error: _explanation(describe_stop(error, now=datetime.now(UTC))),
+    )
 
 
-def remaining_failure(batch_key: str, remaining: Sequence[FailedAsset], asked: Sequence[str]) -> dg.Failure:
+def _explanation(stop: Stop) -> Explanation:
+    return Explanation(stop.cause, stop.reason, stop.what_to_do)
+
+
+def remaining_failure(
+    batch_key: str, remaining: Sequence[FailedAsset], asked: Sequence[str], stop: Stop
+) -> dg.Failure:
     """Return the failure of a partition that lacks CMMS assets, naming them, their class and what to do."""
     others = [item for item in remaining if asked and item.cmms_asset_id not in set(asked)]
     shown = "\n".join(f"  {item}" for item in remaining[:_SHOWN_ASSETS])
@@ -152,11 +165,16 @@ def remaining_failure(batch_key: str, remaining: Sequence[FailedAsset], asked: S
         shown += f"\n  and {len(remaining) - _SHOWN_ASSETS} more"
     note = f"\n{len(others)} of them were not asked for in this run." if others else ""
     classes = Counter(item.error_class for item in remaining)
-    advice = "\n".join(f"  {name}: {WHAT_TO_DO[name]}" for name in sorted(classes))
+    if stop.cause is StopCause.BREAKER:
+        # Asking again helps nobody before the next probe, and then the sync does it by itself.
+        why, advice = f"\n{stop.reason}", f"  {stop.what_to_do}"
+    else:
+        why, advice = "", "\n".join(f"  {name}: {WHAT_TO_DO[name]}" for name in sorted(classes))
+        advice += "\nRe-execute from failure, or materialize the partition again: only these are asked for."
     return dg.Failure(
-        f"{batch_key} still lacks {len(remaining)} assets:\n{shown}{note}\nWhat to do:\n{advice}\n"
-        "Re-execute from failure, or materialize the partition again: only these are asked for.",
+        f"{batch_key} still lacks {len(remaining)} assets:{why}\n{shown}{note}\nWhat to do:\n{advice}",
         metadata={
+            **_explanation(stop).metadata(),
             REMAINING: len(remaining),
             "by_class": dg.MetadataValue.json({str(name): count for name, count in sorted(classes.items())}),
             "assets": dg.MetadataValue.table(
@@ -332,7 +350,11 @@ def cmms_sync_log(
         f"{counts.failed} failed, {report.skipped} not asked for, of {report.total}"
     )
     if report.remaining:
-        raise remaining_failure(run.batch_key, report.remaining, run.selection.cmms_asset_ids)
+        # Somebody may have mended them since they were found: what they were is still why this run failed.
+        found = Counter(item.error_class for item in report.remaining)
+        stop = report.stop or Stop(StopCause.ASSETS, describe_classes(found))
+        observe(context, _explanation(stop).metadata())
+        raise remaining_failure(run.batch_key, report.remaining, run.selection.cmms_asset_ids, stop)
     yield dg.MaterializeResult(
         metadata={
             "total": report.total,
@@ -342,6 +364,7 @@ def cmms_sync_log(
             "skipped": report.skipped,
             "second_pass_requests": report.second_pass.requests,
             "status": report.status,
+            **(_explanation(report.stop).metadata() if report.stop else {}),
         }
     )
 

@@ -23,6 +23,7 @@ from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.innomaint.batches import assign_new_batches
 from innomaint_pipeline.store.innomaint.due_batches import load_sync_facts
 from innomaint_pipeline.store.innomaint.health import load_conditions
+from innomaint_pipeline.store.innomaint.progress import note_round
 from innomaint_pipeline.store.settings import SYNC_INTERVAL_SECONDS, load_setting
 
 # The sensor's own beat: short, so that a changed interval takes effect at once. In between it does nothing.
@@ -63,6 +64,7 @@ def continuous_sync(
                 account=settings.innomaint_api_url,
                 batches_in_runs=find_partitions_in_runs(context.instance, BATCH_RUNS),
             )
+            note_round(connection, has_work=facts.has_work, looks_every_seconds=interval)
     decision = decide_launches(facts)
     reason = decision.reason + (f"; {len(lost)} lost runs were reported failed" if lost else "")
     if not decision.launch:

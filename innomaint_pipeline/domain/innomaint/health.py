@@ -7,6 +7,7 @@ from datetime import datetime
 
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health, HealthReport
+from innomaint_pipeline.domain.innomaint.stops import WHAT_HELPS, Stop, StopCause
 
 FAILED_BATCHES_IN_A_ROW = 3
 FAILED_SHARE = 0.1
@@ -15,7 +16,11 @@ STALE_AFTER_REFRESHES = 2
 
 @dataclass(frozen=True)
 class HealthFacts:
-    """What health is judged by; `oldest_success_seconds` is the age of the oldest good data, or None."""
+    """What health is judged by, and explained with.
+
+    `oldest_success_seconds` is the age of the oldest good data, or None; `last_stop` is why the newest batch
+    run failed, None where it did not; `probe_in_seconds` is None while the breaker is closed.
+    """
 
     total: int
     synced: int
@@ -26,6 +31,8 @@ class HealthFacts:
     is_breaker_open: bool
     is_paused: bool
     is_token_refused: bool = False
+    last_stop: Stop | None = None
+    probe_in_seconds: float | None = None
 
 
 def assess_health(facts: HealthFacts) -> Health:
@@ -71,9 +78,7 @@ def explain_health(facts: HealthFacts, moments: HealthMoments) -> HealthReport:
     if word is Health.DOWN:
         return _explain_down(facts, moments)
     if word is Health.UNKNOWN:
-        reason = "No CMMS asset is imported yet." if facts.total == 0 else "Nothing was asked for yet."
-        advice = "import the asset master" if facts.total == 0 else "start innomaint up, or sync"
-        return HealthReport(word, None, reason, advice)
+        return _explain_unknown(facts, moments)
     if word is Health.DEGRADED:
         return _explain_degraded(facts, moments)
     if word is Health.STALE:
@@ -83,7 +88,42 @@ def explain_health(facts: HealthFacts, moments: HealthMoments) -> HealthReport:
             "The oldest good data are older than two refresh intervals.",
             "see that innomaint up runs; raise the refresh interval if the rate does not suffice",
         )
-    return HealthReport(word, None, "The data are fresh and nearly all CMMS assets are synced.", _NOTHING)
+    return _explain_healthy(facts)
+
+
+def _explain_unknown(facts: HealthFacts, moments: HealthMoments) -> HealthReport:
+    word = Health.UNKNOWN
+    if facts.total == 0:
+        return HealthReport(word, None, "No CMMS asset is imported yet.", "import the asset master")
+    if facts.last_stop is not None:
+        reason = f"Nothing was asked for yet. {_last_failure(facts)}"
+        return HealthReport(word, moments.failing_since, reason, facts.last_stop.what_to_do)
+    return HealthReport(word, None, "Nothing was asked for yet.", "start innomaint up, or sync")
+
+
+def _explain_healthy(facts: HealthFacts) -> HealthReport:
+    never = facts.total - facts.synced - facts.failed
+    counts = ((facts.failed, "failed"), (never, "not synced yet"))
+    lacking = [f"{count} {'is' if count == 1 else 'are'} {words}" for count, words in counts if count]
+    reason = (
+        f"The data are fresh; of {facts.total} CMMS assets {' and '.join(lacking)}."
+        if lacking
+        else "The data are fresh and all CMMS assets are synced."
+    )
+    if facts.last_stop is None:
+        return HealthReport(Health.HEALTHY, None, reason, _NOTHING)
+    return HealthReport(Health.HEALTHY, None, f"{reason} {_last_failure(facts)}", facts.last_stop.what_to_do)
+
+
+def _last_failure(facts: HealthFacts) -> str:
+    """Return that the newest batch runs failed, and why, as a sentence."""
+    count = facts.consecutive_failures
+    runs = "The last batch run failed" if count == 1 else f"The last {count} batch runs failed"
+    return f"{runs}: {_sentence(facts.last_stop.reason)}" if facts.last_stop else f"{runs}."
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith(".") else f"{text}."
 
 
 def _explain_degraded(facts: HealthFacts, moments: HealthMoments) -> HealthReport:
@@ -91,8 +131,8 @@ def _explain_degraded(facts: HealthFacts, moments: HealthMoments) -> HealthRepor
         return HealthReport(
             Health.DEGRADED,
             moments.failing_since,
-            f"The last {facts.consecutive_failures} batch runs failed.",
-            "look at the failures and their messages",
+            _last_failure(facts),
+            facts.last_stop.what_to_do if facts.last_stop else "look at the log of the last run in Dagster",
         )
     return HealthReport(
         Health.DEGRADED,
@@ -107,15 +147,21 @@ def _explain_down(facts: HealthFacts, moments: HealthMoments) -> HealthReport:
         return HealthReport(
             Health.DOWN,
             moments.breaker_opened_at,
-            "Innomaint does not answer: nothing is sent but a probe now and then.",
-            "nothing: it goes on by itself when Innomaint answers again; if it stays, tell Innomaint",
+            f"Innomaint does not answer: nothing is sent but a probe now and then{_next_probe(facts)}.",
+            WHAT_HELPS[StopCause.BREAKER],
         )
     return HealthReport(
         Health.DOWN,
         moments.token_refused_at,
         "Innomaint refuses the token (401 or 403); no CMMS asset was marked as failed.",
-        "renew INNOMAINT_API_TOKEN and start again",
+        WHAT_HELPS[StopCause.TOKEN],
     )
+
+
+def _next_probe(facts: HealthFacts) -> str:
+    if facts.probe_in_seconds is None:
+        return ""
+    return f", the next in {facts.probe_in_seconds:.0f} s" if facts.probe_in_seconds > 0 else ", the next now"
 
 
 def find_conditions(facts: HealthFacts, report: HealthReport, *, refused_at: str | None) -> list[Condition]:
@@ -136,8 +182,7 @@ def find_conditions(facts: HealthFacts, report: HealthReport, *, refused_at: str
         Condition(
             "failed_runs",
             "failing" if is_failing else None,
-            f"{facts.consecutive_failures} batch runs in a row failed. See innomaint status and Dagster's "
-            "run log."
+            f"{facts.consecutive_failures} batch runs in a row failed. {_why_failing(facts)}"
             if is_failing
             else "Batch runs succeed again.",
         ),
@@ -150,3 +195,9 @@ def find_conditions(facts: HealthFacts, report: HealthReport, *, refused_at: str
             else "Innomaint accepts the token.",
         ),
     ]
+
+
+def _why_failing(facts: HealthFacts) -> str:
+    if facts.last_stop is None:
+        return "See innomaint status and Dagster's run log."
+    return f"The last: {_sentence(facts.last_stop.reason)} What to do: {facts.last_stop.what_to_do}."

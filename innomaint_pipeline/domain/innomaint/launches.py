@@ -37,6 +37,16 @@ class SyncFacts:
     seconds_since_failure: float | None = None
     next_due_in_seconds: float | None = None
 
+    @property
+    def due(self) -> int:
+        """All CMMS assets that are due."""
+        return sum(demand.due for demand in self.demands) + self.due_elsewhere
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something is due or under way."""
+        return bool(self.due or self.in_flight)
+
 
 @dataclass(frozen=True)
 class SyncDecision:
@@ -64,7 +74,7 @@ def decide_launches(facts: SyncFacts) -> SyncDecision:
         return SyncDecision((), "paused by a person: innomaint resume continues")
     if facts.total == 0:
         return SyncDecision((), "no asset is imported yet")
-    due = sum(demand.due for demand in facts.demands) + facts.due_elsewhere
+    due = facts.due
     if due == 0:
         return SyncDecision((), _nothing_due(facts))
     candidates = [demand for demand in facts.demands if demand.batch_key not in facts.in_flight]

@@ -2,70 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
+
+ROUND = "round"
+"""The stored setting that tells since when continuous sync has something to do; absent while it has not."""
 
 _PAUSE_BETWEEN_BATCHES = timedelta(seconds=90)
-# The last batch's slow answers and second pass, which no rate tells.
-_TAIL_SECONDS = 30
-_SLOWER = 1.25
+# The second pass over what failed, and the end of the last batch's run, which no rate tells.
+_TAIL_SECONDS = 5
+# The shared clock measures over so long; a younger sync has not filled it yet.
+_MEASURED_OVER_SECONDS = 10.0
 _SLOWEST_PER_SECOND = 0.001
+_LOW, _HIGH = 0.85, 1.25
+
+
+class BatchProgress(StrEnum):
+    """Whether a batch that a run holds is asked for already."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True)
+class SyncUnderWay:
+    """A sync of a selection: since when, how many CMMS assets, and of how many the outcome is known."""
+
+    since: datetime
+    total: int
+    done: int
 
 
 @dataclass(frozen=True)
 class TimeLeft:
-    """The time to finish, as a range in seconds."""
+    """The time to finish, as a range in seconds around the estimate."""
 
+    seconds: int
     low_seconds: int
     high_seconds: int
 
 
-def estimate_time_left(due: int, *, allowed_per_second: float, measured_per_second: float) -> TimeLeft | None:
-    """Return how long so many CMMS assets take: at best at the allowed rate, at worst slower than measured.
+def combine_syncs(syncs: Sequence[SyncUnderWay], *, assets: int) -> SyncUnderWay | None:
+    """Return syncs of one moment as one, which has never more CMMS assets than there are."""
+    if not syncs:
+        return None
+    total = min(sum(sync.total for sync in syncs), assets)
+    done = min(sum(min(sync.done, sync.total) for sync in syncs), total)
+    return SyncUnderWay(min(sync.since for sync in syncs), total, done)
 
-    A rate near 0 is not known; None when neither is.
+
+def estimate_time_left(
+    rest: int, *, allowed_per_second: float, measured_per_second: float, running_seconds: float
+) -> TimeLeft | None:
+    """Return how long so many CMMS assets take; None when no rate is known.
+
+    `allowed_per_second` is 0 without a limit; `running_seconds` is how long requests have been sent.
     """
-    if due <= 0:
+    filled = min(max(running_seconds, 1.0), _MEASURED_OVER_SECONDS) / _MEASURED_OVER_SECONDS
+    measured = measured_per_second / filled
+    rates = [rate for rate in (allowed_per_second, measured) if rate > _SLOWEST_PER_SECOND]
+    if not rates:
         return None
-    known = [rate for rate in (allowed_per_second, measured_per_second) if rate > _SLOWEST_PER_SECOND]
-    if not known:
-        return None
-    return TimeLeft(round(due / max(known)), round(due / min(known) * _SLOWER) + _TAIL_SECONDS)
+    seconds = max(rest, 0) / min(rates) + _TAIL_SECONDS
+    return TimeLeft(round(seconds), round(seconds * _LOW), round(seconds * _HIGH))
 
 
 @dataclass(frozen=True)
 class EndedRun:
-    """A batch run that has ended: when, after how long, and how many CMMS assets it asked for.
-
-    `is_stopped` tells of one that failed as a whole or was cancelled.
-    """
+    """When the newest batch run has ended, and whether it failed as a whole or was cancelled."""
 
     ended_at: datetime
-    duration_ms: int
-    asked: int
     is_stopped: bool = False
-
-
-@dataclass(frozen=True)
-class Wave:
-    """Batch runs that follow each other without a longer pause, from the first to those under way."""
-
-    since: datetime
-    asked: int
 
 
 def is_between_batches(newest: EndedRun | None, *, now: datetime) -> bool:
     """Tell whether work that is due goes on soon, though no run is under way: one has just ended well."""
     return newest is not None and not newest.is_stopped and now - newest.ended_at <= _PAUSE_BETWEEN_BATCHES
-
-
-def find_wave(began_at: datetime, newest_first: Iterable[EndedRun]) -> Wave:
-    """Return the wave that the runs under way, begun at `began_at` at the earliest, belong to."""
-    since, asked = began_at, 0
-    for run in newest_first:
-        if run.ended_at < since - _PAUSE_BETWEEN_BATCHES:
-            break
-        since = min(since, run.ended_at - timedelta(milliseconds=run.duration_ms))
-        asked += run.asked
-    return Wave(since, asked)

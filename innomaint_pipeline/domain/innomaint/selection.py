@@ -100,6 +100,11 @@ def is_due_only(options: Mapping[str, Any]) -> bool:
     return bool(options.get("is_due_only"))
 
 
+def is_of_everything(options: Mapping[str, Any]) -> bool:
+    """Tell from a stored selection whether every CMMS asset that is asked for meanwhile belongs to it."""
+    return bool(options.get("everything")) or dict(options) == SyncOptions(is_due_only=True).to_json()
+
+
 def waiting_seconds(total: int) -> float:
     """Return how long a caller may wait for so many CMMS assets."""
     return total * 0.3 + 30.0

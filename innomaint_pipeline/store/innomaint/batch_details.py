@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, RowMapping, func, select, true
 
 from innomaint_pipeline.domain.innomaint.batches import LEASES, BatchState, batch_state
+from innomaint_pipeline.domain.innomaint.stops import WHAT_HELPS, StopCause
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, ErrorClass, SyncState
 from innomaint_pipeline.store.innomaint.batch_runs import (
     BatchRun,
@@ -20,6 +21,7 @@ from innomaint_pipeline.store.leases import find_leases
 
 _SHOWN_FAILURES = 200
 _SHOWN_RUNS = 10
+_OF_LAST_RUN = ("run_id", "status", "synced_at", "duration_ms", "reason", "cause")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,13 @@ class LastRun:
     status: str
     synced_at: datetime
     duration_ms: int | None
+    reason: str | None
+    cause: str | None
+
+    @property
+    def what_to_do(self) -> str | None:
+        """What helps, None where the run says nothing of why it ended."""
+        return WHAT_HELPS[StopCause(self.cause)] if self.cause in set(StopCause) else None
 
 
 @dataclass(frozen=True)
@@ -83,10 +92,10 @@ def load_batches(connection: Connection, *, batch_key: str | None = None) -> lis
     if batch_key is not None:
         counts = counts.where(sync_state.c.batch_key == batch_key)
     counted = counts.group_by(sync_state.c.batch_key).subquery()
-    runs, names = batch_runs(), ("run_id", "status", "synced_at", "duration_ms")
-    last = newest_runs(runs, *names).where(runs.c.batch_key == counted.c.batch_key).limit(1).lateral()
+    runs = batch_runs()
+    last = newest_runs(runs, *_OF_LAST_RUN).where(runs.c.batch_key == counted.c.batch_key).limit(1).lateral()
     query = (
-        select(counted, *(last.c[name] for name in names))
+        select(counted, *(last.c[name] for name in _OF_LAST_RUN))
         .select_from(counted.outerjoin(last, true()))
         .order_by(counted.c.batch_key)
     )
@@ -100,7 +109,7 @@ def _as_batch(row: RowMapping, *, is_leased: bool) -> Batch:
     counts = {name: row[name] for name in ("synced", "failed", "never", "retryable")}
     last = None
     if row["status"] is not None:
-        last = LastRun(row["run_id"], row["status"], row["synced_at"], row["duration_ms"])
+        last = LastRun(*(row[name] for name in _OF_LAST_RUN))
     return Batch(
         batch_key=row["batch_key"],
         total=row["total"],

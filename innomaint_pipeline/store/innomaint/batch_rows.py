@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Integer, cast, func, insert, literal, select
 
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.innomaint.batches import lease_name
+from innomaint_pipeline.domain.innomaint.stops import Stop
 from innomaint_pipeline.store.housekeeping import Retention
 from innomaint_pipeline.store.innomaint.states import RunCounts
 from innomaint_pipeline.store.innomaint.tables import batch_log, data_issue, sync_log
@@ -16,9 +17,18 @@ from innomaint_pipeline.store.tables import lease
 
 
 def save_batch_row(
-    connection: Connection, *, batch_key: str, run_id: str, status: str, total: int, counts: RunCounts
+    connection: Connection,
+    *,
+    batch_key: str,
+    run_id: str,
+    status: str,
+    total: int,
+    counts: RunCounts,
+    stop: Stop | None = None,
 ) -> None:
     """Append the row of a batch run; its duration runs from the moment the run took the batch's lease.
+
+    `stop` is why it ended early or failed, None where nothing is to be said.
 
     A row that says the same of the same run is not written twice: when the connection is lost at the commit,
     the step is repeated without knowing whether its row is there.
@@ -44,10 +54,11 @@ def save_batch_row(
     is_written = select(batch_log.c.id).where(
         *(batch_log.c[name] == value for name, value in outcome.items())
     )
-    values = [literal(value, batch_log.c[name].type) for name, value in outcome.items()]
+    said = {"cause": stop.cause if stop else None, "reason": stop.reason if stop else None}
+    values = [literal(value, batch_log.c[name].type) for name, value in (outcome | said).items()]
     connection.execute(
         insert(batch_log).from_select(
-            [*outcome, "duration_ms", "synced_at"],
+            [*outcome, *said, "duration_ms", "synced_at"],
             select(*values, cast(elapsed, Integer), func.clock_timestamp()).where(~is_written.exists()),
         )
     )

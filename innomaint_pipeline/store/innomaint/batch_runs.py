@@ -11,12 +11,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Select, Subquery, func, select, text
 
-from innomaint_pipeline.domain.innomaint.progress import EndedRun
+from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause
 from innomaint_pipeline.store.innomaint.tables import asset_master, batch_log, sync_state
 
 _API_SYNC = "api_sync"
 _CONSECUTIVE_AT_MOST = 100
-_WAVE_RUNS = 500
 _FIGURES_RUNS = 500
 _HISTORY_RUNS = 500
 _HISTORY_SPANS = 60
@@ -50,6 +49,8 @@ class BatchRun:
     failed: int | None
     unchanged: int | None
     skipped: int | None
+    reason: str | None
+    cause: str | None
 
 
 def find_newest_runs(
@@ -89,6 +90,14 @@ def count_consecutive_failures(connection: Connection) -> int:
     return count
 
 
+def find_last_stop(connection: Connection) -> Stop | None:
+    """Return why the newest batch run failed, None where it did not, or where an older program wrote it."""
+    row = connection.execute(newest_runs(batch_runs(), "status", "cause", "reason").limit(1)).first()
+    if row is None or row.status != "failed" or row.cause not in set(StopCause):
+        return None
+    return Stop(StopCause(row.cause), row.reason or "")
+
+
 def find_failing_since(connection: Connection) -> datetime | None:
     """Return when the first of the newest batch runs that failed in a row has ended."""
     runs, earlier = batch_runs(), batch_runs()
@@ -106,20 +115,6 @@ def seconds_since_newest_run(connection: Connection) -> float | None:
     age = func.extract("epoch", func.clock_timestamp() - func.max(batch_runs().c.synced_at))
     seconds = connection.execute(select(age)).scalar_one()
     return None if seconds is None else float(seconds)
-
-
-def find_ended_runs(connection: Connection) -> list[EndedRun]:
-    """Return the newest batch runs as what a wave is made of, the newest first."""
-    names = ("synced_at", "duration_ms", "assets_synced", "failed", "status")
-    return [
-        EndedRun(
-            row.synced_at,
-            row.duration_ms or 0,
-            (row.assets_synced or 0) + (row.failed or 0),
-            is_stopped=row.status in {"failed", "cancelled"},
-        )
-        for row in connection.execute(newest_runs(batch_runs(), *names).limit(_WAVE_RUNS))
-    ]
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,13 @@ from innomaint_pipeline.domain.innomaint.health import (
     explain_health,
     find_conditions,
 )
-from innomaint_pipeline.domain.pacing import SourceAccount
+from innomaint_pipeline.domain.pacing import RateState, SourceAccount
 from innomaint_pipeline.domain.states import SyncState
-from innomaint_pipeline.store.innomaint.batch_runs import count_consecutive_failures, find_failing_since
+from innomaint_pipeline.store.innomaint.batch_runs import (
+    count_consecutive_failures,
+    find_failing_since,
+    find_last_stop,
+)
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_by_state
 from innomaint_pipeline.store.innomaint.tables import sync_state
 from innomaint_pipeline.store.pacing import load_rate_state
@@ -63,7 +67,16 @@ def load_health_facts(connection: Connection, account: SourceAccount) -> HealthF
         is_breaker_open=rate is not None and rate[0].breaker_opened_at is not None,
         is_paused=bool(load_setting(connection, SOURCE, PAUSED)),
         is_token_refused=load_setting(connection, SOURCE, AUTH_REFUSED_AT) is not None,
+        last_stop=find_last_stop(connection),
+        probe_in_seconds=_probe_in_seconds(rate),
     )
+
+
+def _probe_in_seconds(rate: tuple[RateState, float] | None) -> float | None:
+    """Return how long until an open breaker may be tried, None while it is closed."""
+    if rate is None or rate[0].breaker_opened_at is None:
+        return None
+    return max(rate[0].breaker_probe_at - rate[1], 0.0)
 
 
 def load_health_report(connection: Connection, account: SourceAccount, facts: HealthFacts) -> HealthReport:

@@ -129,6 +129,16 @@ def find_left_over(
     return [Target(*row) for row in connection.execute(query)]
 
 
+def count_failed(connection: Connection, batch_key: str) -> dict[ErrorClass, int]:
+    """Count the failed CMMS assets of a batch by class, whichever run they failed in."""
+    rows = connection.execute(
+        select(sync_state.c.error_class, func.count())
+        .where(sync_state.c.batch_key == batch_key, sync_state.c.state == SyncState.FAILED)
+        .group_by(sync_state.c.error_class)
+    )
+    return {ErrorClass(name): count for name, count in rows}
+
+
 def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: str) -> None:
     """Set CMMS assets to failed, due again by class and number of failures; their last good values stay."""
     given = recordset(

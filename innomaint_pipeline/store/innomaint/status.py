@@ -7,30 +7,26 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from innomaint_pipeline.domain.health import Health
-from innomaint_pipeline.domain.innomaint.batches import LEASES
-from innomaint_pipeline.domain.innomaint.health import assess_health
+from innomaint_pipeline.domain.health import Health, HealthReport
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.states import SyncState
 from innomaint_pipeline.store.innomaint.batch_runs import BatchRun, count_runs, find_newest_runs
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_by_state, count_due, select_failed
-from innomaint_pipeline.store.innomaint.health import load_health_facts
+from innomaint_pipeline.store.innomaint.health import load_health_facts, load_health_report
+from innomaint_pipeline.store.innomaint.progress import Progress, RunningBatch, load_progress
 from innomaint_pipeline.store.innomaint.tables import sync_state
-from innomaint_pipeline.store.leases import find_leases
 from innomaint_pipeline.store.pacing import load_rate_state
 
 _SHOWN_RUNS = 5
 
 
 @dataclass(frozen=True)
-class BatchInProgress:
-    """A batch that a run works on; `total` and `done` count the CMMS assets of its current pass."""
+class BatchInProgress(RunningBatch):
+    """A batch under way, and how far the whole sync is that it belongs to."""
 
-    batch_key: str
-    run_id: str
-    since: datetime
-    total: int
-    done: int
+    sync_since: datetime
+    sync_total: int
+    sync_done: int
 
 
 @dataclass(frozen=True)
@@ -47,28 +43,52 @@ class Status:
     failed_by_class: dict[str, int]
     last_sync_at: datetime | None
     last_batch: tuple[BatchRun, ...]
-    in_progress: tuple[BatchInProgress, ...]
+    progress: Progress | None
     rate_per_second: float
     eta_seconds: int | None
-    health: Health
+    report: HealthReport
     total_syncs: int
     consecutive_failures: int
     average_duration_ms: int | None
     refresh_minutes: int
     next_due_at: datetime | None
 
+    @property
+    def in_progress(self) -> tuple[BatchInProgress, ...]:
+        """The batches under way, each with how far the whole sync is."""
+        if self.progress is None:
+            return ()
+        whole = {f"sync_{name}": getattr(self.progress, name) for name in ("since", "total", "done")}
+        return tuple(BatchInProgress(**vars(batch), **whole) for batch in self.progress.batches)
+
+    @property
+    def health(self) -> Health:
+        """The word."""
+        return self.report.word
+
+    @property
+    def health_reason(self) -> str:
+        """Why this word, in a sentence."""
+        return self.report.reason
+
+    @property
+    def what_to_do(self) -> str:
+        """What helps."""
+        return self.report.what_to_do
+
 
 def load_status(connection: Connection, account: SourceAccount) -> Status:
     """Return the status; the connection must read a snapshot, or the numbers are those of several moments.
 
-    The time to finish is estimated with the configured rate until one was measured.
+    Nothing is left while nothing is due and no sync runs; the time is not known while one is not running.
     """
     by_kind = count_by_kind(connection)
     counts = count_by_state(by_kind)
-    leases = find_leases(connection, LEASES)
+    progress = load_progress(connection, account)
     newest = find_newest_runs(connection, _SHOWN_RUNS)
     totals = count_runs(connection)
     facts = load_health_facts(connection, account)
+    report = load_health_report(connection, account, facts)
     rate_state = load_rate_state(connection, account.name)
     measured = rate_state[0].measured_rate(rate_state[1]) if rate_state else 0.0
     return Status(
@@ -79,15 +99,10 @@ def load_status(connection: Connection, account: SourceAccount) -> Status:
         failed_by_class=select_failed(by_kind),
         last_sync_at=newest[0].synced_at if newest else None,
         last_batch=newest,
-        in_progress=tuple(
-            BatchInProgress(lease.key, lease.owner, lease.acquired_at, lease.total, lease.done)
-            for lease in leases
-        ),
+        progress=progress,
         rate_per_second=round(measured, 2),
-        eta_seconds=_estimate_seconds(
-            count_due(connection), measured or account.configured_rate_per_second, is_running=bool(leases)
-        ),
-        health=assess_health(facts),
+        eta_seconds=_time_left(connection, progress),
+        report=report,
         total_syncs=totals.runs,
         consecutive_failures=facts.consecutive_failures,
         average_duration_ms=totals.average_duration_ms,
@@ -96,10 +111,10 @@ def load_status(connection: Connection, account: SourceAccount) -> Status:
     )
 
 
-def _estimate_seconds(due: int, rate: float, *, is_running: bool) -> int | None:
-    if due == 0:
-        return 0
-    return round(due / rate) if is_running and rate > 0 else None
+def _time_left(connection: Connection, progress: Progress | None) -> int | None:
+    if progress is not None:
+        return progress.left.seconds if progress.left else None
+    return 0 if count_due(connection) == 0 else None
 
 
 def _next_due_at(connection: Connection) -> datetime | None:

@@ -280,6 +280,18 @@ batch_log = Table(
     Column("failed", Integer, comment="of those, failed", info=_GIVEN),
     Column("unchanged", Integer, comment="of those, answered as stored", info=_GIVEN),
     Column("skipped", Integer, comment="of those, not asked for", info=_GIVEN),
+    Column(
+        "reason",
+        Text,
+        comment="why it ended early or failed, in words; null where nothing is to be said",
+        info={"characters": 1000},
+    ),
+    Column(
+        "cause",
+        Text,
+        comment="settings, token, route, breaker, database, cancelled, fault, assets; null without a reason",
+        info={"characters": 20},
+    ),
     Index("ix_cmms_sync_log_synced_at", "synced_at"),
     Index("ix_cmms_sync_log_run_id", "run_id"),
     Index("ix_cmms_sync_log_batch_key", "batch_key", "synced_at"),

@@ -182,6 +182,9 @@ def fetch_targets(
         return report
     recorder = _Recorder(run, {target.cmms_asset_id: target for target in targets}, report)
     began = time.monotonic()
+    if is_bulk:
+        with run.database.begin() as connection:
+            report_progress(connection, lease_name(run.batch_key), run.run_id, total=len(targets), done=0)
     try:
         _run_in_thread(_ask_all(recorder, open_client, is_bulk=is_bulk), watch)
     except AuthError:

@@ -16,9 +16,10 @@ from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.documents import DataIssue, load_json
 from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.domain.innomaint.detail import parse_detail
+from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause, describe_failures, describe_stop
 from innomaint_pipeline.domain.states import ErrorClass
-from innomaint_pipeline.errors import BreakerOpenError, DatabaseError, RunCancelledError
-from innomaint_pipeline.store.database import Connection
+from innomaint_pipeline.errors import BreakerOpenError, DatabaseError
+from innomaint_pipeline.store.database import Connection, find_now
 from innomaint_pipeline.store.innomaint.batch_rows import save_batch_row
 from innomaint_pipeline.store.innomaint.enriched import (
     ENRICHED_TABLES,
@@ -37,6 +38,7 @@ from innomaint_pipeline.store.innomaint.states import (
     RunCounts,
     Target,
     count_batch,
+    count_failed,
     count_run,
     find_failed,
     find_left_over,
@@ -87,7 +89,7 @@ class SettleReport:
     """The end of a batch run.
 
     `remaining` are the batch's failed CMMS assets whose class is worth retrying: while there are any, the
-    batch has not succeeded.
+    batch has not succeeded. `stop` is what the batch's row says of why it is not complete.
     """
 
     total: int
@@ -96,6 +98,7 @@ class SettleReport:
     second_pass: PassReport
     remaining: tuple[FailedAsset, ...]
     is_leased_elsewhere: bool = False
+    stop: Stop | None = None
 
     @property
     def skipped(self) -> int:
@@ -334,46 +337,73 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
             left_over = find_left_over(connection, run.batch_key, run_id=run.run_id, cmms_asset_ids=names)
         crash_points.reach("settle: targets found")
         second_pass = PassReport()
-        is_source_down = False
+        outage: BreakerOpenError | None = None
         try:
             with _arrived_enriched(run, timezone):
                 second_pass = fetch_targets(run, left_over, open_client, watch, is_bulk=False)
         except BreakerOpenError as error:
-            is_source_down = True
+            outage = error
             logger.warning("%s: %s", run.batch_key, error)
         crash_points.reach("settle: second pass stored")
         _enrich_pending(run, timezone, EnrichReport())
         crash_points.reach("settle: second pass enriched")
         with run.database.begin() as connection:
             remaining = tuple(find_failed(connection, batch_key=run.batch_key, is_retryable_only=True))
-        total, counts, status = _close(run, has_remaining=bool(remaining), is_source_down=is_source_down)
+        closed = _close(run, has_remaining=bool(remaining), outage=outage)
         crash_points.reach("settle: batch row committed")
-        return SettleReport(total, counts, status, second_pass, remaining)
+        return SettleReport(
+            closed.total, closed.counts, closed.status, second_pass, remaining, stop=closed.stop
+        )
 
 
 def close_failed_batch(run: BatchRun, error: BaseException) -> None:
     """Write the row of a batch run that ends unsettled, `failed` or `cancelled`, and end its lease."""
-    is_cancelled = not isinstance(error, Exception) or isinstance(error, RunCancelledError)
-    _close(run, has_remaining=True, forced_status="cancelled" if is_cancelled else "failed")
+    _close(run, has_remaining=True, ended_by=error)
+
+
+@dataclass(frozen=True)
+class _Closed:
+    """What the row of a batch run says."""
+
+    total: int
+    counts: RunCounts
+    status: str
+    stop: Stop | None
 
 
 def _close(
-    run: BatchRun, *, has_remaining: bool, is_source_down: bool = False, forced_status: str | None = None
-) -> tuple[int, RunCounts, str]:
+    run: BatchRun,
+    *,
+    has_remaining: bool,
+    outage: BreakerOpenError | None = None,
+    ended_by: BaseException | None = None,
+) -> _Closed:
+    """Write the row: of a run that `ended_by` stopped, or of a settled one, be it during an `outage`."""
     with run.database.begin() as connection:
         log_failures(connection, run.batch_key)
         total = count_batch(connection, run.batch_key, run.selection.cmms_asset_ids)
         counts = count_run(connection, run.batch_key, run.run_id, run.selection.cmms_asset_ids)
-        if forced_status:
-            status = forced_status
-        elif has_remaining and not counts.success and (is_source_down or counts.failed == total):
+        error = ended_by or outage
+        if error is not None:
+            stop = describe_stop(error, now=find_now(connection))
+        else:
+            stop = describe_failures(count_failed(connection, run.batch_key))
+        if ended_by is not None:
+            status = "cancelled" if stop and stop.cause is StopCause.CANCELLED else "failed"
+        elif has_remaining and not counts.success and (outage or counts.failed == total):
             # A few that keep failing, asked for alone, are no failed batch: the others of it are synced.
             status = "failed"
         else:
             status = "partial" if counts.failed or has_remaining else "complete"
         save_batch_row(
-            connection, batch_key=run.batch_key, run_id=run.run_id, status=status, total=total, counts=counts
+            connection,
+            batch_key=run.batch_key,
+            run_id=run.run_id,
+            status=status,
+            total=total,
+            counts=counts,
+            stop=stop if status != "complete" else None,
         )
         # With the row, so that at no moment a finished run holds its batch: a kill between would.
         release_lease(connection, lease_name(run.batch_key), run.run_id)
-    return total, counts, status
+    return _Closed(total, counts, status, stop if status != "complete" else None)

@@ -1,4 +1,4 @@
-"""How far a sync is and how long it takes: time left as a range, and which runs belong together."""
+"""How far a sync is and how long it takes, as arithmetic; what a batch and health are called."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,36 +12,54 @@ from innomaint_pipeline.domain.innomaint.health import (
     assess_health,
     explain_health,
 )
-from innomaint_pipeline.domain.innomaint.progress import EndedRun, TimeLeft, estimate_time_left, find_wave
+from innomaint_pipeline.domain.innomaint.progress import (
+    SyncUnderWay,
+    TimeLeft,
+    combine_syncs,
+    estimate_time_left,
+)
 
 NOW = datetime(2026, 6, 20, 10, tzinfo=UTC)
 
 
-def ended(seconds_ago: int, duration_seconds: int, asked: int) -> EndedRun:
-    return EndedRun(NOW - timedelta(seconds=seconds_ago), duration_seconds * 1000, asked)
+def left(rest: int, allowed: float, measured: float, running: float = 60) -> TimeLeft | None:
+    return estimate_time_left(
+        rest, allowed_per_second=allowed, measured_per_second=measured, running_seconds=running
+    )
 
 
-def test_the_time_left_is_a_range_between_the_allowed_and_the_measured_rate() -> None:
-    assert estimate_time_left(100, allowed_per_second=5, measured_per_second=4) == TimeLeft(20, 61)
-    assert estimate_time_left(100, allowed_per_second=5, measured_per_second=0) == TimeLeft(20, 55)
-    assert estimate_time_left(100, allowed_per_second=0, measured_per_second=0) is None
-    assert estimate_time_left(0, allowed_per_second=5, measured_per_second=5) is None
+def test_the_time_left_is_what_is_left_at_the_slower_of_both_rates_and_the_end_of_the_last_run() -> None:
+    assert left(100, 5, 4) == TimeLeft(30, 26, 38)
+    assert left(100, 5, 9) == TimeLeft(25, 21, 31), "more than is allowed was measured before"
+    assert left(100, 5, 0) == TimeLeft(25, 21, 31)
+    assert left(100, 0, 4) == TimeLeft(30, 26, 38)
+    assert left(0, 5, 5) == TimeLeft(5, 4, 6)
+    assert left(100, 0, 0) is None
 
 
-@given(st.integers(1, 10**6), st.floats(0, 1000), st.floats(0.01, 1000))
-def test_the_range_is_never_upside_down(due: int, allowed: float, measured: float) -> None:
-    left = estimate_time_left(due, allowed_per_second=allowed, measured_per_second=measured)
-    assert left is not None
-    assert 0 <= left.low_seconds <= left.high_seconds
+def test_a_rate_is_not_low_because_the_sync_is_young() -> None:
+    assert left(100, 5, 2, running=4) == TimeLeft(25, 21, 31)
+    assert left(100, 5, 2, running=60) == TimeLeft(55, 47, 69)
 
 
-def test_runs_that_follow_each_other_are_one_wave_and_older_ones_are_not() -> None:
-    began = NOW - timedelta(seconds=10)
-    wave = find_wave(began, [ended(15, 20, 100), ended(60, 30, 90), ended(600, 30, 80)])
+@given(st.integers(0, 10**6), st.floats(0, 1000), st.floats(0.01, 1000), st.floats(0, 10**6))
+def test_the_range_is_never_upside_down(rest: int, allowed: float, measured: float, running: float) -> None:
+    found = left(rest, allowed, measured, running)
+    assert found is not None
+    assert 0 < found.low_seconds <= found.seconds <= found.high_seconds
 
-    assert (wave.since, wave.asked) == (NOW - timedelta(seconds=90), 190)
-    alone = find_wave(began, [ended(600, 30, 80)])
-    assert (alone.since, alone.asked) == (began, 0)
+
+SYNCS = st.lists(st.builds(SyncUnderWay, st.just(NOW), st.integers(0, 50), st.integers(0, 50)))
+
+
+@given(SYNCS, st.integers(0, 60))
+def test_syncs_together_have_never_more_done_than_all_and_never_more_than_there_are(
+    syncs: list[SyncUnderWay], assets: int
+) -> None:
+    whole = combine_syncs(syncs, assets=assets)
+    assert (whole is None) == (not syncs)
+    if whole is not None:
+        assert 0 <= whole.done <= whole.total <= assets
 
 
 def test_the_state_of_a_batch_is_the_first_that_applies() -> None:

@@ -8,9 +8,9 @@ from innomaint_pipeline.simulator.innomaint.faults import Status as Answered
 from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.innomaint.batch_details import load_batch, load_batches
 from innomaint_pipeline.store.innomaint.batch_runs import (
+    History,
     count_consecutive_failures,
     count_runs,
-    find_ended_runs,
     find_failing_since,
     find_newest_runs,
     load_history,
@@ -37,7 +37,6 @@ READ: list[Callable[[Connection, SourceAccount], Any]] = [
     lambda connection, _: find_failing_since(connection),
     lambda connection, _: find_newest_runs(connection, 100),
     lambda connection, _: find_newest_runs(connection, 100, batch_key=FIRST_BATCH),
-    lambda connection, _: find_ended_runs(connection),
     lambda connection, _: round(seconds_since_newest_run(connection) or 0, -2),
     lambda connection, account: round_ages(
         load_sync_facts(connection, account=account.name, batches_in_runs=[])
@@ -72,7 +71,7 @@ def without_clock(found: Any) -> str:
         tables = values.pop("tables", {})
         assert not tables or tables["ic3_asset_master"]
         values.pop("generated_at", None)
-    if hasattr(values, "progress"):
+    if isinstance(values, History):
         values = (values.runs, [point.synced for point in values.progress], values.total_assets)
     return repr(values)
 

@@ -70,4 +70,5 @@ def test_the_time_left_comes_from_the_rate_while_something_runs(pipeline: Pipeli
         "insert into innomaint_lease (resource, owner, acquired_at, expires_at)"
         " values ('innomaint/batch_000001', 'first', now(), now() + interval '1 minute')"
     )
-    assert status(pipeline, rate=3.0).eta_seconds == WORLD_SIZE / 3
+    pipeline.execute("update innomaint_lease set total = 9")
+    assert status(pipeline, rate=3.0).eta_seconds == 9 / 3 + 5
