@@ -11,6 +11,7 @@ import dagster as dg
 from innomaint_pipeline.defs.alerts import build_alerts
 from innomaint_pipeline.defs.housekeeping import build_housekeeping, check_tables, hourly_checks
 from innomaint_pipeline.defs.innomaint.definitions import INNOMAINT
+from innomaint_pipeline.defs.recovery import leased_executor
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.source import SourceDefinitions
 from innomaint_pipeline.defs.workbook import WORKBOOK
@@ -40,7 +41,7 @@ def build_defs(sources: Sequence[SourceDefinitions] = SOURCES, **overrides: Any)
         ],
         "resources": resources,
         # A process for each step costs a batch more than twice the time of one process for all of them.
-        "executor": dg.in_process_executor,
+        "executor": leased_executor,
     }
     return dg.Definitions(**{**arguments, **overrides})
 

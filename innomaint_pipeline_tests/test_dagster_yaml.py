@@ -16,6 +16,7 @@ with warnings.catch_warnings():
 
     from innomaint_pipeline.defs.compute_logs import HomeComputeLogManager
 
+from innomaint_pipeline.defs.recovery import LeasedRunLauncher
 from innomaint_pipeline.defs.source import SOURCE_TAG
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.store.connections import with_driver
@@ -72,8 +73,10 @@ def test_three_runs_at_once_for_each_source_and_one_for_each_partition(instance:
 
 def test_a_run_whose_machine_died_does_not_stay_started_for_ever(instance: dg.DagsterInstance) -> None:
     assert instance.run_monitoring_enabled
-    assert instance.run_monitoring_poll_interval_seconds == 30
-    assert instance.run_monitoring_start_timeout_seconds == 180
+    assert isinstance(instance.run_launcher, LeasedRunLauncher)
+    assert instance.run_launcher.supports_check_run_worker_health
+    assert instance.run_monitoring_poll_interval_seconds == 10
+    assert instance.run_monitoring_start_timeout_seconds == 90
     assert instance.run_monitoring_cancel_timeout_seconds == 60
     # A refusal stops everybody: two passes, each refused five times for fifteen minutes.
     worst_honest_batch_seconds = 2 * 5 * 15 * 60

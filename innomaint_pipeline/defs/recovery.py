@@ -1,24 +1,39 @@
 """Runs that Dagster believes to be under way although nobody works on them any more.
 
-A killed worker cannot report its end, and Dagster's own launcher cannot ask it. Its lease does tell: it is
-renewed every few seconds while the run lives. Reporting such a run failed frees its slot and lets Dagster
+A killed worker cannot report its end, and Dagster's own launcher cannot ask it. Its lease does tell: every
+run, whatever it does, holds one under its own id, renewed every few seconds while its process lives. The run
+monitoring of Dagster asks for it, and ends a run that nobody renews, which frees its slot and lets Dagster
 launch it once more.
 
-Belongs here: telling whose runs they are, and which of them are lost. Only runs of a source that says that
-its runs hold leases are judged, each by whether its own id owns a live one.
+Belongs here: the executor that holds the lease, the launcher that judges by it, and whose runs are whose.
 """
 
-from collections.abc import Collection
+import os
+import sys
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.execution.context.system import PlanOrchestrationContext
+from dagster._core.execution.plan.plan import ExecutionPlan
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.in_process import InProcessExecutor
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 
-from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.leases import find_lease_owners
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.store.leases import RENEWAL_SECONDS, is_owner_alive, remove_leases
+from innomaint_pipeline.sync.holding import hold_run
 
-# A run needs a moment from its start to its first lease: loading the definitions, connecting.
-_GRACE_SECONDS = 30.0
+# A run without a lease may be about to begin or to end: so long after its last event it is neither.
+_SILENCE_SECONDS = 30.0
+# An expired lease is looked at twice: after the database or the machine stood still, the living renew first.
+_SECOND_LOOK_SECONDS = RENEWAL_SECONDS + 1.0
 _PARTITION_TAG = "dagster/partition"
 _LOST = (
     "The process of this run is gone: it holds no lease on its work any more. What it had stored is kept; "
@@ -35,7 +50,7 @@ _UNDER_WAY = [
 
 @dataclass(frozen=True)
 class RunsOfSource:
-    """The leased runs of one source: those of its jobs, and those that materialize its assets in the UI."""
+    """The runs of one source: those of its jobs, and those that materialize its assets in the UI."""
 
     job_names: frozenset[str]
     asset_keys: frozenset[dg.AssetKey]
@@ -59,44 +74,62 @@ def find_partitions_in_runs(instance: dg.DagsterInstance, runs: RunsOfSource) ->
     }
 
 
-def report_lost_runs(
-    instance: dg.DagsterInstance, database: Database, runs: RunsOfSource, *, now: float
-) -> list[str]:
-    """Report the runs of a source that hold no lease as failed; return their ids. Repeatable.
+class LeasedExecutor(InProcessExecutor):
+    """Executes the steps of a run in its process, which holds the run's lease meanwhile."""
 
-    `now` is a Unix time.
-    """
-    records = instance.get_run_records(
-        filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
-    )
-    suspects = [
-        record
-        for record in records
-        if runs.includes(record.dagster_run)
-        and record.start_time is not None
-        and now - record.start_time > _GRACE_SECONDS
-    ]
-    if not suspects:
-        return []
-    with database.begin() as connection:
-        owners = find_lease_owners(connection)
-    lost = []
-    for record in suspects:
-        run = record.dagster_run
-        is_lease_live = owners.get(run.run_id)
-        # Without a lease row it may be about to end: its last step has given the lease up properly.
-        if is_lease_live or (is_lease_live is None and not _is_silent(instance, run.run_id, now=now)):
-            continue
-        current = instance.get_run_by_id(run.run_id)
-        if current is not None and not current.is_finished:
-            if current.status is dg.DagsterRunStatus.CANCELING:
-                instance.report_run_canceled(current, _LOST)
-            else:
-                instance.report_run_failed(current, _LOST)
-            lost.append(run.run_id)
-    return lost
+    def execute(
+        self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
+    ) -> Iterator[dg.DagsterEvent]:
+        """Execute the steps; where no database to hold a lease in is set, each step says so itself."""
+        with ExitStack() as stack:
+            with suppress(ConfigurationError):
+                database = stack.enter_context(Ic3DatabaseResource().open())
+                stack.enter_context(hold_run(database, plan_context.run_id, on_lost=_end_this_process))
+            yield from super().execute(plan_context, execution_plan)
 
 
-def _is_silent(instance: dg.DagsterInstance, run_id: str, *, now: float) -> bool:
-    newest = instance.get_records_for_run(run_id, limit=1, ascending=False).records
-    return not newest or now - newest[0].event_log_entry.timestamp > _GRACE_SECONDS
+def _end_this_process() -> None:
+    """End at once: this run was reported as lost, as after a long halt, and another one may do its work."""
+    sys.stderr.write("This run was reported as lost while its process stood still; the process ends.\n")
+    sys.stderr.flush()
+    os._exit(1)
+
+
+@dg.executor(name="in_process")
+def leased_executor(_: dg.InitExecutorContext) -> LeasedExecutor:
+    """Execute all steps of a run in one process, under the run's lease."""
+    return LeasedExecutor(retries=RetryMode.ENABLED)
+
+
+class LeasedRunLauncher(DefaultRunLauncher):
+    """Dagster's launcher, which can also tell whether the process of a run lives: by the run's lease."""
+
+    def __init__(self, inst_data: Any = None, *, second_look_seconds: float = _SECOND_LOOK_SECONDS) -> None:
+        super().__init__(inst_data)
+        self._second_look_seconds = second_look_seconds
+        self._suspected_at: dict[str, float] = {}
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Tell Dagster's run monitoring to ask."""
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Return whether anybody works on a run; the leases of one that is lost are removed."""
+        with Ic3DatabaseResource().open() as database:
+            with database.begin() as connection:
+                is_alive = is_owner_alive(connection, run.run_id)
+            if is_alive or (is_alive is None and not self._is_silent(run.run_id)):
+                self._suspected_at.pop(run.run_id, None)
+                return CheckRunHealthResult(WorkerStatus.RUNNING)
+            suspected_at = self._suspected_at.setdefault(run.run_id, time.monotonic())
+            if time.monotonic() - suspected_at < self._second_look_seconds:
+                return CheckRunHealthResult(WorkerStatus.RUNNING)
+            del self._suspected_at[run.run_id]
+            with database.begin() as connection:
+                remove_leases(connection, run.run_id)
+        return CheckRunHealthResult(WorkerStatus.FAILED, _LOST)
+
+    def _is_silent(self, run_id: str) -> bool:
+        newest = self._instance.get_records_for_run(run_id, limit=1, ascending=False).records
+        return not newest or time.time() - newest[0].event_log_entry.timestamp > _SILENCE_SECONDS

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import dagster as dg
 
 from innomaint_pipeline.defs.failures import find_stop
-from innomaint_pipeline.defs.recovery import RunsOfSource, find_partitions_in_runs, report_lost_runs
+from innomaint_pipeline.defs.recovery import RunsOfSource, find_partitions_in_runs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.requests import RequestState, RunSeen, Step, Verdict, decide_part
 from innomaint_pipeline.store.database import Connection, Database
@@ -86,7 +86,6 @@ def build_requests_sensor(
                 requests = find_open(connection, work.kind)
             if not requests:
                 return dg.SkipReason("no request is open")
-            report_lost_runs(context.instance, database, work.runs, now=time.time())
             work.prepare(context.instance, database)
             look = _Look(context.instance, database, work)
             launches = [launch for request in requests for launch in look.follow(request)]

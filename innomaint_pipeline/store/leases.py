@@ -1,8 +1,8 @@
 """Which run works on what: innomaint_lease.
 
 A lease is a row under the name of a resource, `source/key`, with an owner and an expiry, renewed while its
-owner lives, so that a killed run's lease ends by itself and nobody unlocks anything by hand. Time is the
-database's clock.
+owner lives, so that a killed run's lease ends by itself and nobody unlocks anything by hand. Every run also
+holds one under its own id, whatever it does. Time is the database's clock.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from innomaint_pipeline.store.tables import lease
 
+RUN_LEASES = "run/"
+"""What the lease of a run itself is named after; its key is the run's id."""
 LEASE_SECONDS = 30.0
 RENEWAL_SECONDS = 7.0
 
@@ -107,11 +109,15 @@ def report_progress(connection: Connection, resource: str, owner: str, *, total:
     )
 
 
-def find_lease_owners(connection: Connection) -> dict[str, bool]:
-    """Return the owner of each lease that was not given up, and whether the lease is still live."""
+def is_owner_alive(connection: Connection, owner: str) -> bool | None:
+    """Tell whether any lease of an owner is live; None when it has none at all."""
     is_live = lease.c.expires_at >= func.clock_timestamp()
-    rows = connection.execute(select(lease.c.owner, func.bool_or(is_live)).group_by(lease.c.owner))
-    return {owner: live for owner, live in rows}  # noqa: C416 # rows are no tuples to a type checker
+    return connection.execute(select(func.bool_or(is_live)).where(lease.c.owner == owner)).scalar_one()
+
+
+def remove_leases(connection: Connection, owner: str) -> None:
+    """End every lease of an owner that is gone; one that lives after all finds that it has none any more."""
+    connection.execute(delete(lease).where(lease.c.owner == owner))
 
 
 def find_leases(connection: Connection, prefix: str) -> list[Lease]:

@@ -1,6 +1,7 @@
 """A lease held while work goes on: taken, renewed in the background, passed on or given back.
 
-Belongs here: holding any resource by its name. What the work is, is its source's.
+Belongs here: holding any resource by its name, and the lease by which a run shows that it lives. What the
+work is, is its source's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import (
     LEASE_SECONDS,
     RENEWAL_SECONDS,
+    RUN_LEASES,
     acquire_lease,
     release_lease,
     renew_lease,
@@ -131,3 +133,48 @@ def _pass_on(claim: Claim, keep_seconds: float | None) -> None:
     except DatabaseError as error:
         # It expires by itself, and the error that matters is the one under way.
         logger.warning("the lease of %s could not be passed on: %s", claim.resource, error)
+
+
+@contextmanager
+def hold_run(
+    database: Database,
+    run_id: str,
+    *,
+    on_lost: Callable[[], None],
+    renewal_seconds: float = RENEWAL_SECONDS,
+) -> Iterator[None]:
+    """Show that a run lives, by a lease under its own id, while the block is worked on.
+
+    A database that is out of reach is asked again at each renewal: the run's own steps say what they need of
+    it. `on_lost` is called, in a thread, when somebody has removed the lease: the run counts as ended.
+    """
+    resource = RUN_LEASES + run_id
+    ended = threading.Event()
+
+    def keep() -> None:
+        is_held = False
+        while True:
+            try:
+                with database.begin() as connection:
+                    if is_held and not renew_lease(connection, resource, run_id):
+                        on_lost()
+                        return
+                    is_held = is_held or acquire_lease(connection, resource, run_id)
+            except DatabaseError as error:
+                logger.warning("the lease of run %s could not be renewed: %s", run_id, error)
+            if ended.wait(renewal_seconds):
+                return
+
+    thread = threading.Thread(target=keep, name=f"lease of run {run_id}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        try:
+            with database.begin() as connection:
+                release_lease(connection, resource, run_id)
+        except DatabaseError as error:
+            # It expires by itself, after the run has told how it ended.
+            logger.warning("the lease of run %s could not be given back: %s", run_id, error)

@@ -1,147 +1,186 @@
-"""Runs whose process is gone: recognized by their lease, reported once, never a living one."""
+"""Runs whose process is gone: recognized by their lease, whatever they do; a living one is left alone."""
 
+import logging
+import threading
 import time
+from typing import Any, cast
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._core.launcher.base import WorkerStatus
+from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 
+from innomaint_pipeline.definitions import defs
+from innomaint_pipeline.defs import recovery
 from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS
-from innomaint_pipeline.defs.recovery import find_partitions_in_runs, report_lost_runs
+from innomaint_pipeline.defs.recovery import LeasedRunLauncher, find_partitions_in_runs
 from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.leases import acquire_lease, release_lease
+from innomaint_pipeline.store.leases import RUN_LEASES, acquire_lease, find_leases, is_owner_alive
+from innomaint_pipeline.sync.holding import hold_run
 from innomaint_pipeline_tests.conftest import FIRST_BATCH
+from innomaint_pipeline_tests.defs.conftest import Dagster
 from innomaint_pipeline_tests.defs.runs import make_run, report, start_run, status_of
 
-STARTED = dg.DagsterRunStatus.STARTED
 SECOND_BATCH = "batch_000002"
+JOBS = ["sync_batch", "import_asset_master", "check_tables", "housekeeping"]
 
 
-def report_lost(instance: dg.DagsterInstance, database: Database) -> list[str]:
-    return report_lost_runs(instance, database, BATCH_RUNS, now=time.time())
+class Monitor:
+    """Dagster's run monitoring over an instance, by the leases of a database."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+
+    def look(self, run_id: str) -> dg.DagsterRunStatus:
+        """Look at a run as Dagster's daemon does; return its status afterwards."""
+        record = self.instance.get_run_record_by_id(run_id)
+        assert record is not None
+        monitor_started_run(self.instance, cast("Any", None), record, logging.getLogger("test"))
+        return status_of(self.instance, run_id)
 
 
-def lease(database: Database, owner: str, *, seconds: float = 30) -> None:
+@pytest.fixture
+def monitor(
+    instance: dg.DagsterInstance,
+    database: Database,
+    bare_environment: pytest.MonkeyPatch,
+) -> Monitor:
+    url = database.engine.url.render_as_string(hide_password=False)
+    bare_environment.setenv("IC3_DATABASE_URL", url)
+    # The pause between the two looks is not waited for.
+    bare_environment.setattr(instance, "_run_launcher", build_launcher(instance, second_look_seconds=0.0))
+    return Monitor(instance)
+
+
+def build_launcher(instance: dg.DagsterInstance, *, second_look_seconds: float) -> LeasedRunLauncher:
+    launcher = LeasedRunLauncher(second_look_seconds=second_look_seconds)
+    launcher.register_instance(instance)
+    return launcher
+
+
+def health(launcher: LeasedRunLauncher, instance: dg.DagsterInstance, run_id: str) -> WorkerStatus:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return launcher.check_run_worker_health(run).status
+
+
+def lease(database: Database, owner: str, *, resource: str | None = None, seconds: float = 30) -> None:
     with database.begin() as connection:
-        assert acquire_lease(connection, lease_name(FIRST_BATCH), owner, seconds=seconds)
+        assert acquire_lease(connection, resource or RUN_LEASES + owner, owner, seconds=seconds)
 
 
-def test_a_silent_run_without_a_lease_is_reported_failed_once(
-    instance: dg.DagsterInstance, database: Database
-) -> None:
-    run_id = start_run(instance, FIRST_BATCH, seconds_ago=61)
+@pytest.mark.parametrize("job", JOBS)
+def test_a_silent_run_without_a_lease_ends_as_failed_whatever_it_does(monitor: Monitor, job: str) -> None:
+    run_id = make_run(monitor.instance, FIRST_BATCH if job == "sync_batch" else None, job=job)
+    report(monitor.instance, run_id, dg.DagsterEventType.RUN_START, seconds_ago=61)
 
-    assert report_lost(instance, database) == [run_id]
-    assert report_lost(instance, database) == []
+    assert monitor.look(run_id) is dg.DagsterRunStatus.FAILURE
 
-    assert status_of(instance, run_id) is dg.DagsterRunStatus.FAILURE
-    messages = [entry.message for entry in instance.all_logs(run_id)]
+    messages = [entry.message for entry in monitor.instance.all_logs(run_id)]
     assert any("The process of this run is gone" in message for message in messages)
-    assert find_partitions_in_runs(instance, BATCH_RUNS) == {}
+    assert find_partitions_in_runs(monitor.instance, BATCH_RUNS) == {}
 
 
+@pytest.mark.parametrize("resource", [None, lease_name(FIRST_BATCH)])
 def test_a_run_with_a_live_lease_is_left_alone_however_old(
-    instance: dg.DagsterInstance, database: Database
+    monitor: Monitor, database: Database, resource: str | None
 ) -> None:
-    run_id = start_run(instance, FIRST_BATCH, seconds_ago=10_000)
-    lease(database, run_id)
+    run_id = start_run(monitor.instance, FIRST_BATCH, seconds_ago=10_000)
+    lease(database, run_id, resource=resource)
 
-    assert report_lost(instance, database) == []
-    assert status_of(instance, run_id) is STARTED
+    assert monitor.look(run_id) is dg.DagsterRunStatus.STARTED
 
 
-@pytest.mark.leaves("expired_leases")
-def test_a_run_whose_lease_has_expired_is_reported_although_it_spoke_a_moment_ago(
-    instance: dg.DagsterInstance, database: Database
+def test_a_run_whose_lease_has_expired_ends_although_it_spoke_a_moment_ago_and_keeps_no_lease(
+    monitor: Monitor, database: Database
 ) -> None:
-    run_id = start_run(instance, FIRST_BATCH, seconds_ago=61)
-    report(instance, run_id, dg.DagsterEventType.ENGINE_EVENT, seconds_ago=1)
+    run_id = start_run(monitor.instance, FIRST_BATCH, seconds_ago=61)
+    report(monitor.instance, run_id, dg.DagsterEventType.ENGINE_EVENT, seconds_ago=1)
     lease(database, run_id, seconds=-1)
+    lease(database, run_id, resource=lease_name(FIRST_BATCH), seconds=-1)
 
-    assert report_lost(instance, database) == [run_id]
-
-
-def test_a_run_that_has_just_given_up_its_lease_is_about_to_end_and_left_alone(
-    instance: dg.DagsterInstance, database: Database
-) -> None:
-    run_id = start_run(instance, FIRST_BATCH, seconds_ago=300)
-    lease(database, run_id)
-    report(instance, run_id, dg.DagsterEventType.ENGINE_EVENT, seconds_ago=1)
+    assert monitor.look(run_id) is dg.DagsterRunStatus.FAILURE
     with database.begin() as connection:
-        release_lease(connection, lease_name(FIRST_BATCH), run_id)
-
-    assert report_lost(instance, database) == []
-    assert status_of(instance, run_id) is STARTED
+        assert is_owner_alive(connection, run_id) is None
 
 
-def test_a_run_younger_than_the_grace_is_left_alone(instance: dg.DagsterInstance, database: Database) -> None:
-    run_id = start_run(instance, FIRST_BATCH, seconds_ago=10)
-
-    assert report_lost(instance, database) == []
-    assert status_of(instance, run_id) is STARTED
-
-
-@pytest.mark.parametrize("status", [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED])
-def test_a_run_that_has_not_started_is_left_to_dagster(
-    instance: dg.DagsterInstance, database: Database, status: dg.DagsterRunStatus
+def test_a_lease_is_looked_at_twice_since_the_living_renew_first_after_a_halt(
+    monitor: Monitor, database: Database
 ) -> None:
-    run_id = make_run(instance, FIRST_BATCH, status)
+    run_id = start_run(monitor.instance, FIRST_BATCH, seconds_ago=61)
+    patient = build_launcher(monitor.instance, second_look_seconds=3600)
+    quick = build_launcher(monitor.instance, second_look_seconds=0.01)
 
-    assert report_lost_runs(instance, database, BATCH_RUNS, now=time.time() + 1e6) == []
-    assert status_of(instance, run_id) is status
+    for _ in range(2):
+        lease(database, run_id, seconds=-1)
+        assert health(patient, monitor.instance, run_id) is WorkerStatus.RUNNING
+        assert health(quick, monitor.instance, run_id) is WorkerStatus.RUNNING
+        lease(database, run_id)
+        assert health(patient, monitor.instance, run_id) is WorkerStatus.RUNNING
+        assert health(quick, monitor.instance, run_id) is WorkerStatus.RUNNING
+
+    lease(database, run_id, seconds=-1)
+    assert health(quick, monitor.instance, run_id) is WorkerStatus.RUNNING
+    time.sleep(0.02)
+    assert health(quick, monitor.instance, run_id) is WorkerStatus.FAILED
 
 
-def test_a_lost_run_that_was_to_be_cancelled_is_cancelled(
-    instance: dg.DagsterInstance, database: Database
-) -> None:
-    run_id = start_run(instance, FIRST_BATCH, seconds_ago=90)
-    report(instance, run_id, dg.DagsterEventType.RUN_CANCELING, seconds_ago=80)
+def test_a_run_that_is_about_to_begin_or_to_end_is_left_alone(monitor: Monitor) -> None:
+    run_id = start_run(monitor.instance, FIRST_BATCH, seconds_ago=300)
+    report(monitor.instance, run_id, dg.DagsterEventType.ENGINE_EVENT, seconds_ago=1)
 
-    assert report_lost(instance, database) == [run_id]
-    assert status_of(instance, run_id) is dg.DagsterRunStatus.CANCELED
+    assert monitor.look(run_id) is dg.DagsterRunStatus.STARTED
 
 
-def test_the_lease_of_another_run_does_not_cover_a_lost_one(
-    instance: dg.DagsterInstance, database: Database
-) -> None:
-    lost, alive = (start_run(instance, FIRST_BATCH, seconds_ago=90) for _ in range(2))
+def test_the_lease_of_another_run_does_not_cover_a_lost_one(monitor: Monitor, database: Database) -> None:
+    lost, alive = (start_run(monitor.instance, FIRST_BATCH, seconds_ago=90) for _ in range(2))
     lease(database, alive)
 
-    assert report_lost(instance, database) == [lost]
-    assert status_of(instance, alive) is STARTED
+    assert monitor.look(lost) is dg.DagsterRunStatus.FAILURE
+    assert monitor.look(alive) is dg.DagsterRunStatus.STARTED
 
 
-def test_runs_without_a_partition_hold_no_lease_and_are_left_alone(
-    instance: dg.DagsterInstance, database: Database
-) -> None:
-    run_id = make_run(instance, None, job="housekeeping")
-    report(instance, run_id, dg.DagsterEventType.RUN_START, seconds_ago=1000)
+def test_a_run_holds_its_lease_while_it_works_and_gives_it_back(dagster: Dagster) -> None:
+    held: list[str] = []
 
-    assert report_lost(instance, database) == []
-    assert find_partitions_in_runs(instance, BATCH_RUNS) == {}
+    @dg.op
+    def look_at_leases(context: dg.OpExecutionContext) -> None:
+        deadline = time.monotonic() + 60
+        while not held and time.monotonic() < deadline:
+            with dagster.pipeline.database.begin() as connection:
+                held.extend(lease.owner for lease in find_leases(connection, RUN_LEASES))
+            time.sleep(0.01)
+        assert held == [context.run.run_id]
+
+    @dg.job(executor_def=recovery.leased_executor)
+    def working() -> None:
+        look_at_leases()
+
+    # As Dagster executes runs; execute_in_process would replace the executor.
+    plan_run = dagster.instance.create_run_for_job(working)
+
+    assert execute_run(InMemoryJob(working), plan_run, dagster.instance).success
+    with dagster.pipeline.database.begin() as connection:
+        assert find_leases(connection, RUN_LEASES) == []
 
 
-def test_a_finished_run_is_never_touched(instance: dg.DagsterInstance, database: Database) -> None:
-    run_id = start_run(instance, FIRST_BATCH, seconds_ago=90)
-    report(instance, run_id, dg.DagsterEventType.RUN_SUCCESS, seconds_ago=80)
+def test_a_run_that_was_reported_as_lost_learns_of_it(database: Database) -> None:
+    told = threading.Event()
+    with hold_run(database, "halted", on_lost=told.set, renewal_seconds=0.01):
+        while True:
+            with database.begin() as connection:
+                if is_owner_alive(connection, "halted"):
+                    recovery.remove_leases(connection, "halted")
+                    break
+        assert told.wait(60)
 
-    assert report_lost(instance, database) == []
-    assert status_of(instance, run_id) is dg.DagsterRunStatus.SUCCESS
 
-
-def test_whether_a_lost_run_is_repeated_is_left_to_dagster(database: Database) -> None:
-    settings = {
-        "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False},
-    }
-    with dg.DagsterInstance.ephemeral(settings=settings) as instance:
-        instance.add_dynamic_partitions("innomaint_batches", [FIRST_BATCH])
-        run_id = start_run(instance, FIRST_BATCH, seconds_ago=61)
-
-        assert report_lost(instance, database) == [run_id]
-
-        run = instance.get_run_by_id(run_id)
-        assert run is not None
-        assert run.tags["dagster/will_retry"] == "true"
+def test_every_job_holds_the_lease_of_its_runs() -> None:
+    for job in defs.resolve_all_job_defs():
+        assert job.executor_def is recovery.leased_executor, job.name
 
 
 def test_batches_with_a_run_queued_or_under_way_are_found(instance: dg.DagsterInstance) -> None:

@@ -10,7 +10,7 @@ import dagster as dg
 from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, sync_batch
 from innomaint_pipeline.defs.innomaint.partitions import ensure_partitions, register_new_batches
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
-from innomaint_pipeline.defs.recovery import find_partitions_in_runs, report_lost_runs
+from innomaint_pipeline.defs.recovery import find_partitions_in_runs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health
@@ -54,7 +54,6 @@ def continuous_sync(
         # A clock that was set back must not silence the sensor.
         if 0 <= now - last < interval - _BEAT_SECONDS / 2:
             return dg.SkipReason(f"looked {now - last:.0f} s ago; looks every {interval} s")
-        lost = report_lost_runs(context.instance, database, BATCH_RUNS, now=now)
         with database.begin() as connection:
             assign_new_batches(connection, settings.innomaint_batch_size)
         register_new_batches(context.instance, database)
@@ -66,11 +65,10 @@ def continuous_sync(
             )
             note_round(connection, has_work=facts.has_work, looks_every_seconds=interval)
     decision = decide_launches(facts)
-    reason = decision.reason + (f"; {len(lost)} lost runs were reported failed" if lost else "")
     if not decision.launch:
-        return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=str(now))
+        return dg.SensorResult(skip_reason=dg.SkipReason(decision.reason), cursor=str(now))
     ensure_partitions(context.instance, decision.launch)
-    context.log.info(f"launching {', '.join(decision.launch)}: {reason}")
+    context.log.info(f"launching {', '.join(decision.launch)}: {decision.reason}")
     requests = [
         dg.RunRequest(partition_key=key, tags={"innomaint/started_by": "continuous sync"})
         for key in decision.launch

@@ -21,7 +21,7 @@ from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, FIRST_BATCH, Pipeline, fix_world
 from innomaint_pipeline_tests.defs.conftest import Dagster
-from innomaint_pipeline_tests.defs.runs import make_run, start_run, status_of
+from innomaint_pipeline_tests.defs.runs import make_run
 
 BATCHES = [f"batch_{number:06d}" for number in range(1, 7)]
 
@@ -270,15 +270,6 @@ def test_a_missing_database_or_table_fails_the_tick_clearly(
 
     with pytest.raises(DatabaseError, match=rf"database {name}\) (is unreachable|lacks a table)"):
         look(dagster.instance)
-
-
-def test_a_lost_run_is_reported_and_its_batch_launched_at_the_same_look(dagster: Dagster) -> None:
-    run_id = start_run(dagster.instance, FIRST_BATCH, seconds_ago=120)
-
-    found = look(dagster.instance)
-
-    assert launched(found) == BATCHES[:3]
-    assert status_of(dagster.instance, run_id) is dg.DagsterRunStatus.FAILURE
 
 
 def test_what_runs_by_itself_is_on_by_default() -> None:

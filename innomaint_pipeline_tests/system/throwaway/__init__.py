@@ -6,13 +6,12 @@ gauge, asks at the pace of its own account, and lasts until its file in the home
 
 import asyncio
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 
-from innomaint_pipeline.defs.recovery import RunsOfSource, find_partitions_in_runs, report_lost_runs
+from innomaint_pipeline.defs.recovery import RunsOfSource, find_partitions_in_runs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.source import SOURCE_TAG, SourceDefinitions
 from innomaint_pipeline.domain.alerts import Condition
@@ -71,14 +70,13 @@ def tides_due(
 ) -> dg.SensorResult | dg.SkipReason:
     """Keep a run for each gauge while the readings go on."""
     with ic3.open() as database:
-        lost = report_lost_runs(context.instance, database, RUNS, now=time.time())
         busy = set(find_partitions_in_runs(context.instance, RUNS))
         with database.begin() as connection:
             busy |= {lease.key for lease in find_leases(connection, f"{SOURCE}/")}
     wanted = NAMES if (Path(os.environ["INNOMAINT_HOME"]) / GOES_ON).exists() else ()
     launch = [name for name in wanted if name not in busy]
     if not launch:
-        return dg.SkipReason(f"{len(busy)} gauges are read, {len(lost)} runs were lost")
+        return dg.SkipReason(f"{len(busy)} gauges are read")
     return dg.SensorResult(
         run_requests=[dg.RunRequest(partition_key=name) for name in launch],
         dynamic_partitions_requests=[GAUGES.build_add_request(list(NAMES))],
