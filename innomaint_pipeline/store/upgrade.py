@@ -22,13 +22,13 @@ from innomaint_pipeline.store.database import AdvisoryLock, Database, take_lock
 from innomaint_pipeline.store.faults import Fault, judge, lacks_right, short_message
 from innomaint_pipeline.store.innomaint import tables as innomaint_tables
 from innomaint_pipeline.store.innomaint.batches import finish_upgrade as finish_innomaint_upgrade
+from innomaint_pipeline.store.readiness import check_server
 from innomaint_pipeline.store.tables import metadata
 
 SOURCE_TABLES = (innomaint_tables,)
 """Importing the tables of a source adds them to `metadata`."""
 
 _VERSION_TABLE = "innomaint_schema_version"
-_OLDEST_SERVER = 150000
 
 
 def find_missing(connection: Connection) -> str | None:
@@ -51,6 +51,14 @@ def find_missing(connection: Connection) -> str | None:
     return None if newest in applied else f"revision {newest}"
 
 
+def check_tables(database: Database) -> None:
+    """Raise `DatabaseError` where the tables are not up to date."""
+    with database.begin() as connection:
+        missing = find_missing(connection)
+    if missing is not None:
+        raise DatabaseError(f"the database ({database.place}) lacks {missing}; run: innomaint db upgrade")
+
+
 def _config() -> Config:
     config = Config()
     # Alembic's options know "%(name)s": a percent sign in the path is written twice.
@@ -67,11 +75,7 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
     """
     try:
         with database.begin() as connection:
-            version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
-            if version < _OLDEST_SERVER:
-                raise DatabaseError(
-                    f"{database.place} is PostgreSQL {version // 10000}; 15 or later is needed"
-                )
+            check_server(connection, database.place)
             take_lock(connection, AdvisoryLock.UPGRADE)
             done = reconcile(connection)
             config = _config()
@@ -86,7 +90,8 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             raise
         if lacks_right(cause):
             raise DatabaseError(
-                f"{database.place}: {short_message(cause)}; use a role that may create tables"
+                f"{database.place}: {short_message(cause)}; use a role that may create tables "
+                "there, or GRANT USAGE, CREATE on its schema to this one (docs/database-roles.md)"
             ) from cause
         raise AdoptionError(
             f"{database.place} cannot be upgraded: {short_message(cause)}; nothing was changed"
