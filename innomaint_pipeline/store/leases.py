@@ -10,13 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, func, not_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from innomaint_pipeline.store.tables import lease
 
 LEASE_SECONDS = 30.0
 RENEWAL_SECONDS = 7.0
+# A lease is kept until a step is repeated, and a little longer; one that lasts longer was taken before the
+# clock was set back.
+LONGEST_LEASE_SECONDS = LEASE_SECONDS + 30.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,12 @@ class Lease:
 
 def _expiry(seconds: float) -> object:
     return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+
+
+def _is_live() -> ColumnElement[bool]:
+    longest = func.make_interval(0, 0, 0, 0, 0, 0, LONGEST_LEASE_SECONDS)
+    moment = func.clock_timestamp()
+    return lease.c.expires_at.between(moment, moment + longest)
 
 
 def acquire_lease(
@@ -62,7 +71,7 @@ def acquire_lease(
                 "total": case((is_own, lease.c.total), else_=0),
                 "done": case((is_own, lease.c.done), else_=0),
             },
-            where=or_(is_own, lease.c.expires_at < func.clock_timestamp()),
+            where=or_(is_own, not_(_is_live())),
         ).returning(lease.c.resource)
     )
     return taken.first() is not None
@@ -95,8 +104,7 @@ def report_progress(connection: Connection, resource: str, owner: str, *, total:
 
 def find_lease_owners(connection: Connection) -> dict[str, bool]:
     """Return the owner of each lease that was not given up, and whether the lease is still live."""
-    is_live = lease.c.expires_at >= func.clock_timestamp()
-    rows = connection.execute(select(lease.c.owner, func.bool_or(is_live)).group_by(lease.c.owner))
+    rows = connection.execute(select(lease.c.owner, func.bool_or(_is_live())).group_by(lease.c.owner))
     return {owner: live for owner, live in rows}  # noqa: C416 # rows are no tuples to a type checker
 
 
@@ -112,10 +120,7 @@ def find_leases(connection: Connection, prefix: str) -> list[Lease]:
             lease.c.total,
             lease.c.done,
         )
-        .where(
-            lease.c.resource.startswith(prefix, autoescape=True),
-            lease.c.expires_at >= func.clock_timestamp(),
-        )
+        .where(lease.c.resource.startswith(prefix, autoescape=True), _is_live())
         .order_by(lease.c.resource)
     )
     return [Lease(key, owner, at, float(left), total, done) for key, owner, at, left, total, done in rows]
