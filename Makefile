@@ -8,7 +8,7 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test smoke browser check mutate bench dictionary screenshots lock clean
+.PHONY: help install demo up test smoke browser pooler check mutate bench dictionary screenshots lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,7 +32,7 @@ up: $(STAMP) ## Run everything against the real API (.env); DEMO=1: against the 
 
 # Two workers for two cores, and two whose tests mostly wait. An environment that forbids Python to keep what it
 # has compiled would make every worker and every process that a test starts compile everything anew.
-test: $(STAMP) browser ## Run every test but the benchmarks' own
+test: $(STAMP) browser pooler ## Run every test but the benchmarks' own
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 -m "not benchmark"
 
 smoke: $(STAMP) ## Run every benchmark once, at a size that shows only that it works
@@ -44,6 +44,13 @@ browser: ## Install Chromium for the tests of the page, where it is missing (Deb
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
 		&& apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
 		|| echo "No Chromium was found or installed: the tests of the page will fail." >&2
+
+# Import and sync are tested through the pooler that companies put before PostgreSQL.
+pooler: ## Install PgBouncer for the tests, where it is missing (Debian, as root)
+	@command -v pgbouncer >/dev/null 2>&1 \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
+		&& apt-get update -qq && apt-get install -y -qq --no-install-recommends pgbouncer >/dev/null; } \
+		|| echo "No PgBouncer was found or installed: the tests through it will fail." >&2
 
 check: $(STAMP) ## Format, lint, types and dependencies
 	$(BIN)/ruff format --check .

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from innomaint_pipeline.cli.environment import open_addresses, open_database
+from innomaint_pipeline.cli.environment import make_home, open_addresses, open_database
 from innomaint_pipeline.cli.innomaint.status import as_json, read_status, render_status
 from innomaint_pipeline.cli.innomaint.sync import run_sync
 from innomaint_pipeline.cli.output import people, print_counts, print_json, say
@@ -52,7 +52,7 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
         for serial in faults.unknown:
             script.always(serial, Status(404))
     home = settings.home / "demo"
-    home.mkdir(parents=True, exist_ok=True)
+    make_home(home)
     workbook = home / _WORKBOOK
     if not workbook.exists():
         write_sample_workbook(world, workbook)

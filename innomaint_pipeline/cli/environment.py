@@ -6,6 +6,7 @@ Belongs here: finding or starting the embedded PostgreSQL, and everything that i
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,9 +19,14 @@ from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.embedded.server import embedded_postgres
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.settings import Settings, describe_open_env_file, load_settings
-from innomaint_pipeline.store.connections import ensure_database, in_same_server, with_driver
+from innomaint_pipeline.store.connections import (
+    in_same_server,
+    with_driver,
+    with_options_of_environment,
+)
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.upgrade import upgrade_database
+from innomaint_pipeline.store.readiness import check_dagster, check_rights
+from innomaint_pipeline.store.upgrade import check_tables, upgrade_database
 
 _IC3_DATABASE = "ic3"
 _DAGSTER_DATABASE = "dagster"
@@ -74,23 +80,44 @@ def open_addresses(settings: Settings) -> Iterator[Addresses]:
         ic3 = settings.ic3_database_url
         dagster = settings.dagster_pg_url
         if ic3 is None:
-            home = settings.home
-            home.mkdir(parents=True, exist_ok=True)
-            server = stack.enter_context(embedded_postgres(home))
+            make_home(settings.home)
+            server = stack.enter_context(embedded_postgres(settings.home))
             server.ensure_database(_IC3_DATABASE)
             ic3_url = server.url(_IC3_DATABASE)
         else:
             ic3_url = ic3.get_secret_value()
+        ic3_url = with_options_of_environment(ic3_url)
+        if dagster is None:
+            # A schema chosen for the IC3 tables is none of Dagster's.
+            os.environ.pop("PGOPTIONS", None)
         dagster_url = dagster.get_secret_value() if dagster else in_same_server(ic3_url, _DAGSTER_DATABASE)
         yield Addresses(ic3_url, dagster_url, is_embedded=ic3 is None)
 
 
 @contextmanager
-def open_database(settings: Settings) -> Iterator[tuple[Database, Addresses]]:
-    """Yield the IC3 database; an embedded one gets its tables, a server's only on `innomaint db upgrade`."""
+def open_database(
+    settings: Settings,
+    *,
+    is_writing: bool = True,
+    uses_dagster: bool = False,
+    is_upgraded_next: bool = False,
+) -> Iterator[tuple[Database, Addresses]]:
+    """Yield the IC3 database; an embedded one gets its tables, a server's only on `innomaint db upgrade`.
+
+    What is needed, by a command that changes rows (`is_writing`) and one that works with Dagster
+    (`uses_dagster`), is looked at before anything is written.
+    """
     with open_addresses(settings) as addresses:
         database = Database(addresses.ic3_url)
         try:
+            if uses_dagster:
+                make_home(settings.home)
+            if not (addresses.is_embedded or is_upgraded_next):
+                if is_writing:
+                    check_rights(database)
+                check_tables(database)
+            if uses_dagster:
+                _check_dagster(addresses)
             if addresses.is_embedded:
                 upgrade_database(database, batch_size=settings.innomaint_batch_size)
             yield database, addresses
@@ -98,18 +125,34 @@ def open_database(settings: Settings) -> Iterator[tuple[Database, Addresses]]:
             database.close()
 
 
+def make_home(home: Path) -> None:
+    """Make the data folder, and see that files can be written there; raise `ConfigurationError` if not."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"INNOMAINT_HOME: the folder {home} cannot be made or written to ({error.strerror}); name one "
+            "that this user may write to, then start again"
+        ) from None
+
+
+def _check_dagster(addresses: Addresses) -> None:
+    try:
+        check_dagster(addresses.dagster_url)
+    except DatabaseError as error:
+        raise DatabaseError(
+            f"Dagster's database cannot be used: {str(error).rstrip('.')}. Or set DAGSTER_PG_URL to one in "
+            "which the role may make tables"
+        ) from error
+
+
 def export_for_dagster(settings: Settings, addresses: Addresses) -> None:
     """Set the variables that Dagster's processes read, in this process and its children.
 
     Afterwards Dagster's database has its tables.
     """
-    try:
-        ensure_database(addresses.dagster_url)
-    except DatabaseError as error:
-        raise DatabaseError(
-            f"Dagster's database cannot be used: {error}. Create it, or set DAGSTER_PG_URL to one that exists"
-        ) from error
-    settings.home.mkdir(parents=True, exist_ok=True)
     os.environ |= {
         "DAGSTER_HOME": str(project_folder()),
         # Named, because "postgresql://" means another driver from SQLAlchemy 2.1 on.

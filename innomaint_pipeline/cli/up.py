@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
-from innomaint_pipeline.cli.environment import export_for_dagster, open_database
+from innomaint_pipeline.cli.environment import export_for_dagster, make_home, open_database
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.cli.processes import KeptProcess, ProcessKeeper
 from innomaint_pipeline.cli.serving import (
@@ -50,13 +50,16 @@ def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | No
             has_outage = not has_demo_data(settings)
             settings = stack.enter_context(demo_environment(settings, has_outage=has_outage))
         settings.require_token()
+        make_home(settings.home)
         _claim_home(stack, settings.home)
         admin = _AdminPlace(settings.innomaint_admin_host, admin_port or settings.innomaint_admin_port)
         if port == admin.port:
             raise ConfigurationError(f"--port and --admin-port are both {port}: give another to one of them")
         refuse_taken_port(_HOST, port, "--port")
         refuse_taken_port(admin.host, admin.port, "--admin-port")
-        database, addresses = stack.enter_context(open_database(settings))
+        database, addresses = stack.enter_context(
+            open_database(settings, uses_dagster=True, is_upgraded_next=True)
+        )
         for line in upgrade_database(database, batch_size=settings.innomaint_batch_size):
             say(line)
         export_for_dagster(settings, addresses)

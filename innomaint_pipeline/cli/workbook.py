@@ -49,7 +49,7 @@ def run_import(
     """
     from innomaint_pipeline.sync.workbook import import_master
 
-    with open_database(settings) as (database, addresses):
+    with open_database(settings, uses_dagster=not is_dry_run) as (database, addresses):
         report = import_master(
             database,
             workbook,

@@ -11,7 +11,12 @@ from typing import Any, TypeVar
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
-from innomaint_pipeline.errors import BreakerOpenError, DatabaseError, InnomaintPipelineError
+from innomaint_pipeline.errors import (
+    BreakerOpenError,
+    DatabaseError,
+    InnomaintPipelineError,
+    RefusedRowError,
+)
 from innomaint_pipeline.redaction import secrets_removed
 
 _RETRY_WAITS_SECONDS = (5, 10, 20)
@@ -24,6 +29,8 @@ _STOPPING_ERRORS = {
     "RouteError": 3,
     "BreakerOpenError": 3,
     "DatabaseError": 4,
+    "ConflictError": 4,
+    "RefusedRowError": 4,
     "ConfigurationError": 2,
     "WorkbookError": 2,
 }
@@ -71,7 +78,8 @@ def run_step(
         with secrets_removed():
             return step()
     except (BreakerOpenError, DatabaseError) as error:
-        wait = retry_wait_seconds(context)
+        # What the database says of a row it says again.
+        wait = None if isinstance(error, RefusedRowError) else retry_wait_seconds(context)
         if wait is not None:
             context.log.warning(f"{error}\nThe step is repeated in {wait} s.")
             raise dg.RetryRequested(max_retries=len(_RETRY_WAITS_SECONDS), seconds_to_wait=wait) from error

@@ -31,6 +31,9 @@ UNUSED_SLOT_SHARE = 0.2
 # A wake-up this early is a timer's rounding, not a violation.
 START_TOLERANCE_SECONDS = 0.002
 WINDOW_SECONDS = 10.0
+LONGEST_INTERVAL_SECONDS = 3600.0
+# So many may stand in line for a slot: a run waits for one at most.
+_LONGEST_QUEUE = 32
 # Without a configured interval there is nothing to space out: starts are granted in blocks to save round
 # trips.
 UNPACED_BLOCK = 16
@@ -167,6 +170,34 @@ def _count_starts(state: RateState, now: float, starts: int) -> RateState:
         window_started_at=state.window_started_at + WINDOW_SECONDS if is_next else now,
         window_starts=starts,
         previous_starts=state.window_starts if is_next else 0,
+    )
+
+
+def set_right(
+    state: RateState, *, now: float, configured_seconds: float = LONGEST_INTERVAL_SECONDS
+) -> RateState:
+    """Bring a state to the clock that is read now, which may have been set since it was stored.
+
+    What has happened lies in the past. Where it does not, the clock was set back, and what is to come moves
+    along with it: nobody waits for the hour to pass again. No wait is longer than the longest honest one.
+    """
+    opened_at = state.breaker_opened_at
+    happened = (state.last_start_at, state.reduced_at, state.window_started_at, opened_at or 0.0)
+    back = max(0.0, max(happened) - now)
+    interval = state.interval_seconds(configured_seconds)
+    blocked_until = min(state.blocked_until - back, now + LONGEST_STOP_SECONDS)
+    last_slot = max(blocked_until, now) + _LONGEST_QUEUE * interval
+    return replace(
+        state,
+        next_start_at=min(state.next_start_at - back, last_slot),
+        last_start_at=min(state.last_start_at, now),
+        blocked_until=blocked_until,
+        reduced_at=min(state.reduced_at, now),
+        breaker_opened_at=None if opened_at is None else min(opened_at, now),
+        breaker_wait_seconds=min(state.breaker_wait_seconds, LONGEST_PROBE_SECONDS),
+        breaker_probe_at=min(state.breaker_probe_at - back, now + LONGEST_PROBE_SECONDS),
+        turn_until=min(state.turn_until - back, last_slot + interval + TURN_SECONDS),
+        window_started_at=min(state.window_started_at, now),
     )
 
 

@@ -113,10 +113,14 @@ def with_driver(url: str, driver: str) -> str:
 
 def in_same_server(url: str, database: str) -> str:
     """Return the address of another database of the server, in the schema that is usual there."""
-    given = read_address(url)
-    # An empty value would count as none, and PGOPTIONS instead.
-    options = {"options": " "} if "options" in given or os.environ.get("PGOPTIONS") else {}
-    return _write(_build_url({**given, "dbname": database, **options}, ""))
+    given = {key: value for key, value in read_address(url).items() if key != "options"}
+    return _write(_build_url({**given, "dbname": database}, ""))
+
+
+def with_options_of_environment(url: str) -> str:
+    """Return an address that says itself what PGOPTIONS says of it."""
+    given, options = read_address(url), os.environ.get("PGOPTIONS", "")
+    return url if "options" in given or not options else _write(_build_url({**given, "options": options}, ""))
 
 
 def name_place(url: str) -> str:
@@ -220,14 +224,14 @@ def ensure_database(url: str) -> None:
     """
     given = read_address(url)
     try:
-        with _connect(given):
+        with connect(given):
             return
     except psycopg.Error as error:
         failure = error
     # A refused connection has no SQLSTATE, and its words are in any language: the server's own list tells.
     name = given.get("dbname")
     try:
-        with _connect({**given, "dbname": _MAINTENANCE_DATABASE, "options": " "}) as connection:
+        with connect(read_address(in_same_server(url, _MAINTENANCE_DATABASE))) as connection:
             found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name])
             if name is not None and not found.rowcount:
                 create = "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0"
@@ -244,6 +248,7 @@ def ensure_database(url: str) -> None:
     raise DatabaseError(f"the server cannot be reached: {first_line(failure)}") from failure
 
 
-def _connect(given: Mapping[str, str]) -> psycopg.Connection[tuple[Any, ...]]:
+def connect(given: Mapping[str, str]) -> psycopg.Connection[tuple[Any, ...]]:
+    """Open a session of no engine, for a look before there is one; each statement is a transaction."""
     address = make_conninfo("", **{"connect_timeout": _CONNECT_SECONDS, **given})
     return psycopg.connect(address, autocommit=True, prepare_threshold=None)

@@ -109,6 +109,11 @@ _TAKES_NO_CHANGES = (
     "the database ({place}) takes no changes: {words}. Connect to the primary server "
     "(target_session_attrs=read-write in the address), or set default_transaction_read_only off"
 )
+_UNREACHABLE = "the database ({place}) is unreachable or refuses: {words}"
+_WAITED = (
+    "the database ({place}) let a statement wait too long for another program's lock: {words}; the view "
+    "pg_stat_activity and the function pg_blocking_pids show whose it is while one waits"
+)
 _WORDS = {**dict.fromkeys(_MISSING, _LACKS), _NO_RIGHT: _REFUSES_RIGHT, _READ_ONLY: _TAKES_NO_CHANGES}
 
 
@@ -136,4 +141,7 @@ def explain(error: DBAPIError, place: str) -> DatabaseError:
         return DatabaseError(_WORDS[state].format(place=place, words=words))
     if fault is Fault.SCHEMA:
         return DatabaseError(f"the database ({place}) is not as the program needs it: {words}")
-    return DatabaseError(f"the database ({place}) is unreachable or refuses: {words}")
+    otherwise = (
+        _WAITED if is_lock_timeout(error) else "the database ({place}) is unreachable or refuses: {words}"
+    )
+    return DatabaseError(otherwise.format(place=place, words=words))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, delete, func, not_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from innomaint_pipeline.store.tables import lease
@@ -19,6 +19,9 @@ RUN_LEASES = "run/"
 """What the lease of a run itself is named after; its key is the run's id."""
 LEASE_SECONDS = 30.0
 RENEWAL_SECONDS = 7.0
+# A lease is kept until a step is repeated, and a little longer; one that lasts longer was taken before the
+# clock was set back.
+LONGEST_LEASE_SECONDS = LEASE_SECONDS + 30.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,12 @@ class Lease:
 
 def _expiry(seconds: float) -> object:
     return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+
+
+def _is_live() -> ColumnElement[bool]:
+    longest = func.make_interval(0, 0, 0, 0, 0, 0, LONGEST_LEASE_SECONDS)
+    moment = func.clock_timestamp()
+    return lease.c.expires_at.between(moment, moment + longest)
 
 
 def acquire_lease(
@@ -64,7 +73,7 @@ def acquire_lease(
                 "total": case((is_own, lease.c.total), else_=0),
                 "done": case((is_own, lease.c.done), else_=0),
             },
-            where=or_(is_own, lease.c.expires_at < func.clock_timestamp()),
+            where=or_(is_own, not_(_is_live())),
         ).returning(lease.c.resource)
     )
     return taken.first() is not None
@@ -111,8 +120,7 @@ def report_progress(connection: Connection, resource: str, owner: str, *, total:
 
 def is_owner_alive(connection: Connection, owner: str) -> bool | None:
     """Tell whether any lease of an owner is live; None when it has none at all."""
-    is_live = lease.c.expires_at >= func.clock_timestamp()
-    return connection.execute(select(func.bool_or(is_live)).where(lease.c.owner == owner)).scalar_one()
+    return connection.execute(select(func.bool_or(_is_live())).where(lease.c.owner == owner)).scalar_one()
 
 
 def remove_leases(connection: Connection, owner: str) -> None:
@@ -132,10 +140,7 @@ def find_leases(connection: Connection, prefix: str) -> list[Lease]:
             lease.c.total,
             lease.c.done,
         )
-        .where(
-            lease.c.resource.startswith(prefix, autoescape=True),
-            lease.c.expires_at >= func.clock_timestamp(),
-        )
+        .where(lease.c.resource.startswith(prefix, autoescape=True), _is_live())
         .order_by(lease.c.resource)
     )
     return [Lease(key, owner, at, float(left), total, done) for key, owner, at, left, total, done in rows]

@@ -41,7 +41,10 @@ def load_rate_state(connection: Connection, account: str) -> tuple[RateState, fl
     row = connection.execute(
         select(*(rate_limit.c[name] for name in _STATE_COLUMNS), _NOW).where(rate_limit.c.account == account)
     ).first()
-    return None if row is None else (_state(tuple(row)), float(row[-1]))
+    if row is None:
+        return None
+    now = float(row[-1])
+    return pacing.set_right(_state(tuple(row)), now=now), now
 
 
 def _state(row: tuple) -> RateState:
@@ -90,7 +93,10 @@ class SharedPacing:
                 row = connection.execute(locked_row).one()
             row = row[: len(_STATE_COLUMNS) + 1]
             before = _state(tuple(row))
-            after, result = transition(before, float(row[-1]))
+            now = float(row[-1])
+            after, result = transition(
+                pacing.set_right(before, now=now, configured_seconds=self._configured_seconds), now
+            )
             if after != before:
                 old = asdict(before)
                 changes = {

@@ -19,16 +19,17 @@ from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
 from innomaint_pipeline.store.adoption import reconcile, write_comments
 from innomaint_pipeline.store.database import AdvisoryLock, Database, take_lock
-from innomaint_pipeline.store.faults import Fault, judge, lacks_right, short_message
+from innomaint_pipeline.store.faults import Fault, is_lock_timeout, judge, lacks_right, short_message
 from innomaint_pipeline.store.innomaint import tables as innomaint_tables
 from innomaint_pipeline.store.innomaint.batches import finish_upgrade as finish_innomaint_upgrade
+from innomaint_pipeline.store.readiness import check_server
 from innomaint_pipeline.store.tables import metadata
 
 SOURCE_TABLES = (innomaint_tables,)
 """Importing the tables of a source adds them to `metadata`."""
 
+_LONGEST_LOCK_WAIT_SECONDS = 5
 _VERSION_TABLE = "innomaint_schema_version"
-_OLDEST_SERVER = 150000
 
 
 def find_missing(connection: Connection) -> str | None:
@@ -51,6 +52,41 @@ def find_missing(connection: Connection) -> str | None:
     return None if newest in applied else f"revision {newest}"
 
 
+def check_tables(database: Database) -> None:
+    """Raise `DatabaseError` where the tables are not up to date."""
+    with database.begin() as connection:
+        missing = find_missing(connection)
+    if missing is not None:
+        raise DatabaseError(f"the database ({database.place}) lacks {missing}; run: innomaint db upgrade")
+
+
+_HOLDERS = text(
+    """
+    select a.pid, a.usename::text, coalesce(nullif(a.application_name, ''), 'a program without a name'),
+           string_agg(distinct c.relname, ', ')
+    from pg_locks l join pg_class c on c.oid = l.relation join pg_stat_activity a on a.pid = l.pid
+    where l.granted and c.relname = any(:names) and a.datname = current_database()
+      and c.relnamespace = to_regnamespace(quote_ident(current_schema())) and a.pid <> pg_backend_pid()
+    group by 1, 2, 3 order by 1
+    """
+)
+
+
+def _name_holders(database: Database) -> str:
+    """Return in words whose locks the upgrade has waited for."""
+    with database.begin() as connection:
+        found = connection.execute(_HOLDERS, {"names": list(metadata.tables)}).tuples().all()
+    held = "; ".join(
+        f"process {pid} (role {role}, {name}) holds {tables}" for pid, role, name, tables in found
+    )
+    ends = " ".join(f"SELECT pg_terminate_backend({row[0]});" for row in found)
+    return (
+        f"{database.place} was not upgraded: its tables are in use, and {_LONGEST_LOCK_WAIT_SECONDS} s were "
+        f"waited in vain. {held or 'Whoever held them has ended meanwhile'}. Nothing was changed; run "
+        f"innomaint db upgrade again when that has ended{f', or end it: {ends}' if ends else ''}"
+    )
+
+
 def _config() -> Config:
     config = Config()
     # Alembic's options know "%(name)s": a percent sign in the path is written twice.
@@ -67,12 +103,10 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
     """
     try:
         with database.begin() as connection:
-            version = int(connection.execute(text("SHOW server_version_num")).scalar_one())
-            if version < _OLDEST_SERVER:
-                raise DatabaseError(
-                    f"{database.place} is PostgreSQL {version // 10000}; 15 or later is needed"
-                )
+            check_server(connection, database.place)
             take_lock(connection, AdvisoryLock.UPGRADE)
+            # Whoever reads the tables would queue behind an upgrade that waits.
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_LONGEST_LOCK_WAIT_SECONDS}s'"))
             done = reconcile(connection)
             config = _config()
             config.attributes["connection"] = connection
@@ -82,11 +116,14 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             crash_points.reach("upgrade: batches given")
     except DatabaseError as error:
         cause = error.__cause__
+        if is_lock_timeout(cause):
+            raise DatabaseError(_name_holders(database)) from error
         if not isinstance(cause, DBAPIError) or judge(cause) is Fault.SERVER:
             raise
         if lacks_right(cause):
             raise DatabaseError(
-                f"{database.place}: {short_message(cause)}; use a role that may create tables"
+                f"{database.place}: {short_message(cause)}; use a role that may create tables "
+                "there, or GRANT USAGE, CREATE on its schema to this one (docs/database-roles.md)"
             ) from cause
         raise AdoptionError(
             f"{database.place} cannot be upgraded: {short_message(cause)}; nothing was changed"

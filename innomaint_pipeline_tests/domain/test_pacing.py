@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from innomaint_pipeline.domain.pacing import (
     BREAKER_THRESHOLD,
+    LONGEST_PROBE_SECONDS,
     LONGEST_STOP_SECONDS,
     LOWEST_RATE_PER_SECOND,
     START_TOLERANCE_SECONDS,
@@ -23,6 +24,7 @@ from innomaint_pipeline.domain.pacing import (
     record_rate_limit,
     record_success,
     reserve,
+    set_right,
 )
 
 INTERVAL = 0.2
@@ -706,3 +708,59 @@ def test_a_contract_error_shows_that_the_source_answers():
     assert account.state.breaker_opened_at is not None
     assert account.break_contract("Pump 1") is None
     assert account.state.breaker_opened_at is None
+
+
+@pytest.mark.parametrize("hour", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_changes_no_wait(hour: float) -> None:
+    """What was stored before is read by the new clock: a slot, a stop, a probe, a turn."""
+    then = 1_000_000.0
+    stored = RateState(
+        next_start_at=then + 0.4,
+        last_start_at=then - 0.1,
+        blocked_until=then + 20,
+        reduced_at=then - 30,
+        turn_owner="other",
+        turn_until=then + 3,
+        window_started_at=then - 5,
+        breaker_opened_at=then - 40,
+        breaker_probe_at=then + 25,
+    )
+    now = then + hour
+    after = set_right(stored, now=now, configured_seconds=0.2)
+    if hour > 0:
+        assert after == stored, "what has passed by the new clock is over, and nobody waits"
+        return
+    assert after.next_start_at - now == pytest.approx(0.5, abs=0.001)
+    assert after.blocked_until - now == pytest.approx(20.1, abs=0.001)
+    assert after.breaker_probe_at - now == pytest.approx(25.1, abs=0.001)
+    assert after.turn_until - now == pytest.approx(3.1, abs=0.001)
+    assert max(after.last_start_at, after.reduced_at, after.window_started_at) <= now
+    assert set_right(after, now=now, configured_seconds=0.2) == after
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["next_start_at", "last_start_at", "blocked_until", "reduced_at", "turn_until", "window_started_at"],
+)
+def test_a_moment_without_a_bound_stops_nobody_longer_than_an_honest_one(name: str) -> None:
+    now = 1_000_000.0
+    state = set_right(replace(RateState(), **{name: 1e12}), now=now, configured_seconds=0.2)
+    _, answer = reserve(state, now=now, configured_seconds=0.2, owner="run", is_bulk=True)
+    assert isinstance(answer, Grant)
+    assert answer.wait_seconds <= (LONGEST_STOP_SECONDS if name == "blocked_until" else 10)
+
+
+def test_a_probe_without_a_bound_comes_within_the_longest_pause() -> None:
+    now = 1_000_000.0
+    state = RateState(breaker_opened_at=1e12, breaker_probe_at=2e12, breaker_wait_seconds=1e12)
+    state = set_right(state, now=now, configured_seconds=0.2)
+    later = now + LONGEST_PROBE_SECONDS
+    _, answer = reserve(state, now=later, configured_seconds=0.2, owner="run", is_bulk=True)
+    assert isinstance(answer, Grant)
+    assert answer.permit.is_probe
+
+
+def test_a_state_that_is_right_stays_as_it_is() -> None:
+    state = RateState(next_start_at=100.2, last_start_at=99.9, blocked_until=150, window_started_at=95)
+    assert set_right(state, now=100.0, configured_seconds=0.2) == state
+    assert set_right(RateState(), now=100.0, configured_seconds=0.2) == RateState()

@@ -1,5 +1,7 @@
 """The lease of a batch: one owner, an expiry on the database's clock, nothing to unlock by hand."""
 
+from sqlalchemy import text
+
 from innomaint_pipeline.domain.innomaint.batches import LEASES, lease_name
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import (
@@ -99,3 +101,25 @@ def test_a_new_owner_does_not_inherit_the_progress_of_the_old(database: Database
     with database.begin() as connection:
         (lease,) = find_leases(connection, LEASES)
     assert (lease.owner, lease.total, lease.done) == ("second", 0, 0)
+
+
+def test_a_lease_of_a_dead_run_from_before_the_clock_was_set_back_holds_nobody(database: Database) -> None:
+    with database.begin() as connection:
+        assert acquire_lease(connection, "source/a", "dead")
+        connection.execute(text("update innomaint_lease set expires_at = expires_at + interval '1 hour'"))
+        assert find_leases(connection, "source/") == []
+        assert acquire_lease(connection, "source/a", "next")
+        assert [held.owner for held in find_leases(connection, "source/")] == ["next"]
+        release_lease(connection, "source/a", "next")
+
+
+def test_a_run_that_lives_keeps_its_lease_when_the_clock_is_set(database: Database) -> None:
+    with database.begin() as connection:
+        for hour in ("-1", "1"):
+            assert acquire_lease(connection, "source/a", "alive")
+            connection.execute(
+                text(f"update innomaint_lease set expires_at = expires_at + interval '{hour} hour'")
+            )
+            assert renew_lease(connection, "source/a", "alive")
+            assert not acquire_lease(connection, "source/a", "next")
+        release_lease(connection, "source/a", "alive")

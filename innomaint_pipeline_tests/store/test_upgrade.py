@@ -165,3 +165,19 @@ def test_settings_and_requests_of_the_first_version_are_taken_over(pipeline: Pip
         stored = submit(connection, Wish(SYNC_REQUESTS, {}, "", 0, {}, {}), asked_by="page")
     assert (request.id, request.total, [part.items for part in request.parts]) == (41, 12, [("Pump 1",)])
     assert stored.id > 41, "numbers go on after those taken over"
+
+
+def test_an_upgrade_waits_for_somebodys_lock_a_moment_only_and_says_whose_it_is(database: Database) -> None:
+    with database.begin() as connection:
+        connection.execute(text("drop index ix_innomaint_request_open"))
+    other = psycopg.connect(database.url, application_name="reporting")
+    try:
+        other.execute("select * from innomaint_request")
+        other.execute("lock table innomaint_request")
+        pid = other.info.backend_pid
+        said = rf"process {pid} \(role postgres, reporting\) holds .*request.*terminate_backend\({pid}\)"
+        with pytest.raises(DatabaseError, match=said):
+            upgrade_database(database, batch_size=100)
+    finally:
+        other.close()
+    assert upgrade_database(database, batch_size=100) == ["created index ix_innomaint_request_open"]

@@ -52,7 +52,7 @@ def as_json(status: Status) -> dict[str, object]:
 
 def run_status(settings: Settings, *, is_watch: bool, is_json: bool) -> None:
     """Print the status once, or again and again until interrupted."""
-    with open_database(settings) as (database, _):
+    with open_database(settings, is_writing=False) as (database, _):
         if is_watch:
             _watch(settings, database, is_json=is_json)
         elif is_json:

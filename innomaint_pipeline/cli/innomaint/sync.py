@@ -96,7 +96,7 @@ def run_sync(settings: Settings, options: SyncOptions, *, is_quiet: bool) -> Syn
     again.
     """
     settings.require_token()
-    with open_database(settings) as (database, addresses):
+    with open_database(settings, uses_dagster=True) as (database, addresses):
         began = time.monotonic()
         work = _open(database, options, settings)
         result = SyncResult(total=work.plan.total)

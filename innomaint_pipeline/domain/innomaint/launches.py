@@ -101,7 +101,10 @@ def _trouble(facts: SyncFacts) -> tuple[float, str] | None:
     hold = hold_seconds(facts.consecutive_failures)
     if not hold:
         return None
-    since = facts.seconds_since_failure if facts.seconds_since_failure is not None else hold
+    since = facts.seconds_since_failure
+    # A failure that is still to come was told by a clock that has been set back: no hold for that long.
+    if since is None or since < 0:
+        since = hold
     return max(hold - since, 0.0), f"the last {facts.consecutive_failures} batch runs failed"
 
 

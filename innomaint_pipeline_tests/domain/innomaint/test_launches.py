@@ -88,6 +88,12 @@ FACTS = SyncFacts(total=457, demands=DUE, in_flight=frozenset())
             [],
             "the last 4 batch runs failed; 171 assets are due, the next try is in 30 s",
         ),
+        # The clock was set back: a failure that is still to come holds nobody until then.
+        (
+            {"consecutive_failures": 9, "seconds_since_failure": -3000.0},
+            [1],
+            "100 never synced, 0 failed and due again, 0 stale",
+        ),
         (
             {"consecutive_failures": 3, "seconds_since_failure": None},
             [1],
