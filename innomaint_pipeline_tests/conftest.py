@@ -196,21 +196,19 @@ def database_url(database: Database) -> str:
     return database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-@pytest.fixture(scope="session")
-def _simulator_process() -> Iterator[InnomaintSimulator]:
+@contextmanager
+def running_simulator() -> Iterator[InnomaintSimulator]:
+    """A simulated Innomaint of `WORLD_SIZE` CMMS assets on a real socket; it takes the canary token only."""
     with InnomaintSimulator(World(WORLD_SIZE), token=CANARY_TOKEN) as running:
+        fix_world(running, running.world)
         yield running
 
 
 @pytest.fixture
-def simulator(_simulator_process: InnomaintSimulator) -> InnomaintSimulator:
-    """A simulated Innomaint of `WORLD_SIZE` CMMS assets on a real socket; it takes the canary token only."""
-    server = _simulator_process
-    fix_world(server, World(WORLD_SIZE))
-    server.faults.clear()
-    server.record.clear()
-    server.app.latency = None
-    return server
+def simulator() -> Iterator[InnomaintSimulator]:
+    """A test's own simulator: a request that an earlier test gave up on reaches no record but its own."""
+    with running_simulator() as running:
+        yield running
 
 
 def fix_world(server: InnomaintSimulator, world: World) -> None:

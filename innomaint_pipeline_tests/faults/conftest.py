@@ -19,7 +19,6 @@ from sqlalchemy import text
 from innomaint_pipeline.errors import RouteError
 from innomaint_pipeline.simulator.innomaint.faults import Fault
 from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
-from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.sources.innomaint import InnomaintClient
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.sources.route import DIRECT, Route
@@ -29,10 +28,9 @@ from innomaint_pipeline.sync.innomaint.batch import Selection
 from innomaint_pipeline.sync.innomaint.steps import SettleReport, close_failed_batch
 from innomaint_pipeline_tests.conftest import (
     CANARY_TOKEN,
-    WORLD_SIZE,
     Pipeline,
     everything,
-    fix_world,
+    running_simulator,
 )
 from innomaint_pipeline_tests.invariants import check_invariants
 
@@ -66,12 +64,10 @@ class FaultPipeline(Pipeline):
         return InnomaintClient(url, token, pacing, self.policy, route=self.route, sleep=wait_for_retry)
 
     def start_over(self) -> None:
-        """Forget faults, waits, pacing and issues, and sync every CMMS asset, so that it has good values."""
-        self.simulator.faults.clear()
+        """Forget waits, pacing and issues, and sync every CMMS asset, so that it has good values."""
         self.execute("delete from innomaint_rate_limit")
         self.execute("delete from innomaint_data_issue")
         self.api_url, self.route, self.policy = None, DIRECT, RequestPolicy(timeout_seconds=60)
-        self.simulator.world.restore()
         assert self.resync(self.next_run()).status == "complete"
         self.execute("delete from innomaint_rate_limit")
         self.simulator.record.clear()
@@ -231,17 +227,17 @@ def _module_database(_upgraded_databases: Any) -> Iterator[Database]:
 
 
 @pytest.fixture(scope="module")
-def _module_pipeline(_module_database: Database, _simulator_process: InnomaintSimulator) -> FaultPipeline:
-    fix_world(_simulator_process, World(WORLD_SIZE))
-    made = FaultPipeline(_module_database, _simulator_process)
-    made.import_serials()
-    return made
+def _module_pipeline(_module_database: Database) -> Iterator[FaultPipeline]:
+    with running_simulator() as simulator:
+        made = FaultPipeline(_module_database, simulator)
+        made.import_serials()
+        yield made
 
 
 @pytest.fixture
 def faults(_module_pipeline: FaultPipeline, simulator: InnomaintSimulator) -> Iterator[FaultPipeline]:
     """Every CMMS asset of a world of `WORLD_SIZE`, synced, nothing wrong yet."""
-    assert len(simulator.world) == WORLD_SIZE
+    _module_pipeline.simulator = simulator
     _module_pipeline.start_over()
     yield _module_pipeline
     check_invariants(_module_pipeline.database)

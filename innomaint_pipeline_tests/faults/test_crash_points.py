@@ -28,7 +28,6 @@ from innomaint_pipeline.domain.workbook import SOURCE
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.simulator.innomaint.faults import Status, StatusFalse
 from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
-from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.states import RETRYABLE_CLASSES
 from innomaint_pipeline.store.settings import LAST_IMPORT, stored_name
@@ -36,7 +35,7 @@ from innomaint_pipeline_tests.conftest import (
     CANARY_TOKEN,
     WORLD_SIZE,
     Pipeline,
-    fix_world,
+    running_simulator,
 )
 from innomaint_pipeline_tests.faults.crash_child import BATCH_SIZE, Order, do_work, write_order
 from innomaint_pipeline_tests.invariants import check_invariants
@@ -248,16 +247,12 @@ def write_workbook(path: Path, serials: tuple[str, ...]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def half_synced(
-    postgres: EmbeddedPostgres, upgraded_template: str, _simulator_process: InnomaintSimulator
-) -> Iterator[str]:
+def half_synced(postgres: EmbeddedPostgres, upgraded_template: str) -> Iterator[str]:
     """A database whose first half was imported and synced once, and that will refuse one of the others."""
     name = "template_half_synced"
     with copied(postgres, upgraded_template, name) as url:
-        with opened(url) as database:
-            fix_world(_simulator_process, World(WORLD_SIZE))
-            _simulator_process.faults.clear()
-            made = Pipeline(database, _simulator_process)
+        with opened(url) as database, running_simulator() as simulator:
+            made = Pipeline(database, simulator)
             made.import_serials(made.serials[:KNOWN], batch_size=BATCH_SIZE, asset_name="Pump")
             assert made.sync(made.run("earlier")).status == "complete"
             made.execute(
@@ -269,9 +264,6 @@ def half_synced(
 
 def prepare(simulator: InnomaintSimulator) -> None:
     """Let the world move on, and some CMMS assets fail, each in another way."""
-    fix_world(simulator, World(WORLD_SIZE))
-    simulator.record.clear()
-    simulator.faults.clear()
     world, later = simulator.world, simulator.world.now() + timedelta(hours=1)
     world.now = lambda: later
     world.change(world.serials[CHANGED], {"data": {"barcode": "another"}})
@@ -312,11 +304,13 @@ def scene(
 def undisturbed_end(
     postgres: EmbeddedPostgres,
     half_synced: str,
-    _simulator_process: InnomaintSimulator,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, list[str]]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    with set_up(postgres, half_synced, _simulator_process, folder) as (pipeline, order):
+    with (
+        running_simulator() as simulator,
+        set_up(postgres, half_synced, simulator, folder) as (pipeline, order),
+    ):
         do_work(replace(order, run_id="undisturbed"))
         assert_worked(pipeline)
         return normalised(pipeline.database)

@@ -1,4 +1,4 @@
-"""Any workbook in: imported + rejected = its data rows, a second import changes nothing."""
+"""Any workbook in: imported + rejected = its data rows, as a dry run says; a second one changes nothing."""
 
 import tempfile
 from collections.abc import Sequence
@@ -171,7 +171,11 @@ def test_any_file_is_read_and_imported_row_by_row(pipeline: Pipeline) -> None:
                 path = write_xlsx(Path(folder, "any.xlsx"), {"Assets": rows})
             except IllegalCharacterError:
                 return
+            untouched = snapshot(database)
+            told = import_master(database, path, batch_size=3, is_dry_run=True)
+            assert snapshot(database) == untouched
             report = import_master(database, path, batch_size=3)
+            assert told == report
             seen = [[as_read(cell) for cell in row] for row in rows]
             assert report.rows == count_data_rows(seen, header)
             assert report.inserted + report.updated + report.unchanged + report.rejected == report.rows

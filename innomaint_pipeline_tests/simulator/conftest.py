@@ -11,19 +11,10 @@ PATH = "/assetmanagement/getAssetIDDetailByAssetID"
 Ask = Callable[..., httpx.Response]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server() -> Iterator[InnomaintSimulator]:
     with InnomaintSimulator(World(size=60, now=lambda: datetime(2026, 6, 20, 10, tzinfo=UTC))) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _fresh(request: pytest.FixtureRequest) -> None:
-    if "server" in request.fixturenames:
-        running: InnomaintSimulator = request.getfixturevalue("server")
-        running.faults.clear()
-        running.record.clear()
-        running.world.restore()
 
 
 @pytest.fixture(scope="module")
