@@ -18,7 +18,7 @@ from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.innomaint.due_batches import change_refresh_minutes
 from innomaint_pipeline.sync.innomaint.batch import Selection
-from innomaint_pipeline.sync.workbook import import_master
+from innomaint_pipeline.sync.workbook.importing import import_master
 from innomaint_pipeline_tests.conftest import Pipeline, fix_world
 from innomaint_pipeline_tests.invariants import check_invariants
 from innomaint_pipeline_tests.properties.conftest import GENERATED
