@@ -102,16 +102,26 @@ for _command in (*WORKBOOK_COMMANDS, *INNOMAINT_COMMANDS):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does: with `KeyboardInterrupt`, so that all is cleaned up."""
+    """Let SIGTERM, and SIGHUP of a terminal that is closed, end the block as Ctrl-C does.
+
+    With `KeyboardInterrupt`, so that all is cleaned up; a second one does not disturb that. What was started
+    to outlive its terminal (nohup) stays so.
+    """
+    numbers = [signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
 
     def interrupt(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def main(arguments: list[str] | None = None) -> None:
