@@ -29,6 +29,7 @@ _STOPPING_ERRORS = {
     "BreakerOpenError": 3,
     "DatabaseError": 4,
     "ConfigurationError": 2,
+    "SelectionError": 2,
     "WorkbookError": 2,
 }
 
