@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
 
 from innomaint_pipeline.cli.environment import command_settings, own_settings
 from innomaint_pipeline.cli.innomaint.commands import INNOMAINT_COMMANDS
-from innomaint_pipeline.cli.output import configure_logging, json_option, print_json, say
+from innomaint_pipeline.cli.output import (
+    configure_logging,
+    end_streams,
+    json_option,
+    people,
+    prepare_streams,
+    print_json,
+    say,
+    silence,
+)
 from innomaint_pipeline.cli.workbook import WORKBOOK_COMMANDS
-from innomaint_pipeline.errors import InnomaintPipelineError
+from innomaint_pipeline.errors import ConfigurationError, InnomaintPipelineError
 from innomaint_pipeline.redaction import install_redaction, redact
 
 INTERRUPTED = 130
@@ -124,15 +134,30 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def refuse_other_encodings(arguments: Sequence[str]) -> None:
+    """Raise `ConfigurationError` for an argument that is no text, unless it is the name of a file."""
+    for argument in arguments:
+        raw = os.fsencode(argument)
+        if raw.decode("utf-8", "replace").encode() != raw and not os.path.lexists(raw):
+            shown = raw.decode("utf-8", "backslashreplace")
+            raise ConfigurationError(f"the argument '{shown}' is not UTF-8: write it in UTF-8")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code."""
+    prepare_streams()
     install_redaction()
     configure_logging()
     try:
         with interruptible():
+            refuse_other_encodings(sys.argv[1:] if arguments is None else arguments)
             code = cli.main(args=arguments, prog_name="innomaint", standalone_mode=False)
+    except SystemExit:
+        # Click's way to say that nobody reads what it prints, like a help text.
+        silence(sys.stdout)
+        code = 0
     except click.ClickException as error:
-        error.show()
+        error.show(file=people.file)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         say("Interrupted; what was done is kept.")
@@ -140,4 +165,5 @@ def main(arguments: list[str] | None = None) -> None:
     except InnomaintPipelineError as error:
         say(redact(f"innomaint: {error}"))
         code = error.exit_code
+    end_streams()
     sys.exit(code or 0)

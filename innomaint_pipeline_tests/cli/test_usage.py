@@ -193,3 +193,17 @@ def test_the_folder_of_another_dagster_project_is_left_alone(cli: Cli, name: str
     assert "belongs to another Dagster project" in ended.err
     assert name in ended.err
     assert [path.name for path in Path().iterdir()] == [name]
+
+
+def test_an_alert_address_that_nobody_understands_is_refused_before_up_starts(cli: Cli) -> None:
+    os.environ |= {
+        "INNOMAINT_API_TOKEN": "invented",
+        "INNOMAINT_ALERT_URLS": "json://127.0.0.1:9/ nonsense://open-sesame@host",
+    }
+
+    ended = cli("up")
+
+    assert ended.code == 2
+    assert "address 2 of 2 (not shown)" in ended.err
+    assert "open-sesame" not in ended.err
+    assert not cli.home.exists()
