@@ -41,7 +41,7 @@ _READERS = {
 _IMPORT = (
     "import sys, json, time; from pathlib import Path; "
     "from innomaint_pipeline.store.database import Database; "
-    "from innomaint_pipeline.sync.workbook import import_master; began = time.perf_counter(); "
+    "from innomaint_pipeline.sync.workbook.importing import import_master; began = time.perf_counter(); "
     "report = import_master(Database(sys.argv[2]), Path(sys.argv[1]), batch_size=100); "
     "print(json.dumps({'rows': report.rows, 'rejected': report.rejected, "
     "'seconds': time.perf_counter() - began}))"

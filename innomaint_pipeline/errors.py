@@ -22,6 +22,10 @@ class ConfigurationError(InnomaintPipelineError):
     exit_code = 2
 
 
+class SelectionError(ConfigurationError):
+    """A run is asked for a batch or for items that it cannot have; nothing was begun."""
+
+
 class WorkbookError(ConfigurationError):
     """A workbook that cannot be imported at all; names file, sheet and cause."""
 

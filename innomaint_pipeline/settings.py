@@ -6,6 +6,7 @@ the environment winning. Secrets are `SecretStr`: their values appear in no mess
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import ssl
@@ -19,14 +20,20 @@ from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    SettingsConfigDict,
+)
 
 from innomaint_pipeline.addresses import is_loopback, is_reached_directly, split_url, split_web_url
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.redaction import remember_secret
 
 WITHOUT_ENV_FILE = "INNOMAINT_WITHOUT_ENV_FILE"
-"""Set by the demonstration for its processes: .env names real databases and real people."""
+"""Set by what hands its settings on to its processes, so that no other .env gets between them."""
 
 SHORTEST_ADMIN_TOKEN_CHARACTERS = 16
 DEFAULT_API_URL = "https://app.innomaint.com/api/public/api/restapicontroller"
@@ -323,6 +330,44 @@ def describe_open_env_file() -> str | None:
     if not mode & (stat.S_IRGRP | stat.S_IROTH):
         return None
     return f"The file .env may be read by others than its owner (mode {mode:04o}): run chmod 600 .env"
+
+
+def describe_origin() -> str:
+    """Return in words where the settings are read."""
+    path = Path(".env").absolute()
+    if os.environ.get(WITHOUT_ENV_FILE) or not path.is_file():
+        return f"the environment alone; there is no .env in {path.parent}"
+    return f"{path}, and the environment, which wins"
+
+
+def resolve_variables(settings: Settings) -> dict[str, str]:
+    """Return every variable that is set, from the environment or else .env, for processes of any folder.
+
+    With them a process reads the same settings wherever it runs: paths are absolute, and no .env is read.
+    """
+    given: dict[str, str | None] = {}
+    if not os.environ.get(WITHOUT_ENV_FILE):
+        given |= DotEnvSettingsSource(Settings, env_file=".env").env_vars
+    given |= EnvSettingsSource(Settings).env_vars
+    resolved = {WITHOUT_ENV_FILE: "1"}
+    for field, value in settings:
+        text = str(value.absolute()) if isinstance(value, Path) else given.get(field)
+        if text:
+            resolved[field.upper()] = text
+    # A variable may be written in small letters, too.
+    return resolved | {name: resolved[name.upper()] for name in os.environ if name.upper() in resolved}
+
+
+def fingerprint(settings: Settings) -> str:
+    """Return what tells two settings apart and shows neither."""
+    values = [(field, _plain(value)) for field, value in settings]
+    return hashlib.sha256(repr(values).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value.absolute() if isinstance(value, Path) else value)
 
 
 def load_settings() -> Settings:

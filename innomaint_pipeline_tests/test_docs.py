@@ -36,7 +36,7 @@ from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.housekeeping import LOG_RETENTION
 from innomaint_pipeline.store.leases import LEASE_SECONDS, RENEWAL_SECONDS
 from innomaint_pipeline.store.tables import metadata
-from innomaint_pipeline.sync.workbook import ImportReport
+from innomaint_pipeline.sync.workbook.importing import ImportReport
 from tools.dictionary import build_dictionary
 
 PACKAGE = Path(innomaint_pipeline.__file__).parent

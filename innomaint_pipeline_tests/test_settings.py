@@ -9,7 +9,15 @@ import trustme
 
 from innomaint_pipeline.addresses import is_loopback
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.settings import DEFAULT_API_URL, SECRET_VARIABLES, Settings, load_settings
+from innomaint_pipeline.settings import (
+    DEFAULT_API_URL,
+    SECRET_VARIABLES,
+    Settings,
+    describe_origin,
+    fingerprint,
+    load_settings,
+    resolve_variables,
+)
 
 DEFAULTS = {
     "INNOMAINT_API_URL": "https://app.innomaint.com/api/public/api/restapicontroller",
@@ -459,3 +467,40 @@ def test_these_hosts_are_this_machine(host):
 )
 def test_these_hosts_may_be_another_machine(host):
     assert not is_loopback(host)
+
+
+def test_what_is_handed_on_is_read_the_same_in_any_folder_whatever_env_file_lies_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text(
+        "INNOMAINT_API_TOKEN='from-the-#-file'\n"
+        "INNOMAINT_WORKBOOK=master.xlsx\nINNOMAINT_RATE_MS=7\nhttps_proxy=proxy.example:3128\n"
+        "INNOMAINT_ALERT_URLS=json://one.example, json://two.example\n"
+    )
+    monkeypatch.setenv("INNOMAINT_RATE_MS", "9")
+    settings = load_settings()
+    handed_on, known = resolve_variables(settings), fingerprint(settings)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / ".env").write_text("INNOMAINT_API_TOKEN=another\nINNOMAINT_RATE_MS=1\nINNOMAINT_BATCH_SIZE=3\n")
+    monkeypatch.chdir(other)
+    for name, value in handed_on.items():
+        monkeypatch.setenv(name, value)
+
+    read = load_settings()
+
+    assert read.innomaint_rate_ms == 9
+    assert read.innomaint_batch_size == 100
+    assert read.innomaint_workbook == tmp_path / "master.xlsx"
+    assert read.home == tmp_path / ".innomaint"
+    assert fingerprint(read) == known
+    monkeypatch.setenv("INNOMAINT_API_TOKEN", "another")
+    assert fingerprint(load_settings()) != known
+
+
+def test_where_settings_are_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert describe_origin() == f"the environment alone; there is no .env in {tmp_path}"
+    Path(".env").write_text("INNOMAINT_RATE_MS=7\n")
+    assert describe_origin() == f"{tmp_path / '.env'}, and the environment, which wins"

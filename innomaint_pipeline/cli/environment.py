@@ -6,6 +6,8 @@ Belongs here: finding or starting the embedded PostgreSQL, and everything that i
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,7 +20,14 @@ from filelock import FileLock
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.embedded.server import embedded_postgres
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
-from innomaint_pipeline.settings import Settings, describe_open_env_file, load_settings
+from innomaint_pipeline.redaction import redact
+from innomaint_pipeline.settings import (
+    Settings,
+    describe_open_env_file,
+    fingerprint,
+    load_settings,
+    resolve_variables,
+)
 from innomaint_pipeline.store.connections import (
     in_same_server,
     with_driver,
@@ -30,6 +39,11 @@ from innomaint_pipeline.store.upgrade import check_tables, upgrade_database
 
 _IC3_DATABASE = "ic3"
 _DAGSTER_DATABASE = "dagster"
+_DAGSTER_FILES = ("dagster.yaml", "workspace.yaml")
+_PRINT_FINGERPRINT = (
+    "from innomaint_pipeline.settings import fingerprint, load_settings; print(fingerprint(load_settings()))"
+)
+_MAKE_TABLES = "from innomaint_pipeline.cli.environment import make_dagster_tables; make_dagster_tables()"
 
 
 @dataclass(frozen=True)
@@ -48,7 +62,22 @@ def own_settings() -> Settings:
     """Return the settings of the person who runs the command, and tell of a .env that others may read."""
     if warning := describe_open_env_file():
         say(warning)
-    return load_settings()
+    settings = load_settings()
+    if "innomaint_home" not in settings.model_fields_set:
+        _refuse_foreign_folder(Path.cwd())
+    return settings
+
+
+def _refuse_foreign_folder(folder: Path) -> None:
+    """Raise `ConfigurationError` where the data would be written into another Dagster project."""
+    if _is_ours(folder):
+        return
+    names = [name for name in _DAGSTER_FILES if (folder / name).exists()]
+    if names:
+        raise ConfigurationError(
+            f"{folder} belongs to another Dagster project (it holds {' and '.join(names)}), and nothing is "
+            "written into it: start innomaint in a folder of its own, or set INNOMAINT_HOME"
+        )
 
 
 def command_settings() -> Settings:
@@ -63,14 +92,50 @@ def command_settings() -> Settings:
 
 
 def project_folder() -> Path:
-    """Return the folder of dagster.yaml and workspace.yaml: the working directory, or the source checkout."""
-    for folder in (Path.cwd(), Path(__file__).resolve().parents[2]):
-        if (folder / "dagster.yaml").is_file() and (folder / "workspace.yaml").is_file():
+    """Return the folder of dagster.yaml and workspace.yaml: the source checkout, or the working directory."""
+    for folder in (Path(__file__).resolve().parents[2], Path.cwd()):
+        if _is_ours(folder):
             return folder
     raise ConfigurationError(
         "dagster.yaml and workspace.yaml were not found: run innomaint in the project's folder, "
         "which holds them"
     )
+
+
+def _is_ours(folder: Path) -> bool:
+    """Tell this project's folder from one of another Dagster project."""
+    workspace = folder / "workspace.yaml"
+    return (
+        (folder / "dagster.yaml").is_file()
+        and workspace.is_file()
+        and "innomaint_pipeline.definitions" in workspace.read_text(encoding="utf-8", errors="replace")
+    )
+
+
+def hand_on(settings: Settings) -> None:
+    """Let every process that this one starts read the settings that it has read, whatever its folder.
+
+    Raise `ConfigurationError` where a process would read others.
+    """
+    os.environ |= resolve_variables(settings)
+    # What lies in the working directory is data, not Python.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    printed, reason = _run_python(_PRINT_FINGERPRINT)
+    if printed != fingerprint(settings):
+        raise ConfigurationError(
+            "the processes that innomaint up starts would not read the settings that it has read itself"
+            f"{f' ({reason})' if reason else ''}: look for what else sets variables of the project, "
+            "like sitecustomize or a .pth file of this Python"
+        )
+
+
+def _run_python(code: str) -> tuple[str, str]:
+    """Run code in a process of its own; return what it printed and, if it failed, the last line of why."""
+    ended = subprocess.run(  # noqa: S603 # our own interpreter and code
+        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    said = ended.stderr.decode(errors="replace").strip().splitlines() or ["no reason was given"]
+    return ended.stdout.decode(errors="replace").strip(), redact(said[-1]) if ended.returncode else ""
 
 
 @contextmanager
@@ -153,6 +218,12 @@ def export_for_dagster(settings: Settings, addresses: Addresses) -> None:
 
     Afterwards Dagster's database has its tables.
     """
+    export_variables(settings, addresses)
+    make_dagster_tables()
+
+
+def export_variables(settings: Settings, addresses: Addresses) -> None:
+    """Set the variables that Dagster's processes read; its database exists, maybe without tables."""
     os.environ |= {
         "DAGSTER_HOME": str(project_folder()),
         # Named, because "postgresql://" means another driver from SQLAlchemy 2.1 on.
@@ -161,8 +232,19 @@ def export_for_dagster(settings: Settings, addresses: Addresses) -> None:
         "INNOMAINT_HOME": str(settings.home),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
     }
+
+
+def make_dagster_tables() -> None:
+    """Make the tables of the Dagster instance of this environment where they are missing."""
     import dagster as dg
 
     # Processes that make Dagster's tables at the same time disturb each other, and one may fail.
-    with FileLock(settings.home / "dagster.lock"), dg.DagsterInstance.get():
+    with FileLock(Path(os.environ["INNOMAINT_HOME"]) / "dagster.lock"), dg.DagsterInstance.get():
         pass
+
+
+def make_dagster_tables_elsewhere() -> None:
+    """Make Dagster's tables in a process of its own: who only keeps others running needs no Dagster."""
+    _, reason = _run_python(_MAKE_TABLES)
+    if reason:
+        raise DatabaseError(f"Dagster's tables cannot be made: {reason}")

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
 
 from innomaint_pipeline.cli.environment import command_settings, own_settings
 from innomaint_pipeline.cli.innomaint.commands import INNOMAINT_COMMANDS
-from innomaint_pipeline.cli.output import configure_logging, json_option, print_json, say
+from innomaint_pipeline.cli.output import (
+    configure_logging,
+    end_streams,
+    json_option,
+    people,
+    prepare_streams,
+    print_json,
+    say,
+    silence,
+)
 from innomaint_pipeline.cli.workbook import WORKBOOK_COMMANDS
-from innomaint_pipeline.errors import InnomaintPipelineError
+from innomaint_pipeline.errors import ConfigurationError, InnomaintPipelineError
 from innomaint_pipeline.redaction import install_redaction, redact
 
 INTERRUPTED = 130
@@ -102,27 +112,52 @@ for _command in (*WORKBOOK_COMMANDS, *INNOMAINT_COMMANDS):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does: with `KeyboardInterrupt`, so that all is cleaned up."""
+    """Let SIGTERM, and SIGHUP of a terminal that is closed, end the block as Ctrl-C does.
+
+    With `KeyboardInterrupt`, so that all is cleaned up; a second one does not disturb that. What was started
+    to outlive its terminal (nohup) stays so.
+    """
+    numbers = [signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
 
     def interrupt(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    previous = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def refuse_other_encodings(arguments: Sequence[str]) -> None:
+    """Raise `ConfigurationError` for an argument that is no text, unless it is the name of a file."""
+    for argument in arguments:
+        raw = os.fsencode(argument)
+        if raw.decode("utf-8", "replace").encode() != raw and not os.path.lexists(raw):
+            shown = raw.decode("utf-8", "backslashreplace")
+            raise ConfigurationError(f"the argument '{shown}' is not UTF-8: write it in UTF-8")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code."""
+    prepare_streams()
     install_redaction()
     configure_logging()
     try:
         with interruptible():
+            refuse_other_encodings(sys.argv[1:] if arguments is None else arguments)
             code = cli.main(args=arguments, prog_name="innomaint", standalone_mode=False)
+    except SystemExit:
+        # Click's way to say that nobody reads what it prints, like a help text.
+        silence(sys.stdout)
+        code = 0
     except click.ClickException as error:
-        error.show()
+        error.show(file=people.file)
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         say("Interrupted; what was done is kept.")
@@ -130,4 +165,5 @@ def main(arguments: list[str] | None = None) -> None:
     except InnomaintPipelineError as error:
         say(redact(f"innomaint: {error}"))
         code = error.exit_code
+    end_streams()
     sys.exit(code or 0)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +17,16 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
-from innomaint_pipeline.cli.environment import export_for_dagster, make_home, open_database
+from innomaint_pipeline.cli.environment import (
+    export_variables,
+    hand_on,
+    make_dagster_tables_elsewhere,
+    make_home,
+    open_database,
+    project_folder,
+)
 from innomaint_pipeline.cli.output import say
-from innomaint_pipeline.cli.processes import KeptProcess, ProcessKeeper
+from innomaint_pipeline.cli.processes import KeptProcess, ProcessKeeper, end_leftovers
 from innomaint_pipeline.cli.serving import (
     TOKEN_VARIABLE,
     announce,
@@ -26,12 +36,22 @@ from innomaint_pipeline.cli.serving import (
 )
 from innomaint_pipeline.embedded.server import embedded_postgres, find_running
 from innomaint_pipeline.errors import ConfigurationError, InnomaintPipelineError
-from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.settings import Settings, describe_origin
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.leases import acquire_lease, find_leases
 from innomaint_pipeline.store.upgrade import upgrade_database
+from innomaint_pipeline.sync.holding import keep_lease
 
 _READY_SECONDS = 120
 _HOST = "127.0.0.1"
 _LOCATION = "innomaint_pipeline"
+_UP_LEASE = "up/daemon"
+_LOCATION_QUERY = """
+{ workspaceOrError { __typename
+  ... on PythonError { message }
+  ... on Workspace { locationEntries { loadStatus locationOrLoadError {
+    __typename ... on PythonError { message } } } } } }
+"""
 
 
 class NotReadyError(InnomaintPipelineError):
@@ -44,6 +64,7 @@ def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | No
     Raise `ChildEndedError` when a part cannot be kept.
     """
     with ExitStack() as stack:
+        say(f"Settings: {describe_origin()}.")
         if is_demo:
             from innomaint_pipeline.cli.demo import demo_environment, has_demo_data
 
@@ -51,35 +72,50 @@ def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | No
             settings = stack.enter_context(demo_environment(settings, has_outage=has_outage))
         settings.require_token()
         make_home(settings.home)
+        if settings.innomaint_alert_urls:
+            from innomaint_pipeline.sources.notifications import refuse_addresses
+
+            refuse_addresses(settings.innomaint_alert_urls)
+        hand_on(settings)
         _claim_home(stack, settings.home)
+        end_leftovers(settings.home)
         admin = _AdminPlace(settings.innomaint_admin_host, admin_port or settings.innomaint_admin_port)
         if port == admin.port:
             raise ConfigurationError(f"--port and --admin-port are both {port}: give another to one of them")
         refuse_taken_port(_HOST, port, "--port")
         refuse_taken_port(admin.host, admin.port, "--admin-port")
+        say("Starting: the database ...")
         database, addresses = stack.enter_context(
             open_database(settings, uses_dagster=True, is_upgraded_next=True)
         )
         for line in upgrade_database(database, batch_size=settings.innomaint_batch_size):
             say(line)
-        export_for_dagster(settings, addresses)
+        is_lost = _claim_databases(stack, database, settings.home)
+        export_variables(settings, addresses)
+        make_dagster_tables_elsewhere()
         address = f"http://{_HOST}:{port}"
         keeper = stack.enter_context(ProcessKeeper(settings.home))
+        say("Starting: the admin service, and Dagster's code server, webserver and daemon ...")
         made_token = _start_admin(keeper, settings, admin, address)
         _start(keeper, settings.home, port)
-        _wait_for(keeper, f"{address}/server_info", "webserver")
-        _wait_for(keeper, f"{admin.loopback_url}/healthz", "admin service")
+        _wait_for(keeper, lambda: _answers(f"{address}/server_info"), "webserver")
+        _wait_for(keeper, lambda: _answers(f"{admin.loopback_url}/healthz"), "admin service")
+        _wait_for(keeper, lambda: _has_definitions(f"{address}/graphql"), "code server")
         announce(admin.host, admin.port, made_token)
         say(
             f"Ready: Dagster's UI is at {address} (logs in {settings.home / 'logs'}). Ctrl-C stops "
             "everything."
         )
-        while True:
+        while not is_lost.is_set():
             keeper.look()
             if addresses.is_embedded and find_running(settings.home) is None:
                 say("The embedded database has ended and is started again.")
                 stack.enter_context(embedded_postgres(settings.home))
             time.sleep(1)
+        raise ConfigurationError(
+            "another innomaint up has taken over these databases while this one did not reach them: only one "
+            "may run for them"
+        )
 
 
 @dataclass(frozen=True)
@@ -124,7 +160,10 @@ def _start(keeper: ProcessKeeper, home: Path, port: int) -> None:
     keeper.start(
         KeptProcess(
             "code-server",
-            [*python, "dagster", "api", "grpc", "-h", _HOST, "-p", str(code_port), *module],
+            [
+                *(*python, "dagster", "api", "grpc", "-h", _HOST, "-p", str(code_port), *module),
+                *("--working-directory", str(project_folder())),
+            ],
             "Dagster's code-server",
         )
     )
@@ -154,6 +193,24 @@ def _claim_home(stack: ExitStack, home: Path) -> None:
         ) from None
 
 
+def _claim_databases(stack: ExitStack, database: Database, home: Path) -> threading.Event:
+    """Hold the databases against an `up` of another folder; the event is set when they were lost to one.
+
+    An `up` of the same home comes back at once: whoever holds the home is the only one.
+    """
+    owner = f"{socket.gethostname()}, in {home}"
+    with database.begin() as connection:
+        if not acquire_lease(connection, _UP_LEASE, owner):
+            holder = next((lease.owner for lease in find_leases(connection, _UP_LEASE)), "somebody else")
+            raise ConfigurationError(
+                f"innomaint up runs already on these databases (on {holder}), and only one may: stop it "
+                "first, or set IC3_DATABASE_URL to another database"
+            )
+    is_lost = threading.Event()
+    stack.enter_context(keep_lease(database, _UP_LEASE, owner, on_lost=is_lost.set))
+    return is_lost
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
@@ -172,9 +229,9 @@ def _refuse_delay(deadline: float, name: str) -> None:
     time.sleep(0.2)
 
 
-def _wait_for(keeper: ProcessKeeper, url: str, name: str) -> None:
+def _wait_for(keeper: ProcessKeeper, is_ready: Callable[[], bool], name: str) -> None:
     deadline = time.monotonic() + _READY_SECONDS
-    while not _answers(url):
+    while not is_ready():
         keeper.look()
         _refuse_delay(deadline, name)
 
@@ -185,3 +242,19 @@ def _answers(url: str) -> bool:
             return answer.status == 200
     except (urllib.error.URLError, OSError):
         return False
+
+
+def _has_definitions(url: str) -> bool:
+    """Tell whether Dagster has loaded the definitions; raise `NotReadyError` when it cannot."""
+    body = json.dumps({"query": _LOCATION_QUERY}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310 # as above
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            found = json.load(answer)["data"]["workspaceOrError"]
+    except (urllib.error.URLError, OSError):
+        return False
+    entries = found.get("locationEntries", [])
+    for part in (found, *(entry["locationOrLoadError"] or {} for entry in entries)):
+        if part.get("__typename") == "PythonError":
+            raise NotReadyError(f"Dagster cannot load the definitions: {part['message']}")
+    return bool(entries) and all(entry["loadStatus"] == "LOADED" for entry in entries)

@@ -14,7 +14,7 @@ from innomaint_pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from innomaint_pipeline.store.database import Database
-    from innomaint_pipeline.sync.workbook import ImportReport
+    from innomaint_pipeline.sync.workbook.importing import ImportReport
 
 _HEADERS_SHOWN = 200
 
@@ -47,16 +47,18 @@ def run_import(
 
     Raise `WorkbookError` or `ConfigurationError` for a bad one.
     """
-    from innomaint_pipeline.sync.workbook import import_master
+    from innomaint_pipeline.sync.workbook.watching import import_at_rest
 
     with open_database(settings, uses_dagster=not is_dry_run) as (database, addresses):
-        report = import_master(
+        report = import_at_rest(
             database,
             workbook,
+            watched=settings.innomaint_workbook,
             sheets=sheets,
             mapping_path=mapping,
             batch_size=settings.innomaint_batch_size,
             is_dry_run=is_dry_run,
+            tell=say,
         )
         if not is_dry_run:
             export_for_dagster(settings, addresses)

@@ -61,18 +61,24 @@ def build_alerts(loaders: Sequence[ConditionLoader]) -> dg.SensorDefinition:
                     with database.begin() as connection:
                         save_told(connection, notice, number)
                     sent.append(words)
-        beat_at = parse_moment(context.cursor)
+        beat_at, lost_beat = parse_moment(context.cursor), None
         if (
             settings.innomaint_heartbeat_url is not None
             and not 0 <= time.time() - beat_at < _HEARTBEAT_SECONDS
         ):
-            send_heartbeat(settings.innomaint_heartbeat_url)
-            beat_at = time.time()
+            try:
+                send_heartbeat(settings.innomaint_heartbeat_url)
+                beat_at = time.time()
+            except ConnectionError as error:
+                lost_beat = str(error)
+        failures = [*notifier.refusals, *([lost_beat] if lost_beat else [])]
         if refused:
-            raise ConnectionError(
+            failures.append(
                 f"addresses of INNOMAINT_ALERT_URLS (not shown) did not take: {', '.join(refused)}; "
                 "they are sent again"
             )
+        if failures:
+            raise ConnectionError("; ".join(failures))
         words = f"health {most_urgent(health for health, _ in found)}; " + (
             f"told: {', '.join(dict.fromkeys(sent))}" if sent else "nothing new to tell"
         )

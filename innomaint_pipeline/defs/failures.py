@@ -32,6 +32,7 @@ _STOPPING_ERRORS = {
     "ConflictError": 4,
     "RefusedRowError": 4,
     "ConfigurationError": 2,
+    "SelectionError": 2,
     "WorkbookError": 2,
 }
 

@@ -1,20 +1,28 @@
 """What is done by the clock for all sources: their checks each hour, the clean-up each night.
 
-The clean-up removes old log rows, and old runs, which Dagster itself never removes.
+The clean-up removes old log rows, and what Dagster itself never removes: old runs, the records of their
+checks, and what ticks have logged. docs/operation.md has a table of what grows.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from pydantic import Field
 
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.store.housekeeping import LOG_RETENTION, Retention, delete_old_rows
+from innomaint_pipeline.store.leases import delete_expired_leases
 
 _PARTITION_TAG = "dagster/partition"
 _PAGE_RUNS = 100
+# What sensors and schedules log lies beside the output of runs, in a folder of this name.
+_TICK_LOGS = "__repository__"
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
@@ -39,7 +47,50 @@ def delete_old_runs(context: dg.OpExecutionContext, config: HousekeepingConfig) 
         context.instance.compute_log_manager.delete_logs(prefix=[run_id])
         context.instance.delete_run(run_id)
         deleted += 1
-    context.add_output_metadata({"runs_deleted": deleted, "seconds": round(time.monotonic() - began, 1)})
+    context.add_output_metadata(
+        {
+            "runs_deleted": deleted,
+            "check_records_deleted": delete_check_records(context.instance, cutoff),
+            "tick_logs_deleted": delete_tick_logs(context.instance, cutoff),
+            "seconds": round(time.monotonic() - began, 1),
+        }
+    )
+
+
+def delete_check_records(instance: dg.DagsterInstance, cutoff: datetime) -> int:
+    """Delete the records of checks from before `cutoff` whose run is gone; return how many."""
+    storage = instance.event_log_storage
+    if not isinstance(storage, SqlEventLogStorage):
+        return 0
+    table = AssetCheckExecutionsTable
+    is_old = table.c.create_timestamp < cutoff.astimezone(UTC).replace(tzinfo=None)
+    with storage.index_connection() as connection:
+        query = table.select().with_only_columns(table.c.run_id).where(is_old).distinct()
+        run_ids = [row[0] for row in connection.execute(query)]
+    deleted = 0
+    for start in range(0, len(run_ids), _PAGE_RUNS):
+        page = run_ids[start : start + _PAGE_RUNS]
+        kept = {run.run_id for run in instance.get_runs(filters=dg.RunsFilter(run_ids=page))}
+        gone = [run_id for run_id in page if run_id not in kept]
+        with storage.index_connection() as connection:
+            deleted += connection.execute(table.delete().where(is_old & table.c.run_id.in_(gone))).rowcount
+    return deleted
+
+
+def delete_tick_logs(instance: dg.DagsterInstance, cutoff: datetime) -> int:
+    """Delete the files of what ticks logged before `cutoff`, and empty folders; return how many files."""
+    manager = instance.compute_log_manager
+    if not isinstance(manager, LocalComputeLogManager):
+        return 0
+    deleted = 0
+    folder = Path(manager.get_captured_local_path([_TICK_LOGS, "any"], "out")).parent
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_file() and path.stat().st_mtime < cutoff.timestamp():
+            path.unlink()
+            deleted += 1
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    return deleted
 
 
 def find_old_runs(instance: dg.DagsterInstance, cutoff: datetime, *, limit: int) -> Iterator[str]:
@@ -90,6 +141,8 @@ def build_housekeeping(
     ) -> None:
         with ic3.open() as database:
             deleted = delete_old_rows(database, retentions, older_than=timedelta(days=config.log_days))
+            with database.begin() as connection:
+                deleted["innomaint_lease"] = delete_expired_leases(connection)
         context.add_output_metadata(dict(deleted))
 
     @dg.job(description="Delete what is older than its retention.")

@@ -27,8 +27,8 @@ from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.store.leases import RENEWAL_SECONDS, is_owner_alive, remove_leases
-from innomaint_pipeline.sync.holding import hold_run
+from innomaint_pipeline.store.leases import RENEWAL_SECONDS, RUN_LEASES, is_owner_alive, remove_leases
+from innomaint_pipeline.sync.holding import keep_lease
 
 # A run without a lease may be about to begin or to end: so long after its last event it is neither.
 _SILENCE_SECONDS = 30.0
@@ -84,7 +84,9 @@ class LeasedExecutor(InProcessExecutor):
         with ExitStack() as stack:
             with suppress(ConfigurationError):
                 database = stack.enter_context(Ic3DatabaseResource().open())
-                stack.enter_context(hold_run(database, plan_context.run_id, on_lost=_end_this_process))
+                run_id = plan_context.run_id
+                lease = keep_lease(database, RUN_LEASES + run_id, run_id, on_lost=_end_this_process)
+                stack.enter_context(lease)
             yield from super().execute(plan_context, execution_plan)
 
 

@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from innomaint_pipeline.defs.columns import column_schema
+from innomaint_pipeline.defs.failures import Explanation, run_step
 from innomaint_pipeline.defs.innomaint.partitions import register_batches
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
@@ -16,24 +17,26 @@ from innomaint_pipeline.defs.source import SourceDefinitions
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.workbook import SOURCE
-from innomaint_pipeline.errors import InnomaintPipelineError
+from innomaint_pipeline.errors import DatabaseError, InnomaintPipelineError
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.settings import IMPORT_ERROR, save_setting
 from innomaint_pipeline.store.workbook import load_conditions
-from innomaint_pipeline.sync.workbook import (
-    ImportReport,
+from innomaint_pipeline.sync.workbook.importing import ImportReport
+from innomaint_pipeline.sync.workbook.watching import (
+    Attempts,
     find_trouble,
-    forget_trouble,
-    import_master,
+    import_at_rest,
+    load_verdict,
+    note_trouble,
     parse_watch,
-    remember_trouble,
     watch_workbook,
 )
 
 OWNERS = ["team:data-engineering"]
 _ASSET = "ic3_asset_master"
 _WORKBOOK_SECONDS = 30
+_ATTEMPTS_SEEN = 8
 _NOT_SET = "INNOMAINT_WORKBOOK is not set: there is no workbook to import"
 
 
@@ -76,29 +79,50 @@ def ic3_asset_master(
             "the launchpad",
             allow_retries=False,
         )
-    try:
+
+    def step() -> ImportReport:
         with ic3.open() as database:
-            report = import_master(
+            report = import_at_rest(
                 database,
                 path,
+                watched=settings.innomaint_workbook,
                 sheets=[*([config.sheet] if config.sheet else []), *config.sheets],
                 mapping_path=Path(config.mapping) if config.mapping else None,
                 batch_size=settings.innomaint_batch_size,
                 run_id=context.run.run_id,
+                tell=context.log.info,
             )
             register_batches(context.instance, database)
-    except InnomaintPipelineError as error:
-        _remember(ic3, error)
-        raise dg.Failure(str(error), allow_retries=False) from error
+            return report
+
+    report = run_step(
+        context, step, name="import", close=lambda error: _remember(ic3, error), explain=_explain
+    )
     for notice in report.notices:
         context.log.warning(notice)
     return dg.MaterializeResult(metadata=import_metadata(report))
 
 
-def _remember(ic3: Ic3DatabaseResource, error: InnomaintPipelineError) -> None:
-    """Leave a note for the alerts; a database that is out of reach is noticed by others."""
-    with suppress(InnomaintPipelineError), ic3.open() as database, database.begin() as connection:
-        save_setting(connection, SOURCE, IMPORT_ERROR, str(error))
+def _remember(ic3: Ic3DatabaseResource, error: BaseException) -> None:
+    """Leave a note for the alerts; who ended the import, by Terminate or Ctrl-C, knows."""
+    if not isinstance(error, Exception):
+        return
+    words = str(error) if isinstance(error, InnomaintPipelineError) else f"the import failed: {error!r}"
+    with ic3.open() as database, database.begin() as connection:
+        save_setting(connection, SOURCE, IMPORT_ERROR, words)
+
+
+def _explain(error: BaseException) -> Explanation:
+    if isinstance(error, DatabaseError):
+        return Explanation(
+            "database", str(error), "see that the database runs and takes the rows; import again"
+        )
+    if isinstance(error, InnomaintPipelineError):
+        return Explanation("workbook", str(error), "correct what the reason names; import again")
+    if isinstance(error, Exception):
+        reason = f"a fault of this program stopped the import: {type(error).__name__}"
+        return Explanation("fault", reason, "report it: the run's log in Dagster tells where")
+    return Explanation("cancelled", "the import was ended by a person or with the program", "import again")
 
 
 def import_metadata(report: ImportReport) -> dict[str, dg.MetadataValue]:
@@ -150,7 +174,7 @@ def daily_import(
         return dg.SkipReason(_NOT_SET)
     if trouble := find_trouble(path):
         with suppress(InnomaintPipelineError), ic3.open() as database:
-            remember_trouble(database, trouble)
+            note_trouble(database, trouble)
         return dg.SkipReason(trouble)
     day = context.scheduled_execution_time.astimezone(UTC).date().isoformat()
     return dg.RunRequest(run_key=f"daily-{day}", tags={"innomaint/started_by": "daily import"})
@@ -161,7 +185,10 @@ def daily_import(
     name="workbook_changed",
     minimum_interval_seconds=_WORKBOOK_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Imports the workbook when its content has changed and the file is at rest.",
+    description=(
+        "Imports the workbook when its content has changed and the file is at rest; an import that was lost "
+        "or failed is repeated until it has succeeded."
+    ),
 )
 def workbook_changed(
     context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource, innomaint: InnomaintResource
@@ -170,18 +197,33 @@ def workbook_changed(
     path = innomaint.settings().innomaint_workbook
     if path is None:
         return dg.SkipReason(_NOT_SET)
-    before = parse_watch(context.cursor)
-    after, reason = watch_workbook(path, before, now=time.time())
-    if before.trouble or after.trouble:
-        with ic3.open() as database:
-            if before.trouble and before.trouble != after.trouble:
-                forget_trouble(database, before.trouble)
-            if after.trouble:
-                remember_trouble(database, after.trouble)
+    with ic3.open() as database:
+        note_trouble(database, find_trouble(path))
+        with database.begin() as connection:
+            verdict = load_verdict(connection)
+    attempts = _find_attempts(context.instance, now=time.time())
+    if attempts is None:
+        return dg.SkipReason("an import is under way")
+    watch, reason = watch_workbook(path, parse_watch(context.cursor), verdict, attempts, now=time.time())
     if reason:
-        return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=after.to_cursor())
+        return dg.SensorResult(skip_reason=dg.SkipReason(reason), cursor=watch.to_cursor())
     request = dg.RunRequest(tags={"innomaint/started_by": "changed workbook"})
-    return dg.SensorResult(run_requests=[request], cursor=after.to_cursor())
+    return dg.SensorResult(run_requests=[request], cursor=watch.to_cursor())
+
+
+def _find_attempts(instance: dg.DagsterInstance, *, now: float) -> Attempts | None:
+    """Return the newest imports that failed in a row; None while one is queued or under way."""
+    records = instance.get_run_records(dg.RunsFilter(job_name="import_asset_master"), limit=_ATTEMPTS_SEEN)
+    if any(not record.dagster_run.is_finished for record in records):
+        return None
+    is_failed = [record.dagster_run.status is dg.DagsterRunStatus.FAILURE for record in records]
+    if not any(is_failed[:1]):
+        return Attempts()
+    return Attempts(
+        failed=[*is_failed, False].index(False),
+        ended_seconds_ago=now - (records[0].end_time or 0.0),
+        last_run_id=records[0].dagster_run.run_id,
+    )
 
 
 def load_workbook_conditions(connection: Connection, _: Settings) -> tuple[Health, list[Condition]]:

@@ -146,18 +146,19 @@ def _start_time(process: psutil.Process) -> float:
 
 
 def load_register(files: ServerFiles) -> Register:
-    """Read the register without the entries of ended processes. The caller holds the home's lock."""
+    """Read the register without the entries of ended processes. The caller holds the home's lock.
+
+    One that cannot be read, cut by a full disk or by hand, names nobody: who uses the server then is unknown,
+    so that nobody stops it but who started it.
+    """
     try:
         content = json.loads(files.register.read_text(encoding="utf-8"))
         users = tuple(User(**entry) for entry in content["users"])
         return Register(content["is_ours"], tuple(user for user in users if user.is_alive()))
     except FileNotFoundError:
         return Register()
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatabaseError(
-            f"The list of users of the embedded database, {files.register}, cannot be read ({error}). "
-            "End every innomaint process of this home, then delete that file."
-        ) from error
+    except (ValueError, KeyError, TypeError):
+        return Register()
 
 
 def save_register(files: ServerFiles, register: Register) -> None:

@@ -27,21 +27,43 @@ for _name in ("apprise", "httpcore", "httpx", "urllib3.connectionpool"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
+def refuse_addresses(addresses: Sequence[str]) -> None:
+    """Raise `ConfigurationError` for an address that nobody understands, by its number."""
+    for number, address in enumerate(addresses, start=1):
+        if _understand(address) is None:
+            raise ConfigurationError(_refusal(number, len(addresses)))
+
+
+def _understand(address: str) -> Apprise | None:
+    target = Apprise()
+    try:
+        return target if target.add(address) else None
+    except Exception:  # noqa: BLE001 # the plug-in of a service may stumble over its address
+        return None
+
+
+def _refusal(number: int, count: int) -> str:
+    return (
+        f"INNOMAINT_ALERT_URLS: address {number} of {count} (not shown) is not understood; expected one like "
+        "mailto://, slack://, msteams:// or json://"
+    )
+
+
 class Notifier:
     """Sends notices to the configured addresses, which are known by their number, from 1.
 
-    Raise `ConfigurationError` for an address nobody understands.
+    `refusals` says which of them nobody understands; they silence no other.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._targets: dict[int, Apprise] = {}
+        self.refusals: list[str] = []
         for number, address in enumerate(addresses, start=1):
-            self._targets[number] = Apprise()
-            if not self._targets[number].add(address):
-                raise ConfigurationError(
-                    f"INNOMAINT_ALERT_URLS: address {number} of {len(addresses)} (not shown) is not "
-                    "understood; expected one like mailto://, slack://, msteams:// or json://"
-                )
+            target = _understand(address)
+            if target is None:
+                self.refusals.append(_refusal(number, len(addresses)))
+            else:
+                self._targets[number] = target
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -51,14 +73,17 @@ class Notifier:
     def send(self, notice: Notice, number: int) -> bool:
         """Deliver a notice to an address; False when it did not take it."""
         title = f"Innomaint sync: {notice.name.replace('_', ' ')} {notice.kind}"
-        return bool(
-            self._targets[number].notify(
-                body=notice.message,
-                title=title,
-                notify_type=_TYPES[notice.kind],
-                body_format=NotifyFormat.TEXT,
+        try:
+            return bool(
+                self._targets[number].notify(
+                    body=notice.message,
+                    title=title,
+                    notify_type=_TYPES[notice.kind],
+                    body_format=NotifyFormat.TEXT,
+                )
             )
-        )
+        except Exception:  # noqa: BLE001 # whatever the plug-in of one service does, the others are told
+            return False
 
 
 def send_heartbeat(address: str) -> None:

@@ -105,6 +105,15 @@ def release_lease(connection: Connection, resource: str, owner: str) -> None:
     connection.execute(delete(lease).where(lease.c.resource == resource, lease.c.owner == owner))
 
 
+def delete_expired_leases(connection: Connection) -> int:
+    """Delete the leases of owners that have been gone for a day; return how many."""
+    long_ago = func.clock_timestamp() - func.make_interval(0, 0, 0, 1)
+    deleted = connection.execute(
+        delete(lease).where(lease.c.expires_at < long_ago).returning(lease.c.resource)
+    )
+    return len(deleted.all())
+
+
 def report_progress(connection: Connection, resource: str, owner: str, *, total: int, done: int) -> None:
     """Note how far the owner's current pass is."""
     connection.execute(

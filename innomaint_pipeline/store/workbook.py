@@ -54,7 +54,7 @@ from innomaint_pipeline.store.innomaint.tables import (
     sync_log,
 )
 from innomaint_pipeline.store.rows import copy_rows, is_everybodys, recordset, rows_parameter
-from innomaint_pipeline.store.settings import IMPORT_ERROR, load_setting
+from innomaint_pipeline.store.settings import IMPORT_ERROR, WORKBOOK_TROUBLE, load_setting
 
 _STAGE = "innomaint_import_stage"
 _ATTRIBUTES = "excel_attributes"
@@ -508,7 +508,9 @@ def save_rejects(connection: Connection, *, workbook: str, rejects: Sequence[Map
 
 def load_conditions(connection: Connection) -> list[Condition]:
     """Return what people are told about the import of the asset master, good or bad."""
-    error = load_setting(connection, SOURCE, IMPORT_ERROR)
+    error = load_setting(connection, SOURCE, WORKBOOK_TROUBLE) or load_setting(
+        connection, SOURCE, IMPORT_ERROR
+    )
     message = (
         f"The asset master was not imported: {error} The sync goes on with the old one."
         if error

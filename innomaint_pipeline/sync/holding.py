@@ -17,7 +17,6 @@ from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import (
     LEASE_SECONDS,
     RENEWAL_SECONDS,
-    RUN_LEASES,
     acquire_lease,
     release_lease,
     renew_lease,
@@ -136,19 +135,19 @@ def _pass_on(claim: Claim, keep_seconds: float | None) -> None:
 
 
 @contextmanager
-def hold_run(
+def keep_lease(
     database: Database,
-    run_id: str,
+    resource: str,
+    owner: str,
     *,
     on_lost: Callable[[], None],
     renewal_seconds: float = RENEWAL_SECONDS,
 ) -> Iterator[None]:
-    """Show that a run lives, by a lease under its own id, while the block is worked on.
+    """Show that an owner lives, by a lease that is taken and renewed in the background, for the block.
 
-    A database that is out of reach is asked again at each renewal: the run's own steps say what they need of
-    it. `on_lost` is called, in a thread, when somebody has removed the lease: the run counts as ended.
+    A database that is out of reach is asked again at each renewal. `on_lost` is called, in a thread, when the
+    lease was removed or taken by another one.
     """
-    resource = RUN_LEASES + run_id
     ended = threading.Event()
 
     def keep() -> None:
@@ -156,16 +155,17 @@ def hold_run(
         while True:
             try:
                 with database.begin() as connection:
-                    if is_held and not renew_lease(connection, resource, run_id):
-                        on_lost()
-                        return
-                    is_held = is_held or acquire_lease(connection, resource, run_id)
+                    take = renew_lease if is_held else acquire_lease
+                    is_held = take(connection, resource, owner)
+                if not is_held:
+                    on_lost()
+                    return
             except DatabaseError as error:
-                logger.warning("the lease of run %s could not be renewed: %s", run_id, error)
+                logger.warning("the lease of %s could not be renewed: %s", resource, error)
             if ended.wait(renewal_seconds):
                 return
 
-    thread = threading.Thread(target=keep, name=f"lease of run {run_id}", daemon=True)
+    thread = threading.Thread(target=keep, name=f"lease {resource}", daemon=True)
     thread.start()
     try:
         yield
@@ -174,7 +174,7 @@ def hold_run(
         thread.join()
         try:
             with database.begin() as connection:
-                release_lease(connection, resource, run_id)
+                release_lease(connection, resource, owner)
         except DatabaseError as error:
-            # It expires by itself, after the run has told how it ended.
-            logger.warning("the lease of run %s could not be given back: %s", run_id, error)
+            # It expires by itself.
+            logger.warning("the lease of %s could not be given back: %s", resource, error)

@@ -1,8 +1,6 @@
 """Processes that are kept running: restarted, given up, stopped together, and found again after a kill."""
 
-import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,8 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from innomaint_pipeline.cli.processes import ChildEndedError, KeptProcess, ProcessKeeper
-from innomaint_pipeline.embedded.watch import identify_process
+from innomaint_pipeline.cli.processes import (
+    ChildEndedError,
+    KeptProcess,
+    ProcessKeeper,
+    end_leftovers,
+    find_kept,
+)
+from innomaint_pipeline.embedded.watch import LOG_LIMIT_BYTES
 
 LONG_SECONDS = 20
 SLEEPING = "import time; time.sleep(600)"
@@ -33,8 +37,8 @@ import os, sys
 from pathlib import Path
 from innomaint_pipeline.cli.processes import KeptProcess, ProcessKeeper
 keeper = ProcessKeeper(Path(sys.argv[1])).__enter__()
-for name in ("first", "second"):
-    keeper.start(KeptProcess(name, [sys.executable, "-c", "import time; time.sleep(600)"], name))
+for name, code in (("first", "import time; time.sleep(600)"), ("second", sys.argv[2])):
+    keeper.start(KeptProcess(name, [sys.executable, "-c", code], name))
 os._exit(9)
 """
 
@@ -144,7 +148,6 @@ def test_all_are_stopped_together_also_one_that_ignores_the_request(home: Path) 
 
     assert [pid for pid in pids if is_running(pid)] == []
     assert time.monotonic() - began < LONG_SECONDS
-    assert not (home / "processes.json").exists()
 
 
 def test_what_a_process_had_started_is_stopped_with_it(home: Path) -> None:
@@ -180,65 +183,55 @@ def test_a_child_is_not_in_the_terminals_process_group(home: Path) -> None:
         assert os.getpgid(pid_of(process)) == pid_of(process) != os.getpgid(0)
 
 
-def test_a_long_log_is_put_aside_at_the_next_start(home: Path) -> None:
-    (home / "logs").mkdir()
+def test_a_long_log_is_cut_while_its_process_writes_it(home: Path) -> None:
+    writing = "import time\nwhile True: print('x' * 99_999, flush=True); time.sleep(0.001)"
     log = home / "logs" / "daemon.log"
-    with log.open("wb") as file:
-        file.truncate(21 * 1024 * 1024)
-
     with ProcessKeeper(home) as keeper:
-        keeper.start(kept("daemon", SLEEPING))
+        keeper.start(kept("daemon", writing))
+        wait_until(lambda: log.exists() and log.stat().st_size > LOG_LIMIT_BYTES)
 
-    assert log.stat().st_size < 1000
-    assert log.with_suffix(".old.log").stat().st_size == 21 * 1024 * 1024
+        keeper.look()
+
+        size = log.stat().st_size
+        assert size < LOG_LIMIT_BYTES
+        wait_until(lambda: log.stat().st_size > size)
+        # It goes on at the end of what is left, without a hole.
+        assert b"\0" not in log.read_bytes()
 
 
-def test_what_a_killed_keeper_left_behind_is_ended_by_the_next(home: Path) -> None:
-    killed = subprocess.run([sys.executable, "-c", KILLED_KEEPER, str(home)], check=False)
+def test_what_a_killed_keeper_left_behind_is_ended_by_the_next_with_what_it_had_started(home: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_KEEPER, str(home), PARENT], check=False)
     assert killed.returncode == 9
-    pids = [entry["pid"] for entry in json.loads((home / "processes.json").read_text())]
-    assert [is_running(pid) for pid in pids] == [True, True]
+    log = home / "logs" / "second.log"
+    wait_until(lambda: "child" in log.read_text() and "ready" in log.read_text())
+    left = find_kept(home)
+    assert len(left) == 3
+    left_parent = next(process for process in left if "Popen" in " ".join(process.cmdline()))
+    # Nothing leads to a grandchild any more but its mark.
+    left_parent.kill()
 
-    with ProcessKeeper(home):
-        assert [is_running(pid) for pid in pids] == [False, False]
+    end_leftovers(home, stop_seconds=0.3)
 
-    assert not (home / "processes.json").exists()
-
-
-def test_a_leftover_that_ignores_the_request_is_killed(home: Path) -> None:
-    keeper = ProcessKeeper(home).__enter__()
-    process = kept("stubborn", STUBBORN)
-    keeper.start(process)
-    wait_until(lambda: "ready" in (home / "logs" / "stubborn.log").read_text())
-
-    with ProcessKeeper(home, stop_seconds=0.3):
-        wait_until(lambda: not is_running(pid_of(process)))
-    assert process.running is not None
-    assert process.running.wait() == -signal.SIGKILL
+    wait_until(lambda: not [process for process in left if is_running(process.pid)])
+    assert find_kept(home) == []
 
 
-@pytest.mark.parametrize("content", ["", '[{"pid": 4', "[[4711, 1.5]]", "null"])
-def test_a_register_that_cannot_be_read_is_told_and_hinders_nothing(
-    home: Path, content: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (home / "processes.json").write_text(content)
-
-    with ProcessKeeper(home):
-        assert "may still run" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("shift_seconds", [-3600, 3600, 2])
-def test_another_process_that_got_the_number_of_a_leftover_is_never_touched(
-    home: Path, shift_seconds: float
-) -> None:
-    other = subprocess.Popen([sys.executable, "-c", SLEEPING])
+def test_processes_of_another_home_and_of_nobody_are_never_touched(home: Path) -> None:
+    other = home / "other"
+    bystander = subprocess.Popen(
+        [sys.executable, "-c", SLEEPING], env={**os.environ, "INNOMAINT_HOME": str(home)}
+    )
     try:
-        started_at = identify_process(other.pid).started_at + shift_seconds
-        entries = [{"pid": other.pid, "started_at": started_at}, {"pid": 2**22 + 1, "started_at": 0.0}]
-        (home / "processes.json").write_text(json.dumps(entries))
+        with ProcessKeeper(other) as keeper:
+            process = kept("daemon", SLEEPING)
+            keeper.start(process)
 
-        with ProcessKeeper(home, stop_seconds=0.3):
-            assert is_running(other.pid)
+            end_leftovers(home, stop_seconds=0.3)
+            with ProcessKeeper(home):
+                pass
+
+            assert is_running(pid_of(process))
+            assert is_running(bystander.pid)
     finally:
-        other.kill()
-        other.wait()
+        bystander.kill()
+        bystander.wait()

@@ -180,3 +180,30 @@ def test_the_installed_command_exits_as_main_does(cli: Cli) -> None:
 
     assert ended.code == 2
     assert "--offset goes with --batch" in ended.err
+
+
+@pytest.mark.parametrize("name", ["dagster.yaml", "workspace.yaml"])
+def test_the_folder_of_another_dagster_project_is_left_alone(cli: Cli, name: str) -> None:
+    del os.environ["INNOMAINT_HOME"]
+    Path(name).write_text("load_from:\n  - python_file: theirs.py\n")
+
+    ended = cli("status")
+
+    assert ended.code == 2
+    assert "belongs to another Dagster project" in ended.err
+    assert name in ended.err
+    assert [path.name for path in Path().iterdir()] == [name]
+
+
+def test_an_alert_address_that_nobody_understands_is_refused_before_up_starts(cli: Cli) -> None:
+    os.environ |= {
+        "INNOMAINT_API_TOKEN": "invented",
+        "INNOMAINT_ALERT_URLS": "json://127.0.0.1:9/ nonsense://open-sesame@host",
+    }
+
+    ended = cli("up")
+
+    assert ended.code == 2
+    assert "address 2 of 2 (not shown)" in ended.err
+    assert "open-sesame" not in ended.err
+    assert not cli.home.exists()

@@ -15,7 +15,6 @@ from innomaint_pipeline.defs.innomaint.automation import load_innomaint_conditio
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.workbook import load_workbook_conditions
 from innomaint_pipeline.domain.pacing import SourceAccount
-from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.store.innomaint.health import load_conditions
@@ -212,15 +211,19 @@ def test_an_address_that_is_added_later_is_told_what_is_wrong_now(
     assert titles(listener) == ["health raised"]
 
 
-def test_an_address_nobody_understands_fails_the_tick_without_showing_it(
-    dagster: Dagster, environment: pytest.MonkeyPatch
+def test_an_address_nobody_understands_is_told_of_and_silences_no_other(
+    dagster: Dagster, listener: Listener, environment: pytest.MonkeyPatch
 ) -> None:
-    environment.setenv("INNOMAINT_ALERT_URLS", f"nonsense://{SECRET}@host")
+    environment.setenv("INNOMAINT_ALERT_URLS", f"nonsense://{SECRET}@host {listener.address}")
+    environment.setenv("INNOMAINT_HEARTBEAT_URL", listener.heartbeat)
+    save_pause(load_settings(), is_paused=True)
 
-    with pytest.raises(ConfigurationError, match="address 1 of 1") as raised:
+    with pytest.raises(ConnectionError, match="address 1 of 2") as raised:
         look(dagster.instance)
 
     assert SECRET not in str(raised.value)
+    assert titles(listener) == ["health raised"]
+    assert len(listener.beats) == 1
 
 
 def test_a_heartbeat_is_sent_at_most_once_a_minute(

@@ -1,5 +1,7 @@
 """The clean-up: old rows and old runs go, with events and output; the newest of each partition stay."""
 
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import yaml
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.scheduler.instigation import TickStatus
 from dagster._core.storage.compute_log_manager import ComputeIOType
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from pydantic import ValidationError
 from sqlalchemy import text
@@ -166,6 +169,99 @@ def test_the_job_deletes_old_rows_of_the_logs(instance: dg.DagsterInstance, pipe
         if event.event_type_value == "STEP_OUTPUT" and event.step_key == "delete_old_log_rows"
     ]
     assert event.step_output_data.metadata["ic3_sync_log"].value == 1
+
+
+@pytest.mark.usefixtures("environment")
+def test_after_a_year_every_table_and_folder_is_within_its_bound(
+    instance: dg.DagsterInstance, outputs: LocalComputeLogManager, pipeline: Pipeline
+) -> None:
+    """A day in ten of a year: rows, requests, leases, runs with their checks and output, logs of ticks."""
+    days = range(5, 365, 10)
+    before = {"ic3_sync_log": pipeline.one("select count(*) as n from ic3_sync_log")["n"]}
+    runs: list[str] = []
+    files: list[Path] = []
+    for number, day in enumerate(days):
+        run_id = end_run(instance, SUCCESS, None, job="check_tables")
+        runs.append(run_id)
+        age_check_records(instance, run_id, days=day)
+        written = [write_output(outputs, run_id), write_tick_log(outputs, number)]
+        for path in written:
+            os.utime(path, (time.time() - day * 86_400,) * 2)
+        files += written
+        age(instance, [run_id], days=day)
+        for statement in _A_DAY:
+            pipeline.execute(statement, day=day, number=number)
+
+    assert runs_with_check_records(instance) == set(runs)
+
+    clean_up(instance)
+
+    young = [day for day in days if day < 14]
+    logs = [day for day in days if day < 90]
+    left = [run_id for run_id in runs if instance.get_run_by_id(run_id) is not None]
+    # The newest ones, and beside them the latest of the job.
+    assert len(left) == len(young) + 1
+    assert runs_with_check_records(instance) == set(left)
+    assert sum(path.exists() for path in files) == len(left) + len(young)
+    for table, bound in {
+        "ic3_sync_log": len(logs),
+        "cmms_sync_log": len(logs),
+        "innomaint_request": len(logs),
+        "innomaint_request_part": len(logs),
+        "innomaint_data_issue": len(logs),
+        "innomaint_lease": 0,
+    }.items():
+        rows = pipeline.one(f"select count(*) as n from {table}")["n"] - before.get(table, 0)
+        assert rows <= bound + (table == "cmms_sync_log"), table
+
+
+_AGO = "now() - make_interval(days => :day)"
+_A_DAY = [
+    f"insert into ic3_sync_log (serialnumber, synced_at) values ('old', {_AGO})",
+    f"""
+    insert into cmms_sync_log (sync_type, status, batch_key, run_id, total, assets_synced, failed, synced_at)
+    values ('api_sync', 'complete', 'batch_000001', 'run' || :number, 0, 0, 0, {_AGO})
+    """,
+    f"""
+    with made as (
+        insert into innomaint_request (kind, options, requested_at, finished_at, state)
+        values ('innomaint/sync', '{{}}', {_AGO}, {_AGO}, 'done') returning id
+    )
+    insert into innomaint_request_part (request_id, part, items, state)
+    select id, 'batch_000001', '{{}}', 'done' from made
+    """,
+    f"""
+    insert into innomaint_data_issue
+        (asset_id, source, field, raw_value, reason, first_seen_at, last_seen_at, resolved_at)
+    select asset_id, 'innomaint', 'field ' || :number, 'x', 'y', {_AGO}, {_AGO}, {_AGO}
+    from ic3_asset_master order by asset_id limit 1
+    """,
+    f"""
+    insert into innomaint_lease (resource, owner, acquired_at, expires_at)
+    values ('run/' || :number, 'run' || :number, {_AGO}, {_AGO})
+    """,
+]
+
+
+def age_check_records(instance: dg.DagsterInstance, run_id: str, *, days: int) -> None:
+    """Let the records of the checks that a run was to evaluate, which it made at its start, be old."""
+    created = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=days)
+    table = AssetCheckExecutionsTable
+    with instance.event_log_storage.index_connection() as connection:  # pyright: ignore[reportAttributeAccessIssue]
+        connection.execute(table.update().where(table.c.run_id == run_id).values(create_timestamp=created))
+
+
+def runs_with_check_records(instance: dg.DagsterInstance) -> set[str]:
+    with instance.event_log_storage.index_connection() as connection:  # pyright: ignore[reportAttributeAccessIssue]
+        return {row.run_id for row in connection.execute(AssetCheckExecutionsTable.select())}
+
+
+def write_tick_log(manager: LocalComputeLogManager, number: int) -> Path:
+    key = ["__repository__", "alerts", str(number)]
+    with manager.open_log_stream(key, ComputeIOType.STDERR) as stream:
+        assert stream is not None
+        stream.write("logged")
+    return Path(manager.get_captured_local_path(key, "err"))
 
 
 @pytest.mark.usefixtures("environment")

@@ -19,7 +19,7 @@ from innomaint_pipeline.defs.recovery import LeasedRunLauncher, find_partitions_
 from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import RUN_LEASES, acquire_lease, find_leases, is_owner_alive
-from innomaint_pipeline.sync.holding import hold_run
+from innomaint_pipeline.sync.holding import keep_lease
 from innomaint_pipeline_tests.conftest import FIRST_BATCH
 from innomaint_pipeline_tests.defs.conftest import Dagster
 from innomaint_pipeline_tests.defs.runs import make_run, report, start_run, status_of
@@ -169,7 +169,7 @@ def test_a_run_holds_its_lease_while_it_works_and_gives_it_back(dagster: Dagster
 
 def test_a_run_that_was_reported_as_lost_learns_of_it(database: Database) -> None:
     told = threading.Event()
-    with hold_run(database, "halted", on_lost=told.set, renewal_seconds=0.01):
+    with keep_lease(database, "run/halted", "halted", on_lost=told.set, renewal_seconds=0.01):
         while True:
             with database.begin() as connection:
                 if is_owner_alive(connection, "halted"):

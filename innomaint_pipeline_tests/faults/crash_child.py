@@ -27,7 +27,7 @@ from innomaint_pipeline.store.pacing import SharedPacing
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
 from innomaint_pipeline.sync.innomaint.steps import enrich_batch, fetch_batch, settle_batch
-from innomaint_pipeline.sync.workbook import import_master
+from innomaint_pipeline.sync.workbook.importing import import_master
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from innomaint_pipeline.domain.innomaint.batches import lease_name
+from innomaint_pipeline.errors import SelectionError
 from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.innomaint.due_batches import change_refresh_minutes
 from innomaint_pipeline.sync.innomaint.batch import Selection
-from innomaint_pipeline.sync.workbook import import_master
+from innomaint_pipeline.sync.workbook.importing import import_master
 from innomaint_pipeline_tests.conftest import Pipeline, fix_world
 from innomaint_pipeline_tests.invariants import check_invariants
 from innomaint_pipeline_tests.properties.conftest import GENERATED
@@ -164,6 +165,10 @@ class AnySequence(RuleBasedStateMachine):
         """Run a batch undisturbed: it must end as the model says, or not begin where it is leased."""
         run = self.pipeline.run(f"run-{next(self.runs)}", batch_key=batch, selection=selection)
         self.server.record.clear()
+        if not self.model.members(batch):
+            with pytest.raises(SelectionError):
+                self.pipeline.sync(run)
+            return
         report = self.pipeline.sync(run)
         assert report.is_leased_elsewhere is (batch in self.model.leased)
         if report.is_leased_elsewhere:

@@ -14,7 +14,7 @@ from innomaint_pipeline.domain.workbook.cells import is_blank
 from innomaint_pipeline.domain.workbook.sheets import SheetRows
 from innomaint_pipeline.errors import WorkbookError
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.sync.workbook import import_master, import_sheets
+from innomaint_pipeline.sync.workbook.importing import import_master, import_sheets
 from innomaint_pipeline_tests.conftest import Pipeline
 from innomaint_pipeline_tests.properties.conftest import GENERATED
 from innomaint_pipeline_tests.sheets import parse_sheet

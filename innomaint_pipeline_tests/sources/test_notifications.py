@@ -7,7 +7,7 @@ import pytest
 
 from innomaint_pipeline.domain.alerts import Notice, NoticeKind
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.sources.notifications import Notifier, send_heartbeat
+from innomaint_pipeline.sources.notifications import Notifier, refuse_addresses, send_heartbeat
 from innomaint_pipeline_tests.sources.listener import SECRET, Listener, listening, watched_log
 
 # Apprise, while it loads its plugins.
@@ -76,8 +76,11 @@ def test_without_an_address_nobody_is_told() -> None:
 @pytest.mark.parametrize("address", [f"nonsense://{SECRET}@host/", f"slack://{SECRET}", SECRET])
 def test_an_address_that_is_not_understood_is_refused_by_its_number_and_not_shown(address: str) -> None:
     with pytest.raises(ConfigurationError, match="INNOMAINT_ALERT_URLS: address 2 of 2") as raised:
-        Notifier(["json://127.0.0.1/", address])
+        refuse_addresses(["json://127.0.0.1/", address])
     assert SECRET not in str(raised.value)
+    notifier = Notifier(["json://127.0.0.1/", address])
+    assert notifier.numbers == (1,)
+    assert notifier.refusals == [str(raised.value)]
 
 
 @pytest.mark.parametrize(

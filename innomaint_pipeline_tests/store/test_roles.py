@@ -25,7 +25,7 @@ from innomaint_pipeline.store.innomaint.tables import IC3_TABLES
 from innomaint_pipeline.store.requests import finish_own_request, open_own_request
 from innomaint_pipeline.store.settings import PAUSED, clear_setting, save_setting
 from innomaint_pipeline.store.upgrade import upgrade_database
-from innomaint_pipeline.sync.workbook import import_master
+from innomaint_pipeline.sync.workbook.importing import import_master
 from innomaint_pipeline_tests.conftest import WORLD_SIZE, Pipeline
 from innomaint_pipeline_tests.invariants import check_invariants
 from innomaint_pipeline_tests.store.test_adoption import OLD_TABLES

@@ -126,12 +126,16 @@ class Command:
         psutil.wait_procs(everybody, timeout=_GONE_SECONDS)
 
 
-def start(home: Path, variables: dict[str, str], *arguments: str) -> Command:
-    """Start a command of a home, in a process group of its own."""
+def start(home: Path, variables: dict[str, str], *arguments: str, is_bare: bool = False) -> Command:
+    """Start a command of a home, in a process group of its own; a bare one with its variables alone."""
+    environment = build_environment(home, variables)
+    if is_bare:
+        for name in {"INNOMAINT_HOME", "INNOMAINT_ADMIN_PORT"} - set(variables):
+            del environment[name]
     return Command(
         subprocess.Popen(
             [INNOMAINT, *arguments],
-            env=build_environment(home, variables),
+            env=environment,
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

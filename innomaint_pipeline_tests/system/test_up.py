@@ -1,18 +1,23 @@
 """`innomaint up`: the real webserver and daemon, driven through GraphQL as the UI does."""
 
 import json
+import os
 import signal
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
+from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN
 from innomaint_pipeline_tests.system.conftest import (
     LONG_SECONDS,
@@ -32,6 +37,8 @@ pytestmark = pytest.mark.system
 
 FIRST, SECOND = "batch_000001", "batch_000002"
 STOP_SECONDS = 30
+# Stands in a .env of the home, where that of the other tests must not stand.
+FOLDER_TOKEN = "from-the-folder"
 LAUNCH = """
 mutation ($params: ExecutionParams!) {
   launchRun(executionParams: $params) {
@@ -178,16 +185,9 @@ def ask_the_admin_service(address: str, token: str, *paths: str) -> list[dict[st
 
 def wait_for_ready(command: Command) -> tuple[str, str]:
     """Read what `up` says until it is ready; return the admin service's address and token."""
-    stream = command.process.stderr
-    assert stream is not None
-    said: list[str] = []
-    for line in stream:
-        said.append(line)
-        if line.startswith("Ready: "):
-            (page,) = [one for one in said if one.startswith("The page: ")]
-            address, token = page.removeprefix("The page: ").strip().split("/sync#token=")
-            return address, token
-    raise AssertionError(f"up ended before it was ready:\n{''.join(said)}")
+    (page,) = [line for line in read_until_ready(command) if line.startswith("The page: ")]
+    address, token = page.removeprefix("The page: ").strip().split("/sync#token=")
+    return address, token
 
 
 def stop_before_it_is_ready() -> tuple[Ended, list[str]]:
@@ -202,7 +202,77 @@ def stop_before_it_is_ready() -> tuple[Ended, list[str]]:
         return ended, [line for line in map(command_line, find_processes(home)) if "dagster" in line]
 
 
+@dataclass(frozen=True)
+class Folder:
+    """An installation that is a folder with a `.env`, whose `up` was killed, begun anew, and hung up."""
+
+    said: list[str]
+    synced: int
+    refused: Ended
+    daemons_after_a_kill: int
+    ended: Ended
+    left: list[str]
+
+
+def live_in_a_folder() -> Folder:
+    """Start `up` where only a `.env` lies; kill it, start it again, start another one, close its terminal."""
+    with new_home("fld") as home, InnomaintSimulator(World(6), token=FOLDER_TOKEN) as simulator:
+        other = home / "other"
+        other.mkdir()
+        write_sample_workbook(simulator.world, home / "master.xlsx")
+        settings = {
+            "INNOMAINT_API_URL": simulator.url,
+            "INNOMAINT_API_TOKEN": FOLDER_TOKEN,
+            "INNOMAINT_WORKBOOK": "master.xlsx",
+            "INNOMAINT_ADMIN_PORT": str(find_free_port()),
+            "INNOMAINT_SYNC_INTERVAL_S": "5",
+        }
+        write_env_file(home, settings)
+        port = find_free_port()
+        first = start_in(home, "up", "--port", str(port))
+        said = read_until_ready(first)
+        wait_until(lambda: len(simulator.record) >= 6, "every asset was asked for")
+        daemon = next(it for it in find_processes(home) if "dagster._daemon" in command_line(it))
+        same = {"IC3_DATABASE_URL": daemon.environ()["IC3_DATABASE_URL"]}
+        write_env_file(other, settings | same | {"INNOMAINT_ADMIN_PORT": str(find_free_port())})
+        refused = start_in(other, "up", "--port", str(find_free_port())).end()
+        os.kill(first.process.pid, signal.SIGKILL)
+        second = start_in(home, "up", "--port", str(port))
+        read_until_ready(second)
+        daemons = [it for it in map(command_line, find_processes(home)) if "dagster._daemon" in it]
+        status = start_in(home, "status", "--json").end()
+        # A closed terminal says it more than once.
+        second.process.send_signal(signal.SIGHUP)
+        ended = second.signal(signal.SIGHUP)
+        left = [line for line in map(command_line, find_processes(home)) if "dagster" in line]
+        first.process.communicate()
+        return Folder(said, status.json["synced_assets"], refused, len(daemons), ended, left)
+
+
+def write_env_file(folder: Path, settings: dict[str, str]) -> None:
+    path = folder / ".env"
+    path.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    path.chmod(0o600)
+
+
+def start_in(folder: Path, *arguments: str) -> Command:
+    """Start a command with nothing but the `.env` of its folder."""
+    return start(folder, {}, *arguments, is_bare=True)
+
+
+def read_until_ready(command: Command) -> list[str]:
+    stream = command.process.stderr
+    assert stream is not None
+    said: list[str] = []
+    for line in stream:
+        said.append(line)
+        if line.startswith("Ready: "):
+            return said
+    raise AssertionError(f"up ended before it was ready:\n{''.join(said)}")
+
+
 SCENARIOS: dict[str, Callable[[], Any]] = {
+    "an installation in a folder": live_in_a_folder,
     "a day of up": spend_a_day,
     "up stopped early": stop_before_it_is_ready,
 }
@@ -248,6 +318,32 @@ def test_sigterm_ends_up_soon_and_leaves_no_process(day: Day) -> None:
     assert day.stopped.code == 130
     assert day.stopped.seconds < STOP_SECONDS
     assert day.left == []
+
+
+@pytest.fixture
+def folder(outcomes: dict[str, Future[Folder]]) -> Folder:
+    return outcomes["an installation in a folder"].result()
+
+
+def test_a_folder_with_a_dotenv_file_is_an_installation_whose_file_is_named(folder: Folder) -> None:
+    assert folder.said[0].startswith("Settings: ")
+    assert "/.env, and the environment, which wins." in folder.said[0]
+    assert folder.synced == 6
+
+
+def test_up_that_was_killed_starts_again_with_one_daemon(folder: Folder) -> None:
+    assert folder.daemons_after_a_kill == 1
+
+
+def test_a_second_up_on_the_same_databases_from_another_folder_is_refused(folder: Folder) -> None:
+    assert folder.refused.code == 2
+    assert "innomaint up runs already on these databases" in folder.refused.err
+
+
+def test_a_closed_terminal_ends_up_as_sigterm_does(folder: Folder) -> None:
+    assert folder.ended.code == 130
+    assert folder.ended.seconds < STOP_SECONDS
+    assert folder.left == []
 
 
 def test_up_that_is_stopped_before_it_is_ready_leaves_no_process(

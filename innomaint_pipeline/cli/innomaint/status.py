@@ -13,7 +13,7 @@ from rich.text import Text
 
 from innomaint_pipeline.api.innomaint.models import StatusAnswer
 from innomaint_pipeline.cli.environment import open_database
-from innomaint_pipeline.cli.output import people, print_json
+from innomaint_pipeline.cli.output import is_heard, people, print_json
 from innomaint_pipeline.domain.innomaint.progress import BatchProgress
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
@@ -68,13 +68,16 @@ def _watch(settings: Settings, database: Database, *, is_json: bool) -> None:
         while True:
             status = read_status(settings, database)
             if is_json:
-                print_json(as_json(status), is_one_line=True)
+                if not print_json(as_json(status), is_one_line=True):
+                    return
             else:
                 shown = Group(render_status(status), *_render_tables(database))
                 if live is not None:
                     live.update(shown, refresh=True)
                 else:
                     people.print(shown, Text())
+            if not is_json and not is_heard():
+                return
             time.sleep(_REFRESH_SECONDS)
 
 

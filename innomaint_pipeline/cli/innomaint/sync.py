@@ -110,7 +110,8 @@ def run_sync(settings: Settings, options: SyncOptions, *, is_quiet: bool) -> Syn
             run_ids = _execute(settings, database, work, result, is_quiet=is_quiet)
             with database.begin() as connection:
                 count_sync(connection, work.plan, run_ids, result)
-                if work.request is not None and result.stop_code is None:
+                # What was given up is not done: the same command takes it up again.
+                if work.request is not None and result.stop_code is None and not result.has_fault:
                     finish_own_request(connection, work.request.id)
         result.duration_ms = round((time.monotonic() - began) * 1000)
         return result

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from innomaint_pipeline.embedded.server import join
+from innomaint_pipeline.embedded.watch import bound_log
+from innomaint_pipeline.errors import InnomaintPipelineError
 
 if TYPE_CHECKING:
     from innomaint_pipeline.cli.innomaint.runs import RunExecutor
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 WORKERS = 3
 _POLL_SECONDS = 0.3
 _END_SECONDS = 40.0
-_LOG_LIMIT_BYTES = 10 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,19 @@ class LostWorker:
     exit_code: int | None
 
 
+@dataclass(frozen=True)
+class _Started:
+    """What a worker process says when it takes tasks, or why it cannot, with the exit code of that."""
+
+    pid: int
+    problem: str | None = None
+    exit_code: int = 1
+
+
+class WorkerStartError(InnomaintPipelineError):
+    """A worker process could not start: no batch was begun, and the next one would fail alike."""
+
+
 def _cancel_when_told_or_orphaned(executor: RunExecutor, is_cancelled: Any) -> None:
     parent = multiprocessing.parent_process()
     while (parent is None or parent.is_alive()) and not is_cancelled.is_set():
@@ -64,8 +78,6 @@ def _write_output_to(log: Path) -> None:
     """Send what Dagster prints to a file: the terminal belongs to the command."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
-        if file.tell() > _LOG_LIMIT_BYTES:
-            file.truncate(0)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
 
@@ -76,13 +88,20 @@ def _work(tasks: Any, results: Any, is_cancelled: Any, home: Path, *, is_embedde
     if hasattr(os, "setpgrp"):
         os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _write_output_to(home / "logs" / "sync-workers.log")
-    if is_embedded:
-        # An orphan still has to give its lease back.
-        join(home)
-    from innomaint_pipeline.cli.innomaint.runs import RunExecutor
+    log = home / "logs" / "sync-workers.log"
+    try:
+        _write_output_to(log)
+        if is_embedded:
+            # An orphan still has to give its lease back.
+            join(home)
+        from innomaint_pipeline.cli.innomaint.runs import RunExecutor
 
-    executor = RunExecutor()
+        executor = RunExecutor()
+    except Exception as error:
+        code = error.exit_code if isinstance(error, InnomaintPipelineError) else 1
+        results.put(_Started(os.getpid(), f"{type(error).__name__}: {error}", code))
+        raise
+    results.put(_Started(os.getpid()))
     watch = threading.Thread(target=_cancel_when_told_or_orphaned, args=(executor, is_cancelled), daemon=True)
     watch.start()
     parent = multiprocessing.parent_process()
@@ -93,6 +112,7 @@ def _work(tasks: Any, results: Any, is_cancelled: Any, home: Path, *, is_embedde
             continue
         if task is None:
             return
+        bound_log(log)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             result = executor.execute(
@@ -115,6 +135,8 @@ class WorkerPool:
         self._is_cancelled: Any = self._context.Event()
         self._workers: list[tuple[BaseProcess, Any]] = []
         self._busy: dict[int, BatchTask] = {}
+        self._started: set[int] = set()
+        self._unread: list[Any] = []
         self._is_finishing = False
 
     def __enter__(self) -> Self:
@@ -157,13 +179,14 @@ class WorkerPool:
         """Execute tasks in order, a few at a time; yield a `RunResult` or a `LostWorker` for each as it ends.
 
         Yields None about three times a second while nothing ends, so that the caller can show progress or
-        stop: tasks not yet begun are dropped when the caller stops iterating.
+        stop: tasks not yet begun are dropped when the caller stops iterating. Raises `WorkerStartError`.
         """
         waiting = list(tasks)
         while self._busy or (waiting and not self._is_finishing):
             for index, (process, channel) in enumerate(self._workers):
                 pid = process.pid or 0
                 if not process.is_alive():
+                    self._refuse_false_start(process)
                     lost = self._busy.pop(pid, None)
                     self._workers[index] = self._start()
                     if lost is not None:
@@ -173,11 +196,44 @@ class WorkerPool:
                     self._busy[pid] = task
                     channel.put(task)
             try:
-                result = self._results.get(timeout=_POLL_SECONDS)
+                result = self._unread.pop(0) if self._unread else self._results.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 yield None
+                continue
+            if isinstance(result, _Started):
+                self._note_start(result)
                 continue
             for pid, task in list(self._busy.items()):
                 if task.partition_key == result.partition_key:
                     del self._busy[pid]
             yield result
+
+    def _note_start(self, started: _Started) -> None:
+        if started.problem is not None:
+            refusal = WorkerStartError(
+                f"a worker process could not start: {started.problem}; nothing was begun"
+            )
+            refusal.exit_code = started.exit_code
+            raise refusal
+        self._started.add(started.pid)
+
+    def _refuse_false_start(self, process: BaseProcess) -> None:
+        """Raise `WorkerStartError` for a process that ended by itself before it took a task."""
+        # A signal has ended one that was killed.
+        if process.pid in self._started or process.exitcode is None or process.exitcode < 0:
+            return
+        while True:
+            # What it had to say may not be read yet.
+            try:
+                said = self._results.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                break
+            if isinstance(said, _Started):
+                self._note_start(said)
+            else:
+                self._unread.append(said)
+        if process.pid not in self._started:
+            raise WorkerStartError(
+                f"a worker process could not start (exit {process.exitcode}); the reason stands in "
+                f"{self._home / 'logs'}"
+            )

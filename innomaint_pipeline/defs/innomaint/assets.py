@@ -26,6 +26,7 @@ from innomaint_pipeline.defs.workbook import OWNERS, ic3_asset_master
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause, describe_classes, describe_stop
 from innomaint_pipeline.domain.states import WHAT_TO_DO
+from innomaint_pipeline.errors import SelectionError
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.states import FailedAsset
 from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
@@ -142,11 +143,17 @@ def _batch_run(
 
 def run_batch_step(context: dg.AssetExecutionContext, run: BatchRun, step: Callable[[], Report]) -> Report:
     """Run a step; where the batch ends with it, the batch's row says so: failed, or cancelled."""
+
+    def close(error: BaseException) -> None:
+        # What was never begun leaves no row.
+        if not isinstance(error, SelectionError):
+            close_failed_batch(run, error)
+
     return run_step(
         context,
         step,
         name=run.batch_key,
-        close=lambda error: close_failed_batch(run, error),
+        close=close,
         explain=lambda error: _explanation(describe_stop(error, now=datetime.now(UTC))),
     )
 

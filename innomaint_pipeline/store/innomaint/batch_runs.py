@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Select, Subquery, func, select, text
+from sqlalchemy import Connection, Select, Subquery, false, func, select, text
 
 from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause
 from innomaint_pipeline.store.innomaint.tables import asset_master, batch_log, sync_state
@@ -25,6 +25,13 @@ def batch_runs() -> Subquery:
     """Return the relation of this project's batch runs; its columns are those of cmms_sync_log."""
     is_own = (batch_log.c.sync_type == _API_SYNC) & batch_log.c.synced_at.is_not(None)
     return select(batch_log).where(is_own).subquery("batch_runs")
+
+
+def telling_runs() -> Subquery:
+    """Return the batch runs that tell how the source is doing: not those that had nothing to ask."""
+    runs = batch_runs()
+    is_silent = (runs.c.status != "failed") & (runs.c.assets_synced == 0) & (runs.c.failed == 0)
+    return select(runs).where(~func.coalesce(is_silent, false())).subquery("telling_runs")
 
 
 def newest_runs(runs: Subquery, *names: str) -> Select:
@@ -81,7 +88,7 @@ def count_runs(connection: Connection) -> RunTotals:
 
 def count_consecutive_failures(connection: Connection) -> int:
     """Count the newest batch runs that failed as a whole, up to a hundred."""
-    query = newest_runs(batch_runs(), "status").limit(_CONSECUTIVE_AT_MOST)
+    query = newest_runs(telling_runs(), "status").limit(_CONSECUTIVE_AT_MOST)
     count = 0
     for status in connection.execute(query).scalars():
         if status != "failed":
@@ -100,7 +107,7 @@ def find_last_stop(connection: Connection) -> Stop | None:
 
 def find_failing_since(connection: Connection) -> datetime | None:
     """Return when the first of the newest batch runs that failed in a row has ended."""
-    runs, earlier = batch_runs(), batch_runs()
+    runs, earlier = telling_runs(), telling_runs().alias("earlier")
     good = select(func.max(earlier.c.synced_at)).where(earlier.c.status != "failed").scalar_subquery()
     return connection.execute(
         select(func.min(runs.c.synced_at)).where(
@@ -111,8 +118,8 @@ def find_failing_since(connection: Connection) -> datetime | None:
 
 
 def seconds_since_newest_run(connection: Connection) -> float | None:
-    """Return how long ago the newest batch run has ended, None when there was none."""
-    age = func.extract("epoch", func.clock_timestamp() - func.max(batch_runs().c.synced_at))
+    """Return how long ago the newest batch run that asked for anything has ended, None without one."""
+    age = func.extract("epoch", func.clock_timestamp() - func.max(telling_runs().c.synced_at))
     seconds = connection.execute(select(age)).scalar_one()
     return None if seconds is None else float(seconds)
 

@@ -88,6 +88,25 @@ def count_batch(connection: Connection, batch_key: str, cmms_asset_ids: Sequence
     ).scalar_one()
 
 
+def find_strangers(
+    connection: Connection, batch_key: str, cmms_asset_ids: Sequence[str]
+) -> dict[str, str | None]:
+    """Return the ids that are not of the batch, each with its own batch, None where it is unknown."""
+    rows = connection.execute(
+        select(asset_master.c.cmms_asset_id, sync_state.c.batch_key)
+        .join(sync_state, sync_state.c.asset_id == asset_master.c.asset_id)
+        .where(asset_master.c.cmms_asset_id.in_(list(cmms_asset_ids)))
+    )
+    batches: dict[str, str | None] = dict(rows.tuples().all())
+    return {name: batches.get(name) for name in cmms_asset_ids if batches.get(name) != batch_key}
+
+
+def has_failed(connection: Connection, batch_key: str) -> bool:
+    """Tell whether a batch holds a failed CMMS asset, worth retrying or not."""
+    is_failed = (sync_state.c.batch_key == batch_key) & (sync_state.c.state == SyncState.FAILED)
+    return bool(connection.execute(select(select(sync_state.c.asset_id).where(is_failed).exists())).scalar())
+
+
 def find_targets(
     connection: Connection,
     batch_key: str,

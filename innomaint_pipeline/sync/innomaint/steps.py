@@ -18,7 +18,7 @@ from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.domain.innomaint.detail import parse_detail
 from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause, describe_failures, describe_stop
 from innomaint_pipeline.domain.states import ErrorClass
-from innomaint_pipeline.errors import BreakerOpenError, DatabaseError
+from innomaint_pipeline.errors import BreakerOpenError, DatabaseError, SelectionError
 from innomaint_pipeline.store.database import Connection, find_now
 from innomaint_pipeline.store.innomaint.batch_rows import save_batch_row
 from innomaint_pipeline.store.innomaint.enriched import (
@@ -42,7 +42,9 @@ from innomaint_pipeline.store.innomaint.states import (
     count_run,
     find_failed,
     find_left_over,
+    find_strangers,
     find_targets,
+    has_failed,
     log_failures,
     mark_failed,
     mark_synced,
@@ -56,6 +58,7 @@ from innomaint_pipeline.sync.innomaint.fetching import OpenClient, PassReport, f
 logger = logging.getLogger(__name__)
 
 _PAGE_ROWS = 500
+_SHOWN_STRANGERS = 10
 
 
 @dataclass
@@ -115,8 +118,10 @@ def fetch_batch(
     """Ask for the batch's CMMS assets of the selection and store the raw answers.
 
     Never fails for single CMMS assets. Raises `SourceRefusedError`, `DatabaseError`, `RunCancelledError`:
-    what had arrived is stored and, where the database is there, enriched; the step may be repeated.
+    what had arrived is stored and, where the database is there, enriched; the step may be repeated. Raises
+    `SelectionError` where the batch, or a CMMS asset of the selection in it, is not there.
     """
+    _refuse_strangers(run)
     with hold_lease(run.claim, is_last_step=is_last_step) as watch:
         if watch is None:
             return FetchReport(0, PassReport(), is_leased_elsewhere=True)
@@ -138,6 +143,27 @@ def fetch_batch(
             log_failures(connection, run.batch_key, is_final_only=not is_last_step)
         crash_points.reach("fetch: failures logged")
         return FetchReport(selected, passed)
+
+
+def _refuse_strangers(run: BatchRun) -> None:
+    """Raise `SelectionError` for a batch without a CMMS asset and for ids that are not of the batch."""
+    names = run.selection.cmms_asset_ids
+    with run.database.begin() as connection:
+        is_there = count_batch(connection, run.batch_key, None) > 0
+        strangers = find_strangers(connection, run.batch_key, names) if is_there and names else {}
+    if not is_there:
+        raise SelectionError(
+            f"no CMMS asset is in batch {run.batch_key!r}: batches are named like batch_000001, and "
+            "innomaint sync asks for all of them"
+        )
+    if strangers:
+        shown = [f"{name!r} is {f'in {batch}' if batch else 'unknown'}" for name, batch in strangers.items()]
+        more = f" and {len(shown) - _SHOWN_STRANGERS} more" if len(shown) > _SHOWN_STRANGERS else ""
+        raise SelectionError(
+            f"{len(shown)} of the {len(names)} CMMS assets asked for are not in {run.batch_key}: "
+            f"{', '.join(shown[:_SHOWN_STRANGERS])}{more}. Nothing was asked for; correct the ids, or let "
+            "innomaint sync --asset find their batches"
+        )
 
 
 @contextmanager
@@ -168,8 +194,9 @@ def enrich_batch(
 
     Answers not yet enriched are applied whole, each CMMS asset with its state, when all tables are chosen.
     `is_rebuild` writes the chosen tables once more from every stored answer of the batch; states stay as they
-    are.
+    are. Raises `SelectionError` where the batch is not there.
     """
+    _refuse_strangers(run)
     with hold_lease(run.claim, is_last_step=is_last_step) as watch:
         if watch is None:
             return EnrichReport(is_leased_elsewhere=True)
@@ -327,8 +354,9 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
     """Ask once more for what is left with a class worth retrying, enrich it, and write the batch's row.
 
     Asks for nothing while the breaker is open. The caller fails the batch when `remaining` is not empty.
-    Raises `AuthError`, `RouteError`, `DatabaseError`, `RunCancelledError`.
+    Raises `AuthError`, `RouteError`, `DatabaseError`, `RunCancelledError`; `SelectionError` as fetch does.
     """
+    _refuse_strangers(run)
     with hold_lease(run.claim, is_last_step=True) as watch:
         if watch is None:
             return SettleReport(0, NOTHING, "", PassReport(), (), is_leased_elsewhere=True)
@@ -394,7 +422,8 @@ def _close(
             # A few that keep failing, asked for alone, are no failed batch: the others of it are synced.
             status = "failed"
         else:
-            status = "partial" if counts.failed or has_remaining else "complete"
+            # Also of a run that had nothing to ask: the row tells of the batch.
+            status = "partial" if has_failed(connection, run.batch_key) else "complete"
         save_batch_row(
             connection,
             batch_key=run.batch_key,

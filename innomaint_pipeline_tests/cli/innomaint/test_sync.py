@@ -286,3 +286,22 @@ def test_a_sync_in_a_process_of_its_own_prints_one_json_object_and_nothing_else(
 def _rows(url: str, query: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url) as connection:
         return connection.execute(query).fetchall()  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def test_a_worker_that_cannot_start_is_told_at_once_and_its_request_is_kept(
+    connected: Cli, pipeline: Pipeline
+) -> None:
+    connected.home.mkdir()
+    (connected.home / "logs").write_text("where the folder of logs should be")
+
+    ended = connected("sync", "--all", "--json")
+
+    assert ended.code == 1
+    assert "a worker process could not start: FileExistsError" in ended.err
+    assert "is repeated" not in ended.err
+    assert len(pipeline.simulator.record) == 0
+    assert pipeline.one("select count(*) as n from innomaint_request where finished_at is null") == {"n": 1}
+    (connected.home / "logs").unlink()
+    again = connected("sync", "--all", "--json")
+    assert again.code == 0
+    assert "Taking up the same request" in again.err

@@ -455,3 +455,15 @@ def _contents(pipeline: Pipeline, table: str) -> list[dict[str, object]]:
     rows = pipeline.rows(f"select * from {table}")
     kept = [{name: value for name, value in row.items() if name not in times} for row in rows]
     return sorted(kept, key=str)
+
+
+def test_a_run_for_an_id_that_is_not_of_the_batch_fails_with_its_name_and_leaves_no_row(
+    dagster: Dagster,
+) -> None:
+    run = dagster.sync(config={"cmms_asset_ids": ["no such id"]})
+
+    step, message, _ = failure_of(run)
+    assert step == "innomaint_response"
+    assert "'no such id' is unknown" in message
+    assert dagster.pipeline.rows("select * from cmms_sync_log") == []
+    assert requested(dagster.pipeline) == []

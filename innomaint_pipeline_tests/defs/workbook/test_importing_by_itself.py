@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,20 +17,26 @@ from innomaint_pipeline.defs.innomaint.automation import continuous_sync
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.workbook import daily_import, workbook_changed
-from innomaint_pipeline.domain.workbook import SOURCE
 from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
 from innomaint_pipeline.simulator.innomaint.world import World
-from innomaint_pipeline.store.settings import IMPORT_ERROR, load_setting
+from innomaint_pipeline.store.workbook import load_conditions
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 from innomaint_pipeline_tests.defs.conftest import Dagster
+from innomaint_pipeline_tests.defs.runs import make_run, report
 
 
 @pytest.fixture
 def workbook(tmp_path: Path, environment: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "master.xlsx"
     write_sample_workbook(World(12), path)
+    let_age(path)
     environment.setenv("INNOMAINT_WORKBOOK", str(path))
     return path
+
+
+def let_age(path: Path) -> None:
+    """Let a file be at rest: nobody waits for one that was written an hour ago."""
+    os.utime(path, (time.time() - 3600,) * 2)
 
 
 def resources() -> dict[str, object]:
@@ -72,8 +79,10 @@ def import_master(instance: dg.DagsterInstance) -> bool:
 
 
 def remembered(pipeline: Pipeline) -> str | None:
+    """Return what people are told of the import, None while it is well."""
     with pipeline.database.begin() as connection:
-        return load_setting(connection, SOURCE, IMPORT_ERROR)
+        (condition,) = load_conditions(connection)
+    return condition.message if condition.value else None
 
 
 @pytest.mark.usefixtures("workbook")
@@ -83,14 +92,34 @@ def test_the_workbook_is_imported_once_a_day(dagster: Dagster) -> None:
 
 
 @pytest.mark.usefixtures("workbook")
-def test_a_workbook_at_rest_is_imported_once(dagster: Dagster) -> None:
+def test_a_workbook_at_rest_is_imported_until_it_has_succeeded(dagster: Dagster) -> None:
     first = look(dagster.instance)
-    second = look(dagster.instance, first.cursor)
-
     assert [request.run_key for request in first.run_requests or []] == [None]
-    assert not second.run_requests
-    assert second.skip_message == "the workbook is unchanged"
-    assert second.cursor == first.cursor
+    # The run was lost before it began.
+    second = look(dagster.instance, first.cursor)
+    assert len(second.run_requests or []) == 1
+
+    assert import_master(dagster.instance)
+
+    third = look(dagster.instance, second.cursor)
+    assert not third.run_requests
+    assert third.skip_message == "the workbook is unchanged"
+
+
+@pytest.mark.usefixtures("workbook")
+def test_an_import_under_way_is_waited_for_and_one_that_was_lost_is_repeated(dagster: Dagster) -> None:
+    assert import_master(dagster.instance)
+    run_id = make_run(dagster.instance, None, job="import_asset_master")
+    assert look(dagster.instance).skip_message == "an import is under way"
+    report(dagster.instance, run_id, dg.DagsterEventType.RUN_FAILURE)
+
+    waiting = look(dagster.instance)
+    assert "it is tried again in" in str(waiting.skip_message)
+
+    late = make_run(dagster.instance, None, job="import_asset_master")
+    report(dagster.instance, late, dg.DagsterEventType.RUN_START, seconds_ago=1000)
+    report(dagster.instance, late, dg.DagsterEventType.RUN_FAILURE, seconds_ago=900)
+    assert len(look(dagster.instance, waiting.cursor).run_requests or []) == 1
 
 
 def test_a_workbook_that_still_grows_is_not_imported(dagster: Dagster, workbook: Path) -> None:
@@ -104,14 +133,14 @@ def test_a_workbook_that_still_grows_is_not_imported(dagster: Dagster, workbook:
 
 
 def test_a_touched_workbook_is_no_change_and_a_changed_one_is(dagster: Dagster, workbook: Path) -> None:
-    first = look(dagster.instance)
+    assert import_master(dagster.instance)
     os.utime(workbook, (1_750_000_000, 1_750_000_000))
-    touched = look(dagster.instance, first.cursor)
+    touched = look(dagster.instance)
     write_sample_workbook(World(13), workbook)
     changed = look(dagster.instance, touched.cursor)
 
     assert not touched.run_requests
-    assert json.loads(touched.cursor or "")["modified_at"] == 1_750_000_000
+    assert json.loads(touched.cursor or "")["same"][1] == 1_750_000_000
     assert len(changed.run_requests or []) == 1
 
 
@@ -142,9 +171,9 @@ def test_a_file_that_is_not_there_is_told_like_a_broken_one(
 def test_a_workbook_that_is_away_for_a_while_is_told_and_not_imported_again_for_that(
     dagster: Dagster, workbook: Path
 ) -> None:
-    first = look(dagster.instance)
+    assert import_master(dagster.instance)
     workbook.rename(workbook.with_suffix(".away"))
-    away = look(dagster.instance, first.cursor)
+    away = look(dagster.instance)
     assert "cannot be read" in str(away.skip_message)
     assert "cannot be read" in str(remembered(dagster.pipeline))
     workbook.with_suffix(".away").rename(workbook)
@@ -158,12 +187,15 @@ def test_a_broken_workbook_is_remembered_and_a_good_one_forgets_it_and_the_sync_
 ) -> None:
     good = workbook.read_bytes()
     workbook.write_text("no workbook")
+    let_age(workbook)
     assert not import_master(dagster.instance)
     assert "master.xlsx" in str(remembered(dagster.pipeline))
+    assert not look(dagster.instance).run_requests, "it is refused for what it holds"
     launched = look_once(dagster.instance, sensor=continuous_sync).run_requests or []
     assert FIRST_BATCH in [request.partition_key for request in launched]
 
     workbook.write_bytes(good)
+    let_age(workbook)
 
     assert import_master(dagster.instance)
     assert remembered(dagster.pipeline) is None

@@ -183,10 +183,10 @@ def test_a_place_has_the_name_of_the_newest_answer_whichever_batch_is_written_la
             " and s.batch_key = :key",
             key=keys[1],
         )
-    rebuild(keys)
+    rebuild(keys[:1])
     assert names() == {newest}
     empty_pipeline.execute("truncate ic3_building, ic3_floor_master, ic3_department_master")
-    rebuild(keys)
+    rebuild(keys[:1])
     assert names() == {f"named by batch {order[0] + 1}"}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from innomaint_pipeline.errors import DatabaseError, WorkbookError
-from innomaint_pipeline.sync.workbook import ImportReport, import_master
+from innomaint_pipeline.sync.workbook.importing import ImportReport, import_master
 from innomaint_pipeline_tests.conftest import Pipeline
 from innomaint_pipeline_tests.sources.workbook.workbook_files import write_xlsx
 

@@ -1,10 +1,8 @@
-"""Importing the asset master from a workbook, in one transaction; and whether a workbook has changed."""
+"""Importing the asset master from a workbook, in one transaction."""
 
 from __future__ import annotations
 
 import gc
-import hashlib
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,15 +23,16 @@ from innomaint_pipeline.domain.workbook.register import (
     parse_sheets,
 )
 from innomaint_pipeline.domain.workbook.synonyms import ID_COLUMN
-from innomaint_pipeline.sources.workbook.container import show_path
+from innomaint_pipeline.errors import WorkbookError
+from innomaint_pipeline.sources.workbook.container import show_name
 from innomaint_pipeline.sources.workbook.reading import read_mapping, read_register
 from innomaint_pipeline.store.database import Connection, Database
 from innomaint_pipeline.store.innomaint.batches import lock_imports
 from innomaint_pipeline.store.settings import (
     IMPORT_ERROR,
+    IMPORT_VERDICT,
     LAST_IMPORT,
     clear_setting,
-    load_setting,
     save_setting,
 )
 from innomaint_pipeline.store.workbook import import_rows, save_rejects, save_workbook_issues
@@ -114,6 +113,19 @@ class _DryRunError(Exception):
     """Rolls the transaction back once everything is counted."""
 
 
+@dataclass(frozen=True)
+class WorkbookMark:
+    """What tells one content of a workbook file from another; `sha256` is empty where nobody needs it."""
+
+    size: int
+    modified_at: float
+    sha256: str
+
+    def to_verdict(self, run_id: str | None) -> dict[str, Any]:
+        """Return the stored JSON that says that this content was imported, or refused, by a run."""
+        return {**vars(self), "run_id": run_id}
+
+
 @_few_collections()
 def import_master(
     database: Database,
@@ -124,22 +136,45 @@ def import_master(
     batch_size: int,
     run_id: str | None = None,
     is_dry_run: bool = False,
+    mark: WorkbookMark | None = None,
+    is_watched: bool = False,
 ) -> ImportReport:
     """Import a workbook into ic3_asset_master; with `is_dry_run` count only and change nothing.
 
     `sheets` names the sheets to read; without it the register is looked for. All or nothing: a crash leaves
     the old state. Importing the same workbook twice changes nothing. Raises `WorkbookError` and
-    `ConfigurationError` for what a person must correct.
+    `ConfigurationError` for what a person must correct, also for a file that is not the one of `mark` any
+    more. That the watched one was imported is kept with its rows.
     """
     synonyms = read_mapping(mapping_path) if mapping_path else {}
     register = read_register(path, sheets=sheets, synonyms=synonyms)
+    if mark is not None:
+        _refuse_another(path, mark)
     parsed = parse_sheets(register.sheets, synonyms)
     notices = _notices(parsed, register.notices)
     # The cells are not needed while the rows are written.
     del register
+    verdict = mark.to_verdict(run_id) if mark is not None and is_watched else None
     return import_sheets(
-        database, parsed, notices, batch_size=batch_size, run_id=run_id, is_dry_run=is_dry_run
+        database,
+        parsed,
+        notices,
+        batch_size=batch_size,
+        run_id=run_id,
+        is_dry_run=is_dry_run,
+        verdict=verdict,
     )
+
+
+def _refuse_another(path: Path, mark: WorkbookMark) -> None:
+    try:
+        status = path.stat()
+    except OSError:
+        status = None
+    if status is None or (status.st_size, status.st_mtime) != (mark.size, mark.modified_at):
+        raise WorkbookError(
+            f"{show_name(path)}: the file changed while it was read; import it again once it is complete"
+        )
 
 
 def import_sheets(
@@ -150,6 +185,7 @@ def import_sheets(
     batch_size: int,
     run_id: str | None,
     is_dry_run: bool = False,
+    verdict: Mapping[str, Any] | None = None,
 ) -> ImportReport:
     """Import what the sheets of a workbook hold, see `import_master`."""
     reports: list[ImportReport] = []
@@ -160,6 +196,8 @@ def import_sheets(
             reports.append(report)
             save_setting(connection, SOURCE, LAST_IMPORT, report.to_setting())
             clear_setting(connection, SOURCE, IMPORT_ERROR)
+            if verdict is not None:
+                save_setting(connection, SOURCE, IMPORT_VERDICT, verdict)
             crash_points.reach("import: rejects written")
             if is_dry_run:
                 raise _DryRunError
@@ -287,112 +325,3 @@ def _cells_of(record: WorkbookRecord, sheet: ParsedSheet) -> dict[str, JsonValue
 
 def _json_value(value: ColumnValue) -> JsonValue:
     return value.isoformat() if isinstance(value, date) else value
-
-
-@dataclass(frozen=True)
-class WorkbookMark:
-    """What tells one content of a workbook file from another."""
-
-    size: int
-    modified_at: float
-    sha256: str
-
-
-@dataclass(frozen=True)
-class WorkbookWatch:
-    """What is remembered between two looks at a workbook file.
-
-    `known` is the content that was taken last. `pending` is a size and time that was seen once, at
-    `pending_at`, seconds since the epoch; `trouble` what was told about a file that is not there.
-    """
-
-    known: WorkbookMark | None = None
-    pending: tuple[int, float] | None = None
-    pending_at: float = 0.0
-    trouble: str | None = None
-
-    def to_cursor(self) -> str:
-        """Return the JSON that a sensor keeps."""
-        known = vars(self.known) if self.known else {}
-        rest = {"pending": self.pending, "pending_at": self.pending_at, "trouble": self.trouble}
-        return json.dumps(known | {name: value for name, value in rest.items() if value})
-
-
-def parse_watch(cursor: str | None) -> WorkbookWatch:
-    """Return what a sensor's cursor holds; nothing known for one that holds nothing sensible."""
-    try:
-        found = json.loads(cursor or "")
-        known = {name: found[name] for name in ("size", "modified_at", "sha256") if name in found}
-        mark = WorkbookMark(**known) if known else None
-        pending = found.get("pending")
-        return WorkbookWatch(
-            mark,
-            (int(pending[0]), float(pending[1])) if pending else None,
-            float(found.get("pending_at", 0)),
-            found.get("trouble"),
-        )
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        return WorkbookWatch()
-
-
-_SECONDS_AT_REST = 2
-
-
-def watch_workbook(path: Path, watch: WorkbookWatch, *, now: float) -> tuple[WorkbookWatch, str]:
-    """Look at a workbook again; return what to remember, and in words why it is not taken, `""` if it is.
-
-    A changed file is taken when its size and time are those of a look two seconds ago at least: one that is
-    still being copied would be imported up to the cut. It is hashed only then.
-    """
-    trouble = find_trouble(path)
-    if trouble:
-        return replace(watch, pending=None, trouble=trouble), trouble
-    watch = replace(watch, trouble=None)
-    try:
-        status = path.stat()
-        seen = (status.st_size, status.st_mtime)
-        if watch.known and seen == (watch.known.size, watch.known.modified_at):
-            return replace(watch, pending=None), "the workbook is unchanged"
-        # A clock that was set back must not make it wait for ever.
-        if watch.pending != seen or not watch.pending_at <= now:
-            return replace(watch, pending=seen, pending_at=now), "the workbook has changed; is it complete?"
-        if now - watch.pending_at < _SECONDS_AT_REST:
-            return watch, "the workbook has changed; is it complete?"
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        trouble = f"{show_path(path)} cannot be read: {error.strerror}; the asset master stays as it is"
-        return replace(watch, pending=None, trouble=trouble), trouble
-    mark = WorkbookMark(*seen, digest)
-    is_same = watch.known is not None and watch.known.sha256 == digest
-    return WorkbookWatch(mark), "the workbook is unchanged" if is_same else ""
-
-
-def find_trouble(path: Path) -> str | None:
-    """Return in words why there is no file to import, `None` if there is one."""
-    try:
-        if not path.is_file():
-            path.stat()
-            return (
-                f"{show_path(path)} cannot be read: it is "
-                f"{'a folder' if path.is_dir() else 'no regular file'}; the asset master stays as it is"
-            )
-        with path.open("rb"):
-            return None
-    except (OSError, ValueError) as error:
-        cause = getattr(error, "strerror", None) or error
-        return f"{show_path(path)} cannot be read: {cause}; the asset master stays as it is"
-
-
-def remember_trouble(database: Database, trouble: str) -> None:
-    """Leave a note that alerts and health read; one that is there already, of a broken workbook, stays."""
-    with database.begin() as connection:
-        if load_setting(connection, SOURCE, IMPORT_ERROR) is None:
-            save_setting(connection, SOURCE, IMPORT_ERROR, trouble)
-
-
-def forget_trouble(database: Database, trouble: str) -> None:
-    """Take the note of a file that was not there back, if it is still that note."""
-    with database.begin() as connection:
-        if load_setting(connection, SOURCE, IMPORT_ERROR) == trouble:
-            clear_setting(connection, SOURCE, IMPORT_ERROR)

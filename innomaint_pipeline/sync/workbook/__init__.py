@@ -1,0 +1,1 @@
+"""Importing the asset master from a workbook."""
