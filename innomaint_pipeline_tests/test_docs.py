@@ -29,6 +29,7 @@ from innomaint_pipeline.domain.innomaint.answers import VOLATILE_FIELDS
 from innomaint_pipeline.domain.innomaint.selection import SyncResult
 from innomaint_pipeline.domain.innomaint.stops import WHAT_HELPS
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, WHAT_TO_DO, ErrorClass, retry_delay
+from innomaint_pipeline.domain.words import STATE_WORDS
 from innomaint_pipeline.embedded.data import SYSTEM_USER
 from innomaint_pipeline.embedded.watch import POSTGRES_MAJOR
 from innomaint_pipeline.sources.http import RATE_LIMIT_REPEATS
@@ -209,6 +210,14 @@ def test_the_json_keys_of_import_and_sync_are_documented():
     )
     assert json_keys("import") == list(report.to_json())
     assert json_keys("sync") == list(SyncResult().to_json())
+
+
+def test_the_words_of_states_are_documented():
+    colours = {"complete": "green", "partial": "amber", "failed": "red", "running": "blue", "never": "grey"}
+    documented = {code(name)[0]: tuple(cells) for name, *cells in table("Words", "name")}
+    assert documented == {
+        name: (word.word, word.sign, colours[word.tone], word.meaning) for name, word in STATE_WORDS.items()
+    }
 
 
 def test_every_cause_of_a_stopped_run_is_documented_with_what_helps():

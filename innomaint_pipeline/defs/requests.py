@@ -15,7 +15,7 @@ import dagster as dg
 from innomaint_pipeline.defs.failures import find_stop
 from innomaint_pipeline.defs.recovery import RunsOfSource, find_partitions_in_runs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
-from innomaint_pipeline.domain.requests import RequestState, RunSeen, Step, Verdict, decide_part
+from innomaint_pipeline.domain.requests import Outcome, RequestState, RunSeen, Step, Verdict, decide_part
 from innomaint_pipeline.store.database import Connection, Database
 from innomaint_pipeline.store.requests import (
     OpenRequest,
@@ -60,8 +60,8 @@ class RequestedWork(Protocol):
         """Return what each run that has ended has written of its end."""
         ...
 
-    def count_result(self, connection: Connection, request: OpenRequest) -> Mapping[str, Any]:
-        """Return the JSON of the result of a request all of whose runs have ended."""
+    def count_result(self, connection: Connection, request: OpenRequest) -> Outcome:
+        """Return the result of a request all of whose runs have ended."""
         ...
 
 
@@ -134,8 +134,8 @@ class _Look:
                 stop_code=request.stop_code,
             )
             if is_done or (stop is not None and in_flight == 0):
-                result = self._work.count_result(connection, request)
-                close_request(connection, request, message=_reason(verdicts, stop), result=result)
+                outcome = self._work.count_result(connection, request)
+                close_request(connection, request, message=_reason(verdicts, stop), outcome=outcome)
         self._holders |= {part.part: "a run launched just now" for part in launch}
         return [self._launch(request, part, len(runs[part.part])) for part in launch]
 

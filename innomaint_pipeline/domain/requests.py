@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 LAUNCHES_OF_LOST = 4
 """Runs of one part of a request that may be lost, killed with their process, before it is given up."""
@@ -22,7 +23,16 @@ class RequestState(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
+    PARTIAL = "partial"
     FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a request as its JSON; `undone` says what was not done and why, None where all was."""
+
+    result: Mapping[str, Any]
+    undone: str | None = None
 
 
 class Step(StrEnum):

@@ -28,8 +28,6 @@ class ErrorClass(StrEnum):
     INTERNAL = "internal"
 
 
-STATE_WORDS = {SyncState.SYNCED: "synced", SyncState.FAILED: "failed", SyncState.NEVER: "never synced"}
-
 RETRYABLE_CLASSES = frozenset({ErrorClass.TRANSIENT, ErrorClass.RATE_LIMITED, ErrorClass.INTERNAL})
 
 WHAT_TO_DO = {
@@ -42,22 +40,14 @@ WHAT_TO_DO = {
 }
 
 CLASS_WORDS = {
-    ErrorClass.TRANSIENT: "did not answer properly",
-    ErrorClass.RATE_LIMITED: "asked too often (429)",
+    ErrorClass.TRANSIENT: "without a usable answer",
+    ErrorClass.RATE_LIMITED: "refused by the rate limit (429)",
     ErrorClass.NOT_FOUND: "not found in Innomaint",
-    ErrorClass.CONTRACT: "wrong or empty answer",
-    ErrorClass.DATA: "refused data",
-    ErrorClass.INTERNAL: "fault of this program",
-}
-
-_TITLES = {
-    ErrorClass.TRANSIENT: "got no usable answer",
-    ErrorClass.RATE_LIMITED: "were refused by Innomaint's rate limit",
-    ErrorClass.NOT_FOUND: "not found in Innomaint",
-    ErrorClass.CONTRACT: "with an answer that is not theirs, or without data",
+    ErrorClass.CONTRACT: "with a wrong or empty answer",
     ErrorClass.DATA: "refused for a value",
-    ErrorClass.INTERNAL: "hit a fault of this program",
+    ErrorClass.INTERNAL: "stopped by a fault of this program",
 }
+"""The one title of each class: alone, and behind a number."""
 
 _FIRST_RETRY = timedelta(minutes=2)
 _LONGEST_RETRY = timedelta(hours=4)
@@ -70,7 +60,7 @@ _FIXED_DELAYS = {
 
 def title_of_failures(error_class: ErrorClass, count: int) -> str:
     """Return a group of failures as people say it: 38 not found in Innomaint."""
-    return f"{count} {_TITLES[error_class]}"
+    return f"{count} {CLASS_WORDS[error_class]}"
 
 
 def retry_delay(error_class: ErrorClass, consecutive_failures: int) -> timedelta:

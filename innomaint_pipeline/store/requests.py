@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from innomaint_pipeline.domain.requests import RequestState, describe_request
+from innomaint_pipeline.domain.requests import Outcome, RequestState, describe_request
 from innomaint_pipeline.store.database import AdvisoryLock, take_lock
 from innomaint_pipeline.store.settings import save_setting, stored_name
 from innomaint_pipeline.store.tables import request as request_table
@@ -246,12 +246,15 @@ def save_progress(
 
 
 def close_request(
-    connection: Connection, request: OpenRequest, *, message: str | None, result: Mapping[str, Any]
+    connection: Connection, request: OpenRequest, *, message: str | None, outcome: Outcome
 ) -> None:
     """Close a request with its result and, as `duration_ms` of it, how long it took.
 
-    It has failed where there is a message.
+    It has failed where there is a message, and is partial where something was left undone.
     """
+    state = RequestState.DONE
+    if message is not None or outcome.undone is not None:
+        state = RequestState.PARTIAL if message is None else RequestState.FAILED
     elapsed = func.extract("epoch", func.clock_timestamp() - request_table.c.requested_at) * 1000
     duration = connection.execute(select(elapsed).where(request_table.c.id == request.id)).scalar_one()
     connection.execute(
@@ -259,9 +262,9 @@ def close_request(
         .where(request_table.c.id == request.id)
         .values(
             finished_at=func.clock_timestamp(),
-            state=RequestState.DONE if message is None else RequestState.FAILED,
-            message=message,
-            result={**result, "duration_ms": round(duration)},
+            state=state,
+            message=message or outcome.undone,
+            result={**outcome.result, "duration_ms": round(duration)},
             stop_code=request.stop_code,
         )
     )

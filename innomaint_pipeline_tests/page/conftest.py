@@ -22,7 +22,7 @@ from playwright.sync_api import (
 
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, is_due_only
 from innomaint_pipeline.domain.requests import RequestState
-from innomaint_pipeline.store.innomaint.selection import count_request
+from innomaint_pipeline.store.innomaint.selection import conclude_request
 from innomaint_pipeline.store.requests import close_request, find_open, save_progress
 from innomaint_pipeline.sync.innomaint.batch import Selection
 from innomaint_pipeline_tests.api.conftest import ADMIN_TOKEN, Client, serving
@@ -180,5 +180,5 @@ def carry_out(pipeline: Pipeline, run_id: str) -> None:
                 message=None,
                 stop_code=None,
             )
-            result = count_request(connection, request).to_json()
-            close_request(connection, request, message=None, result=result)
+            outcome = conclude_request(connection, request)
+            close_request(connection, request, message=None, outcome=outcome)

@@ -21,7 +21,7 @@ def test_a_failure_is_retried_to_green(visitor: Visitor, pipeline: Pipeline) -> 
     visitor.sign_in()
     visitor.see("#failure-groups", ailing)
     tile = visitor.page.locator(f"[data-batch={FIRST_BATCH}]")
-    expect(tile).to_have_attribute("data-state", "failed")
+    expect(tile).to_have_attribute("data-state", "partial")
     pipeline.simulator.faults.clear()
     retry = visitor.page.get_by_role("button", name="Retry failed (1)")
     retry.click()
@@ -51,7 +51,8 @@ def test_sync_now_asks_for_what_is_due_and_for_nothing_else(visitor: Visitor, pi
     expect(button).to_be_disabled()
     visitor.see("#requests", "waiting")
     carry_out(pipeline, "run-2")
-    visitor.see("#requests", "6 synced (1 unchanged), 1 failed")
+    visitor.see("#requests", "6 synced (1 unchanged), 1 failed: 1 not found in Innomaint")
+    visitor.see("#requests .tone-partial", "partial")
     expect(button).to_be_enabled()
     asked = {start.serial for start in pipeline.simulator.record.starts}
     assert asked == {pipeline.serials[0], *pipeline.serials[6:]}
@@ -146,3 +147,30 @@ def test_a_refusal_is_told_with_the_words_of_the_service(
     pipeline.execute("delete from ic3_asset_master where report_seq_no = 1")
     visitor.page.get_by_role("button", name="Sync this asset now").click()
     visitor.see("#announcements", "not in the asset master")
+
+
+def test_what_was_not_asked_for_is_amber_and_says_why(visitor: Visitor, pipeline: Pipeline) -> None:
+    visitor.sign_in(f"#/batch/{SECOND}")
+    visitor.page.get_by_role("button", name="Sync this batch").click()
+    visitor.see("#batch-outcome", "waiting")
+    pipeline.sync(pipeline.run("other", batch_key=SECOND))
+    carry_out(pipeline, "run-1")
+    visitor.see("#batch-outcome", "6 not asked for: another sync has asked for them meanwhile")
+    visitor.see("#batch-outcome .tone-partial", "partial")
+
+
+def test_a_press_that_nobody_heard_is_kept_and_offered_again(visitor: Visitor, pipeline: Pipeline) -> None:
+    visitor.tolerated = [r"net::ERR"]
+    visitor.sign_in()
+    visitor.context.set_offline(True)
+    visitor.page.get_by_role("button", name="Sync now").click()
+    visitor.see("#requests", "offered again when the service is back")
+    visitor.context.set_offline(False)
+    expect(visitor.page.locator("#requests")).not_to_contain_text("cannot be reached")
+    visitor.see("#requests", "not asked for yet")
+    assert pipeline.rows("select 1 from innomaint_request") == []
+    visitor.page.get_by_role("button", name="Ask now").click()
+    visitor.see("#requests", "waiting")
+    carry_out(pipeline, "run-1")
+    visitor.see("#requests", "12 synced")
+    assert pipeline.one("select count(*) as n from innomaint_request")["n"] == 1

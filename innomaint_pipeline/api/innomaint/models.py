@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -25,11 +26,11 @@ from innomaint_pipeline.domain.requests import RequestState
 from innomaint_pipeline.domain.states import (
     CLASS_WORDS,
     RETRYABLE_CLASSES,
-    STATE_WORDS,
     WHAT_TO_DO,
     ErrorClass,
     SyncState,
 )
+from innomaint_pipeline.domain.words import STATE_WORDS, Tone
 
 REQUESTS = "/api/admin/cmms/requests"
 
@@ -486,9 +487,11 @@ class PausedAnswer(Answer):
 
 
 class WordAnswer(Answer):
-    """A state in words, and what it means."""
+    """A state in words: the sign and the colour that stand beside it, and what it means."""
 
     word: Annotated[str, example_field("partial")]
+    sign: Annotated[str, example_field("~")]
+    tone: Annotated[Tone, example_field(Tone.PARTIAL)]
     meaning: Annotated[str | None, example_field(STATE_MEANINGS[BatchState.PARTIAL])]
 
 
@@ -503,6 +506,7 @@ class ErrorClassAnswer(Answer):
 class WordsAnswer(Answer):
     """The words for states and error classes, by their names, in the order in which people see them."""
 
+    states: Annotated[dict[str, WordAnswer], example_field({"partial": WordAnswer.example()})]
     batch_states: Annotated[dict[BatchState, WordAnswer], example_field({"partial": WordAnswer.example()})]
     asset_states: Annotated[dict[SyncState, WordAnswer], example_field({"synced": WordAnswer.example()})]
     error_classes: Annotated[
@@ -511,8 +515,15 @@ class WordsAnswer(Answer):
 
 
 WORDS = WordsAnswer(
-    batch_states={state: WordAnswer(word=state, meaning=text) for state, text in STATE_MEANINGS.items()},
-    asset_states={state: WordAnswer(word=word, meaning=None) for state, word in STATE_WORDS.items()},
+    states={name: WordAnswer.model_validate(word) for name, word in STATE_WORDS.items()},
+    batch_states={
+        state: WordAnswer.model_validate(replace(STATE_WORDS[state], meaning=text))
+        for state, text in STATE_MEANINGS.items()
+    },
+    asset_states={
+        state: WordAnswer.model_validate(STATE_WORDS[state])
+        for state in (SyncState.SYNCED, SyncState.FAILED, SyncState.NEVER)
+    },
     error_classes={
         name: ErrorClassAnswer(word=word, what_to_do=WHAT_TO_DO[name], is_retryable=name in RETRYABLE_CLASSES)
         for name, word in CLASS_WORDS.items()

@@ -59,8 +59,21 @@ export async function start(action) {
     if (answer?.address) note(action, { address: answer.address, state: "waiting", text: "asked for, waiting for a run" });
     else note(action, { state: "done", text: describeResult(answer) });
   } catch (error) {
-    note(action, { state: "failed", text: error.message });
+    // A press that nobody has heard is not lost: it is offered again.
+    if (error.isUnreachable) note(action, { state: "kept", text: "The service cannot be reached. It is kept, and offered again when the service is back." });
+    else note(action, { state: "failed", text: error.message });
   }
+}
+
+/** Forget a press that was kept, or what became of another. */
+export function forget(key) {
+  flights.delete(key);
+  onChange();
+}
+
+/** The service is back: what was said of its absence goes, what was kept is offered. */
+export function offerKept() {
+  for (const flight of flights.values()) if (flight.state === "kept") flight.text = "";
 }
 
 /** Look at what is still open. */
@@ -90,7 +103,8 @@ export function describeRequest(request) {
   if (request.state === "waiting") return request.message ?? "waiting for a run";
   if (request.state === "running") return describeProgress(request);
   const result = request.result ?? (request.total === null || request.total === undefined ? null : request);
-  if (request.state === "failed") return request.message ?? (result ? describeResult(result) : "failed without a reason");
+  const counts = result ? describeResult(result) : null;
+  if (request.state === "failed" || request.state === "partial") return [counts, request.message].filter(Boolean).join(": ") || "failed without a reason";
   return result ? describeResult(result) : request.message ?? "done";
 }
 

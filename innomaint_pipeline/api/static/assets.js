@@ -3,7 +3,7 @@
 import { flightOf, syncAsset } from "./actions.js";
 import { assetBadge, badge, classWord, words } from "./badges.js";
 import { foreign, h, table } from "./dom.js";
-import { button } from "./overview.js";
+import { buildOutcome, button } from "./overview.js";
 import { assetAddress, assetsAddress, batchAddress } from "./routes.js";
 import { asMoment, counted, duration, number, when } from "./times.js";
 
@@ -70,7 +70,7 @@ function buildSummary(found, title) {
       h("div", {}, h("dt", {}, "Changed by"), h("dd", {}, counted(found.sync_version ?? 0, "sync"))),
       h("div", {}, h("dt", {}, "Batch"), h("dd", {}, found.batch_key ? h("a", { href: batchAddress(found.batch_key) }, foreign(found.batch_key)) : "none yet"))),
     h("div", { class: "buttons" }, button(action, "Sync this asset now", { class: "primary" })),
-    flight && h("p", { class: "outcome", id: "asset-outcome" }, badge(flight.state), " ", foreign(flight.text)));
+    buildOutcome(flight, "asset-outcome"));
 }
 
 function buildValues({ values, state, last_success_at: successAt }) {

@@ -1,43 +1,32 @@
-/** The sign and the colour of each state, and the words that the service has for it: a colour is never alone. */
+/** The word, sign and colour of each state, as the service has them: a colour is never alone. */
 
 import { h } from "./dom.js";
 
-const SIGNS = {
-  running: { sign: "↻", tone: "running" },
-  failed: { sign: "!", tone: "failed" },
-  partial: { sign: "~", tone: "partial" },
-  never: { sign: "○", tone: "never" },
-  complete: { sign: "✓", tone: "complete" },
-  synced: { sign: "✓", tone: "complete" },
-  success: { sign: "✓", tone: "complete" },
-  done: { sign: "✓", tone: "complete" },
-  healthy: { sign: "✓", tone: "complete" },
-  error: { sign: "!", tone: "failed" },
-  down: { sign: "!", tone: "failed" },
-  degraded: { sign: "!", tone: "partial" },
-  stale: { sign: "~", tone: "partial" },
-  paused: { sign: "‖", tone: "partial" },
-  cancelled: { sign: "×", tone: "never" },
-  unknown: { sign: "?", tone: "never" },
-  waiting: { sign: "…", tone: "never" },
-  sending: { sign: "…", tone: "never" },
+/** What only this page knows: a press on its way, and one that waits for the service to be back. */
+const OF_THE_PAGE = {
+  sending: { word: "asking", sign: "…", tone: "never" },
+  kept: { word: "not asked for yet", sign: "‖", tone: "partial" },
 };
 
-/** `{batch_states, asset_states, error_classes}` of the service, each by name; empty until they are learned. */
-export const words = { batch_states: {}, asset_states: {}, error_classes: {} };
+/** `{states, batch_states, asset_states, error_classes}` of the service, each by name; empty until they are learned. */
+export const words = { states: {}, batch_states: {}, asset_states: {}, error_classes: {} };
 
 /** Learn the words from the service's answer. */
 export function setWords(answer) {
   Object.assign(words, answer);
 }
 
+function wordOf(state) {
+  return words.states[state] ?? OF_THE_PAGE[state] ?? { word: state, sign: "?", tone: "never" };
+}
+
 export function signOf(state) {
-  return SIGNS[state]?.sign ?? "?";
+  return wordOf(state).sign;
 }
 
 /** A state as a badge: sign, word, colour. */
-export function badge(state, word = state) {
-  const { sign, tone } = SIGNS[state] ?? { sign: "?", tone: "never" };
+export function badge(state, word = wordOf(state).word) {
+  const { sign, tone } = wordOf(state);
   return h("span", { class: `badge tone-${tone}` }, h("span", { class: "sign", "aria-hidden": "true" }, sign), " ", word);
 }
 

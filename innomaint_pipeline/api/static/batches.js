@@ -3,7 +3,7 @@
 import { flightOf, syncBatch } from "./actions.js";
 import { badge, batchBadge, classWord, signOf, words } from "./badges.js";
 import { foreign, h, table } from "./dom.js";
-import { button } from "./overview.js";
+import { buildOutcome, button } from "./overview.js";
 import { assetAddress, assetsAddress, batchAddress } from "./routes.js";
 import { duration, number, when } from "./times.js";
 
@@ -72,7 +72,7 @@ function buildBatchBody(batch) {
       button(action, "Sync this batch", { class: "primary", title: "Ask for what is due or worth retrying in it" }),
       run?.run_url && h("a", { href: run.run_url, target: "_blank", rel: "noopener", class: "button" }, "Last run in Dagster ↗"),
       h("a", { href: assetsAddress({ batch: batch.batch_key }), class: "button" }, "All its assets")),
-    flight && h("p", { class: "outcome", id: "batch-outcome" }, badge(flight.state), " ", flight.text),
+    buildOutcome(flight, "batch-outcome"),
     h("h3", {}, `Failures (${number(batch.failures_total)})`),
     batch.failures.length === 0 ? h("p", { class: "hint" }, "None.") : [
       table("Failures", FAILURE_COLUMNS, batch.failures),

@@ -1,6 +1,6 @@
 /** The page: what is loaded when, and which view shows it. */
 
-import { followFlights, hasOpenFlights, watchActions } from "./actions.js";
+import { followFlights, hasOpenFlights, offerKept, watchActions } from "./actions.js";
 import { buildAsset, buildAssets } from "./assets.js";
 import { setWords } from "./badges.js";
 import { buildBatchPanel, buildBatches } from "./batches.js";
@@ -43,6 +43,7 @@ async function look() {
     if (!page.hasWords || page.trouble) await loadWords();
     await loadParts(overview);
     page.trouble = null;
+    offerKept();
   } catch (error) {
     if (error.status === 401) return leave(page.isSignedIn ? "The session has ended. Sign in again." : "");
     if (error.status === undefined) throw error;

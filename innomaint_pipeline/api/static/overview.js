@@ -1,6 +1,6 @@
 /** The top of the overview: how far, how well, how fast, and the buttons. */
 
-import { RETRY_FAILED, SYNC_NOW, describeRequest, flightAt, flightsBeside, isBusy, start } from "./actions.js";
+import { RETRY_FAILED, SYNC_NOW, describeRequest, flightAt, flightsBeside, forget, isBusy, start } from "./actions.js";
 import { badge, words } from "./badges.js";
 import { fill, foreign, h } from "./dom.js";
 import { assetsAddress } from "./routes.js";
@@ -118,11 +118,23 @@ export function button(action, label, { disabled = false, ...attributes } = {}) 
   }, label);
 }
 
+/** Offer a press again that the service has not heard. */
+export function buildOffer(flight) {
+  return flight.state === "kept" && h("p", { class: "buttons" },
+    h("button", { type: "button", class: "again", onclick: () => start(flight) }, "Ask now"),
+    h("button", { type: "button", class: "quiet", onclick: () => forget(flight.key) }, "Forget it"));
+}
+
+/** What became of a press, beside its button. */
+export function buildOutcome(flight, id) {
+  return flight && h("div", { class: "outcome", id }, h("p", {}, badge(flight.state), " ", foreign(flight.text)), buildOffer(flight));
+}
+
 function buildRequests(requests) {
   const own = flightsBeside(requests);
   if (requests.length + own.length === 0) return null;
   return [h("h3", { key: "requests-title" }, "Asked for"), h("ul", { class: "requests", id: "requests", key: "requests" },
-    own.map(({ key, label, state, text }) => h("li", { key: `own:${key}` }, badge(state), " ", foreign(label, "what"), h("p", { class: "hint" }, text))),
+    own.map((flight) => h("li", { key: `own:${flight.key}` }, badge(flight.state), " ", foreign(flight.label, "what"), flight.text && h("p", { class: "hint" }, flight.text), buildOffer(flight))),
     requests.map((request) => [request, flightAt(request.address)]).map(([request, flight]) => h("li", { key: request.address },
       badge(flight?.state ?? request.state), " ", foreign(flight?.label ?? request.what, "what"),
       h("p", {}, flight?.text ?? describeRequest(request)),

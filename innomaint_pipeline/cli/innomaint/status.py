@@ -17,6 +17,7 @@ from innomaint_pipeline.cli.output import is_heard, people, print_json
 from innomaint_pipeline.domain.innomaint.progress import BatchProgress
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
+from innomaint_pipeline.domain.words import STATE_WORDS, Tone
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.batch_runs import BatchRun
@@ -26,7 +27,13 @@ from innomaint_pipeline.store.innomaint.progress import Progress
 from innomaint_pipeline.store.innomaint.status import Status, load_status
 
 _REFRESH_SECONDS = 5
-_COLOURS = {"healthy": "green", "unknown": "dim", "paused": "yellow", "stale": "yellow"}
+_COLOURS = {
+    Tone.COMPLETE: "green",
+    Tone.PARTIAL: "yellow",
+    Tone.FAILED: "red",
+    Tone.RUNNING: "blue",
+    Tone.NEVER: "dim",
+}
 
 
 def innomaint_account(settings: Settings) -> SourceAccount:
@@ -115,6 +122,12 @@ def describe_seconds(seconds: int | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
+def _as_word(state: str) -> Text:
+    """Return a state as every surface calls it, in its colour."""
+    word = STATE_WORDS.get(state)
+    return Text(state) if word is None else Text(word.word, style=_COLOURS[word.tone])
+
+
 def _reasons(runs: Sequence[BatchRun]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for run in runs:
@@ -151,9 +164,7 @@ def render_status(status: Status) -> Group:
         counts.add_row(label, str(count))
     last_sync = status.last_sync_at.isoformat() if status.last_sync_at else "-"
     parts: list[RenderableType] = [
-        Text.assemble(
-            "health: ", (status.health, _COLOURS.get(status.health, "red")), f". {status.health_reason}"
-        ),
+        Text.assemble("health: ", _as_word(status.health), f". {status.health_reason}"),
         *([Text(f"what to do: {status.what_to_do}")] if status.what_to_do != "nothing" else []),
         counts,
         Text(
@@ -187,7 +198,8 @@ def render_status(status: Status) -> Group:
             is_text = name in {"batch_key", "status"}
             batches.add_column(name, justify="left" if is_text else "right", no_wrap=is_text)
         for row in status.last_batch:
-            batches.add_row(*(str(getattr(row, name)) for name in names))
+            cells = {name: Text(str(getattr(row, name))) for name in names}
+            batches.add_row(*(cells | {"status": _as_word(row.status or "unknown")}).values())
         parts.append(batches)
         # The same reason of several batches is told once.
         for reason, keys in _reasons(status.last_batch).items():

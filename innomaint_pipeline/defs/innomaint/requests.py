@@ -11,9 +11,10 @@ from innomaint_pipeline.defs.requests import RequestedWork, build_requests_senso
 from innomaint_pipeline.domain.innomaint.batches import LEASES
 from innomaint_pipeline.domain.innomaint.launches import BATCHES_IN_FLIGHT
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, is_due_only
+from innomaint_pipeline.domain.requests import Outcome
 from innomaint_pipeline.store.database import Connection, Database
 from innomaint_pipeline.store.innomaint.batch_rows import find_row_statuses
-from innomaint_pipeline.store.innomaint.selection import count_request
+from innomaint_pipeline.store.innomaint.selection import conclude_request
 from innomaint_pipeline.store.leases import find_leases
 from innomaint_pipeline.store.requests import OpenRequest, RequestPart
 from innomaint_pipeline.sync.innomaint.batch import Selection
@@ -43,9 +44,9 @@ class _RequestedBatches:
         """Return the status of each run's row in cmms_sync_log."""
         return find_row_statuses(connection, run_ids)
 
-    def count_result(self, connection: Connection, request: OpenRequest) -> Mapping[str, Any]:
-        """Return the JSON of sync."""
-        return count_request(connection, request).to_json()
+    def count_result(self, connection: Connection, request: OpenRequest) -> Outcome:
+        """Return the JSON of sync, and what was left undone."""
+        return conclude_request(connection, request)
 
 
 _WORK: RequestedWork = _RequestedBatches()

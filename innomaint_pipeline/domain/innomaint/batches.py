@@ -88,20 +88,23 @@ class BatchState(StrEnum):
 
 STATE_MEANINGS = {
     BatchState.RUNNING: "a run works on it",
-    BatchState.FAILED: "failures are left that are worth retrying, or the last run failed",
-    BatchState.PARTIAL: "failures are left that a retry does not mend",
+    BatchState.FAILED: "its last run was stopped, or none of its assets is synced",
+    BatchState.PARTIAL: "some of its assets are failed or not synced yet",
     BatchState.NEVER: "nothing of it is synced yet",
     BatchState.COMPLETE: "every asset is synced",
 }
 
 
 def batch_state(
-    *, is_leased: bool, retryable: int, failed: int, synced: int, never: int, last_status: str | None
+    *, is_leased: bool, failed: int, synced: int, never: int, last_status: str | None
 ) -> BatchState:
-    """Return the state of a batch from its counts and the status of its last run."""
+    """Return the state of a batch from its counts and the status of its last run.
+
+    The words are those of a run: a batch with 97 of 100 is partial, whatever the 3 failed of.
+    """
     if is_leased:
         return BatchState.RUNNING
-    if retryable or last_status == "failed":
+    if last_status == "failed" or (failed and not synced):
         return BatchState.FAILED
     if failed:
         return BatchState.PARTIAL

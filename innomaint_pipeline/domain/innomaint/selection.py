@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.states import ErrorClass
 
 SYNC_REQUESTS = f"{SOURCE}/sync"
 """The kind of the requests that ask for a sync."""
@@ -71,6 +72,7 @@ class SyncResult:
     stop_code: int | None = None
     stop_message: str | None = None
     has_fault: bool = False
+    failed_by_class: dict[ErrorClass, int] = field(default_factory=dict)
 
     @property
     def skipped(self) -> int:

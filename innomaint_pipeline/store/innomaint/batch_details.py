@@ -106,7 +106,7 @@ def load_batches(connection: Connection, *, batch_key: str | None = None) -> lis
 
 
 def _as_batch(row: RowMapping, *, is_leased: bool) -> Batch:
-    counts = {name: row[name] for name in ("synced", "failed", "never", "retryable")}
+    counts = {name: row[name] for name in ("synced", "failed", "never")}
     last = None
     if row["status"] is not None:
         last = LastRun(*(row[name] for name in _OF_LAST_RUN))
@@ -114,6 +114,7 @@ def _as_batch(row: RowMapping, *, is_leased: bool) -> Batch:
         batch_key=row["batch_key"],
         total=row["total"],
         **counts,
+        retryable=row["retryable"],
         due=row["due"],
         state=batch_state(is_leased=is_leased, last_status=row["status"], **counts),
         last_run=last,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Integer, cast, func, insert, literal, select
 
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.innomaint.batches import lease_name
-from innomaint_pipeline.domain.innomaint.stops import Stop
+from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause
 from innomaint_pipeline.store.housekeeping import Retention
 from innomaint_pipeline.store.innomaint.states import RunCounts
 from innomaint_pipeline.store.innomaint.tables import batch_log, data_issue, sync_log
@@ -96,6 +96,20 @@ def find_row_statuses(connection: Connection, run_ids: Sequence[str]) -> dict[st
         select(batch_log.c.run_id, batch_log.c.status).where(batch_log.c.run_id.in_(list(run_ids)))
     )
     return dict(rows.tuples().all())
+
+
+def find_early_end(connection: Connection, run_ids: Sequence[str]) -> str | None:
+    """Return why the newest of these runs that ended early did, None where none has."""
+    return connection.execute(
+        select(batch_log.c.reason)
+        .where(
+            batch_log.c.run_id.in_(list(run_ids)),
+            batch_log.c.cause.is_not(None),
+            batch_log.c.cause != StopCause.ASSETS,
+        )
+        .order_by(batch_log.c.id.desc())
+        .limit(1)
+    ).scalar_one_or_none()
 
 
 RETENTIONS = (

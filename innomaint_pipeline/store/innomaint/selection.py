@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,11 @@ from sqlalchemy import Connection, Select, func, or_, select
 
 from innomaint_pipeline.domain.innomaint.answers import normalise_id
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, SyncOptions, SyncResult, is_due_only
+from innomaint_pipeline.domain.innomaint.stops import describe_classes
+from innomaint_pipeline.domain.requests import Outcome
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, SyncState
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.store.innomaint.batch_rows import sum_batch_rows
+from innomaint_pipeline.store.innomaint.batch_rows import find_early_end, sum_batch_rows
 from innomaint_pipeline.store.innomaint.batches import count_members
 from innomaint_pipeline.store.innomaint.due_batches import find_due_batches
 from innomaint_pipeline.store.innomaint.states import count_run, find_failed
@@ -111,6 +114,7 @@ def count_sync(
     asked = result.success + result.failed
     result.total = max(plan.total, asked) if plan.is_due_only else plan.total
     result.errors = [str(item) for item in failed]
+    result.failed_by_class = dict(Counter(item.error_class for item in failed))
 
 
 def count_request(connection: Connection, request: OpenRequest) -> SyncResult:
@@ -123,6 +127,19 @@ def count_request(connection: Connection, request: OpenRequest) -> SyncResult:
     result = SyncResult()
     count_sync(connection, plan, last, result, earlier=earlier)
     return result
+
+
+def conclude_request(connection: Connection, request: OpenRequest) -> Outcome:
+    """Return the result of a request, and in words what is failed of it and why some were not asked for."""
+    result = count_request(connection, request)
+    parts = []
+    if result.failed:
+        parts.append(describe_classes(result.failed_by_class))
+    if result.skipped > 0:
+        run_ids = [run_id for part in request.parts for run_id in part.run_ids]
+        why = find_early_end(connection, run_ids) or "another sync has asked for them meanwhile"
+        parts.append(f"{result.skipped} not asked for: {why}")
+    return Outcome(result.to_json(), "; ".join(parts) or None)
 
 
 def _members() -> Select:

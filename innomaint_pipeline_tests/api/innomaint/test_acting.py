@@ -13,7 +13,7 @@ from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, is_due_
 from innomaint_pipeline.domain.requests import RequestState
 from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.store.innomaint.batches import lock_imports
-from innomaint_pipeline.store.innomaint.selection import count_request
+from innomaint_pipeline.store.innomaint.selection import conclude_request
 from innomaint_pipeline.store.requests import OpenRequest, close_request, find_open, note_look, save_progress
 from innomaint_pipeline.sync.innomaint.batch import Selection
 from innomaint_pipeline_tests.api.conftest import Client, asset_path, serving
@@ -71,8 +71,8 @@ class Daemon:
                 message=None,
                 stop_code=request.stop_code,
             )
-            result = count_request(connection, request).to_json()
-            close_request(connection, request, message=message, result=result)
+            outcome = conclude_request(connection, request)
+            close_request(connection, request, message=message, outcome=outcome)
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from innomaint_pipeline.domain.innomaint.batches import BatchState, lease_name
 from innomaint_pipeline.domain.states import (
     CLASS_WORDS,
     RETRYABLE_CLASSES,
-    STATE_WORDS,
     WHAT_TO_DO,
     ErrorClass,
+    SyncState,
 )
+from innomaint_pipeline.domain.words import STATE_WORDS
 from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.store.innomaint.progress import note_round
 from innomaint_pipeline.store.leases import acquire_lease, report_progress
@@ -37,6 +38,7 @@ ADDRESSES: dict[str, type[Answer]] = {
 
 
 NAMED_BY_DATA = {
+    "states",
     *("failed_by_class", "tables", "raw_answer", "batch_states", "asset_states", "error_classes"),
 }
 
@@ -77,7 +79,10 @@ def test_the_words_of_the_page_are_those_of_the_code(client: Client) -> None:
 
     assert set(found["batch_states"]) == set(BatchState)
     assert all(words["meaning"] for words in found["batch_states"].values())
-    assert {name: words["word"] for name, words in found["asset_states"].items()} == STATE_WORDS
+    assert {name: words["word"] for name, words in found["asset_states"].items()} == {
+        state: STATE_WORDS[state].word for state in SyncState
+    }
+    assert found["states"] == {name: vars(word) for name, word in STATE_WORDS.items()}
     assert {name: tuple(words.values()) for name, words in found["error_classes"].items()} == {
         name: (CLASS_WORDS[name], WHAT_TO_DO[name], name in RETRYABLE_CLASSES) for name in ErrorClass
     }
@@ -131,7 +136,7 @@ def test_the_numbers_are_those_of_the_status(client: Client, synced: Pipeline) -
         [0, 0, 6, 6],
     ]
     assert [(one["batch_key"], one["state"]) for one in batches] == [
-        (FIRST_BATCH, "failed"),
+        (FIRST_BATCH, "partial"),
         (SECOND, "never"),
     ]
     assert batches[0]["last_run"]["run_url"] == "http://127.0.0.1:3000/runs/run-1"

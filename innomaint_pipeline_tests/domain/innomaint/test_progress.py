@@ -66,7 +66,6 @@ def test_the_state_of_a_batch_is_the_first_that_applies() -> None:
     def state(**changes: object) -> BatchState:
         counts = {
             "is_leased": False,
-            "retryable": 0,
             "failed": 0,
             "synced": 9,
             "never": 0,
@@ -75,8 +74,8 @@ def test_the_state_of_a_batch_is_the_first_that_applies() -> None:
         return batch_state(**{**counts, **changes})  # pyright: ignore[reportArgumentType]
 
     assert state() is BatchState.COMPLETE
-    assert state(is_leased=True, retryable=1) is BatchState.RUNNING
-    assert state(retryable=1, failed=1) is BatchState.FAILED
+    assert state(is_leased=True, failed=1) is BatchState.RUNNING
+    assert state(failed=9, synced=0) is BatchState.FAILED
     assert state(last_status="failed") is BatchState.FAILED
     assert state(failed=1) is BatchState.PARTIAL
     assert state(synced=0, never=9) is BatchState.NEVER
