@@ -49,7 +49,7 @@ MUTATIONS = (
     Mutation(
         "lease",
         "store/leases.py",
-        "where=or_(is_own, lease.c.expires_at < func.clock_timestamp()),",
+        "where=or_(is_own, not_(_is_live())),",
         "",
         "store/test_leases.py::test_a_leased_batch_is_refused_to_a_second_owner",
     ),
@@ -84,8 +84,8 @@ MUTATIONS = (
     Mutation(
         "all or nothing",
         "store/database.py",
-        "with self.engine.begin() as connection:",
-        'with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:',
+        "with engine.begin() as connection:",
+        'with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:',
         "sync/innomaint/test_failing_assets.py::"
         "test_a_value_that_the_database_refuses_fails_one_asset_and_writes_nothing_of_it",
     ),

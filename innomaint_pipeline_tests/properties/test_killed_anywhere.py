@@ -10,7 +10,7 @@ from innomaint_pipeline_tests.properties.interrupted import KilledError, dying_d
 
 BATCH_SIZE = 3
 # More than a run needs; the test ends with the first run that is not killed.
-MOST_STATEMENTS = 100
+MOST_STATEMENTS = 200
 
 
 def test_a_run_killed_at_any_statement_is_finished_by_the_next(

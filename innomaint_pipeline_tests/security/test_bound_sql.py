@@ -33,7 +33,12 @@ BUILT = {
     (f"{_REVISIONS}/r0002_count_by_batch.py", "tables"): "a constant",
     ("store/rows.py", "statement"): "names of a table that the caller declares, quoted",
     ("store/rows.py", "str(compiled)"): "a statement that SQLAlchemy has compiled, its values bound",
-    ("store/database.py", "name"): "a name, quoted",
+    ("store/connections.py", "_SNAPSHOT if options.get(_IS_SNAPSHOT) else _COMMITTED"): "constants",
+    ("store/connections.py", "statement"): "settings that the module declares",
+    ("store/readiness.py", "_PLACE"): "a constant",
+    ("store/readiness.py", "_TABLES_WITHOUT_RIGHTS.format(names=':names')"): "constants",
+    ("store/readiness.py", "_SEQUENCES_WITHOUT_RIGHTS.format(names=':names')"): "constants",
+    ("store/upgrade.py", "_LONGEST_LOCK_WAIT_SECONDS"): "a constant",
     ("store/upgrade.py", "_VERSION_TABLE"): "a constant",
 }
 
