@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ APPLICATION_NAME = "innomaint"
 """By which an administrator, and the program itself, knows its sessions."""
 
 _CONNECT_SECONDS = 10
+# PgBouncer asks a server that has refused it again after 15 s (`server_login_retry`).
+_NEW_DATABASE_SECONDS = 30
 _LONGEST_LOCK_WAIT_SECONDS = 300
 _MAINTENANCE_DATABASE = "postgres"
 _TRANSACTION_TIMEOUTS_SINCE = 170000
@@ -236,6 +239,7 @@ def ensure_database(url: str) -> None:
             if name is not None and not found.rowcount:
                 create = "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0"
                 connection.execute(sql.SQL(create).format(sql.Identifier(name)))
+                _wait_until_open(given)
                 return
     except (errors.DuplicateDatabase, errors.UniqueViolation):
         return
@@ -246,6 +250,19 @@ def ensure_database(url: str) -> None:
                 f"may has to run: CREATE DATABASE {name} OWNER {given.get('user', 'of this role')};"
             ) from error
     raise DatabaseError(f"the server cannot be reached: {first_line(failure)}") from failure
+
+
+def _wait_until_open(given: Mapping[str, str]) -> None:
+    """Connect to a database that was just made; a pooler that was refused before asks for it later."""
+    until = time.monotonic() + _NEW_DATABASE_SECONDS
+    while True:
+        try:
+            with connect({**given, "connect_timeout": str(_NEW_DATABASE_SECONDS)}):
+                return
+        except psycopg.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1)
 
 
 def connect(given: Mapping[str, str]) -> psycopg.Connection[tuple[Any, ...]]:

@@ -227,7 +227,7 @@ def test_an_outage_exits_with_3_after_few_requests_and_waits_of_5_10_and_20_seco
     assert outage.ended.code == 3
     assert outage.ended.json["total"] == SIZE
     assert outage.waits_seconds == [5, 10, 20]
-    assert "next probe" in outage.ended.err
+    assert "the next one may be sent at" in outage.ended.err
     # Ten in a row open the breaker; what was under way then, and one probe, come on top.
     assert outage.requests < SIZE
     assert outage.states["never"] > 0

@@ -17,13 +17,15 @@ from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workboo
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.upgrade import upgrade_database
-from innomaint_pipeline.sync.workbook import import_master
+from innomaint_pipeline.sync.workbook.importing import import_master
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN, FIRST_BATCH, Pipeline, fix_world
 from innomaint_pipeline_tests.homes import temporary_server
 from innomaint_pipeline_tests.invariants import check_invariants
 from innomaint_pipeline_tests.system.conftest import find_free_port, new_home, start, wait_until
 
 SIZE = 12
+# With a session for each client, the pool must hold all that are open at the same time: PgBouncer's default.
+_POOL_SIZES = {"transaction": 4, "session": 20}
 OTHER_SETTINGS = {
     "datestyle": "SQL, DMY",
     "intervalstyle": "iso_8601",
@@ -65,7 +67,8 @@ def pooler(server: EmbeddedPostgres, mode: str) -> Iterator[int]:
     configuration.write_text(
         f"[databases]\n* = host={server.host} port={server.port} user=postgres\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = any\npool_mode = {mode}\ndefault_pool_size = 4\nmax_client_conn = 200\n"
+        f"auth_type = any\npool_mode = {mode}\ndefault_pool_size = {_POOL_SIZES[mode]}\n"
+        "max_client_conn = 200\n"
         "ignore_startup_parameters = extra_float_digits\n",
         encoding="utf-8",
     )
