@@ -105,7 +105,9 @@ def _duration(seconds: int | None) -> str:
         return "-"
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def render_status(status: Status) -> Group:
@@ -120,7 +122,7 @@ def render_status(status: Status) -> Group:
         ("total", status.total_assets),
     ):
         counts.add_row(label, str(count))
-    last_sync = status.last_sync_at.isoformat() if status.last_sync_at else "-"
+    last_sync = f"{status.last_sync_at.astimezone():%Y-%m-%d %H:%M:%S}" if status.last_sync_at else "-"
     parts: list[RenderableType] = [
         Text.assemble("health: ", (status.health, _COLOURS.get(status.health, "red"))),
         counts,
@@ -142,20 +144,13 @@ def render_status(status: Status) -> Group:
         parts.append(Text(f"in progress: {running}"))
     if status.last_batch:
         batches = Table(title="last batches", title_justify="left", box=None, pad_edge=False)
-        names = (
-            "batch_key",
-            "status",
-            "total",
-            "assets_synced",
-            "unchanged",
-            "failed",
-            "skipped",
-            "duration_ms",
-        )
-        for name in names:
-            is_text = name in {"batch_key", "status"}
-            batches.add_column(name, justify="left" if is_text else "right", no_wrap=is_text)
+        for name in ("batch", "status", "total", "synced", "unchanged", "failed", "skipped", "took"):
+            is_text = name in {"batch", "status"}
+            batches.add_column(name, justify="left" if is_text else "right", no_wrap=True)
         for row in status.last_batch:
-            batches.add_row(*(str(getattr(row, name)) for name in names))
+            counts_of_row = (row.total, row.assets_synced, row.unchanged, row.failed, row.skipped)
+            took = _duration(None if row.duration_ms is None else round(row.duration_ms / 1000))
+            shown = ("-" if value is None else str(value) for value in counts_of_row)
+            batches.add_row(row.batch_key or "-", row.status or "-", *shown, took)
         parts.append(batches)
     return Group(*parts)
