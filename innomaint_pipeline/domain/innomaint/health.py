@@ -15,7 +15,10 @@ STALE_AFTER_REFRESHES = 2
 
 @dataclass(frozen=True)
 class HealthFacts:
-    """What health is judged by; `oldest_success_seconds` is the age of the oldest good data, or None."""
+    """What health is judged by; `oldest_success_seconds` is the age of the oldest good data, or None.
+
+    Within `next_look_seconds` continuous sync looks for work; None where `innomaint up` does not run.
+    """
 
     total: int
     synced: int
@@ -26,6 +29,7 @@ class HealthFacts:
     is_breaker_open: bool
     is_paused: bool
     is_token_refused: bool = False
+    next_look_seconds: int | None = None
 
 
 def assess_health(facts: HealthFacts) -> Health:
@@ -71,9 +75,7 @@ def explain_health(facts: HealthFacts, moments: HealthMoments) -> HealthReport:
     if word is Health.DOWN:
         return _explain_down(facts, moments)
     if word is Health.UNKNOWN:
-        reason = "No CMMS asset is imported yet." if facts.total == 0 else "Nothing was asked for yet."
-        advice = "import the asset master" if facts.total == 0 else "start innomaint up, or sync"
-        return HealthReport(word, None, reason, advice)
+        return _explain_unknown(facts)
     if word is Health.DEGRADED:
         return _explain_degraded(facts, moments)
     if word is Health.STALE:
@@ -84,6 +86,15 @@ def explain_health(facts: HealthFacts, moments: HealthMoments) -> HealthReport:
             "see that innomaint up runs; raise the refresh interval if the rate does not suffice",
         )
     return HealthReport(word, None, "The data are fresh and nearly all CMMS assets are synced.", _NOTHING)
+
+
+def _explain_unknown(facts: HealthFacts) -> HealthReport:
+    if facts.total == 0:
+        return HealthReport(Health.UNKNOWN, None, "No CMMS asset is imported yet.", "import the asset master")
+    if facts.next_look_seconds is None:
+        return HealthReport(Health.UNKNOWN, None, "Nothing was asked for yet.", "start innomaint up, or sync")
+    reason = f"Nothing was asked for yet; the first sync begins within {facts.next_look_seconds} s."
+    return HealthReport(Health.UNKNOWN, None, reason, _NOTHING)
 
 
 def _explain_degraded(facts: HealthFacts, moments: HealthMoments) -> HealthReport:

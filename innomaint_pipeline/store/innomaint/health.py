@@ -22,10 +22,12 @@ from innomaint_pipeline.domain.states import SyncState
 from innomaint_pipeline.store.innomaint.batch_runs import count_consecutive_failures, find_failing_since
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_by_state
 from innomaint_pipeline.store.innomaint.tables import sync_state
+from innomaint_pipeline.store.leases import UP_LEASE, find_leases
 from innomaint_pipeline.store.pacing import load_rate_state
 from innomaint_pipeline.store.settings import (
     AUTH_REFUSED_AT,
     PAUSED,
+    SYNC_INTERVAL_SECONDS,
     load_refresh_minutes,
     load_setting,
     stored_name,
@@ -53,6 +55,8 @@ def load_health_facts(connection: Connection, account: SourceAccount) -> HealthF
     counts = count_by_state(count_by_kind(connection))
     rate = load_rate_state(connection, account.name)
     oldest = find_oldest_success(connection)
+    stored_interval = load_setting(connection, SOURCE, SYNC_INTERVAL_SECONDS)
+    interval = stored_interval or account.sync_interval_start_seconds
     return HealthFacts(
         total=sum(counts.values()),
         synced=counts[SyncState.SYNCED],
@@ -63,6 +67,7 @@ def load_health_facts(connection: Connection, account: SourceAccount) -> HealthF
         is_breaker_open=rate is not None and rate[0].breaker_opened_at is not None,
         is_paused=bool(load_setting(connection, SOURCE, PAUSED)),
         is_token_refused=load_setting(connection, SOURCE, AUTH_REFUSED_AT) is not None,
+        next_look_seconds=interval if find_leases(connection, UP_LEASE) else None,
     )
 
 
