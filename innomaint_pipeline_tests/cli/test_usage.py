@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from innomaint_pipeline.cli.demo import demo_environment
 from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline_tests.cli.conftest import Cli
@@ -283,3 +284,12 @@ def test_a_token_that_could_not_be_saved_or_would_not_count_is_told(
     assert ended.code == 2
     assert "the environment, which wins over" in ended.err
     assert not path.exists()
+
+
+def test_a_saved_token_counts_in_the_demonstration_which_reads_no_env_file(cli: Cli) -> None:
+    assert cli("token", "new", "--save").code == 0
+    settings = load_settings()
+    assert settings.innomaint_admin_token is not None
+
+    with demo_environment(settings, has_outage=False) as demo:
+        assert demo.innomaint_admin_token == settings.innomaint_admin_token
