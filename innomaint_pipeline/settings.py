@@ -93,8 +93,18 @@ def _check_postgresql_url(value: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
-def _check_ca_file(value: Path) -> Path:
-    path = value.expanduser()
+def _expand_home(value: Path) -> Path:
+    """Return the path with ~ replaced by the home of its user; nothing else in the project does so."""
+    try:
+        return value.expanduser()
+    except RuntimeError:
+        raise ValueError(f"the home that {value.parts[0]} stands for is not known: write it out") from None
+
+
+UserPath = Annotated[Path, AfterValidator(_expand_home)]
+
+
+def _check_ca_file(path: Path) -> Path:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(path)
@@ -133,7 +143,7 @@ def _check_default_proxy(value: SecretStr | None, info: ValidationInfo) -> Secre
 def _check_default_ca_file(value: Path | None, info: ValidationInfo) -> Path | None:
     """Return the authorities of all programs where they count; a file that does not count may be missing."""
     has_own = info.data.get("innomaint_ca_file", "refused") is not None
-    return None if value is None or has_own else _check_ca_file(value)
+    return None if value is None or has_own else _check_ca_file(_expand_home(value))
 
 
 def _check_timezone(value: str) -> str:
@@ -187,7 +197,7 @@ class Settings(BaseSettings):
         DEFAULT_API_URL, description="an https:// address, or http:// on this machine"
     )
     innomaint_api_token: Token | None = Field(None, description="the API token, printable ASCII")
-    innomaint_ca_file: Annotated[Path, AfterValidator(_check_ca_file)] | None = Field(
+    innomaint_ca_file: Annotated[UserPath, AfterValidator(_check_ca_file)] | None = Field(
         None, description="the path of a file of certificates in PEM form"
     )
     innomaint_proxy_url: Annotated[SecretStr, AfterValidator(_check_proxy_url)] | None = Field(
@@ -201,7 +211,7 @@ class Settings(BaseSettings):
         None,
         description="the path of a file of certificates in PEM form; INNOMAINT_CA_FILE is taken before it",
     )
-    innomaint_workbook: Path | None = Field(None, description="the path of the asset master workbook")
+    innomaint_workbook: UserPath | None = Field(None, description="the path of the asset master workbook")
     innomaint_rate_ms: int = Field(
         200, ge=0, le=3_600_000, description="whole milliseconds from 0 to 3600000"
     )
@@ -215,7 +225,7 @@ class Settings(BaseSettings):
     innomaint_timezone: Annotated[str, AfterValidator(_check_timezone)] = Field(
         "Asia/Kolkata", description="a time zone name like Asia/Kolkata"
     )
-    innomaint_home: Path = Field(
+    innomaint_home: UserPath = Field(
         Path(".innomaint"), description="a folder for database, logs and compute logs"
     )
     ic3_database_url: PostgresqlUrl | None = Field(None, description="a postgresql:// address")
@@ -246,7 +256,7 @@ class Settings(BaseSettings):
     @property
     def home(self) -> Path:
         """The data folder as an absolute path."""
-        return self.innomaint_home.expanduser().resolve()
+        return self.innomaint_home.resolve()
 
     @property
     def ca_file(self) -> Path | None:

@@ -32,6 +32,8 @@ from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, WHAT_TO_DO, Erro
 from innomaint_pipeline.domain.words import STATE_WORDS
 from innomaint_pipeline.embedded.data import SYSTEM_USER
 from innomaint_pipeline.embedded.watch import POSTGRES_MAJOR
+from innomaint_pipeline.simulator.innomaint.demo import demo_faults
+from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.sources.http import RATE_LIMIT_REPEATS
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.housekeeping import LOG_RETENTION
@@ -335,6 +337,7 @@ def test_the_words_of_health_are_those_of_the_code():
         f"up to {('one', 'two', 'three')[WORKERS - 1]} worker processes",
         f"Python {'.'.join(map(str, (3, 11)))} or later",
         f"ends {NUMBERS[_MOST_RESTARTS + 1]} times within {NUMBERS[_WITHIN_SECONDS // 60]} minutes ends",
+        f"{len(demo_faults(World(DEMO_ASSETS)).unknown)} others stay unknown on purpose",
         f"{DEMO_ASSETS:,} CMMS assets take {NUMBERS[round(DEMO_ASSETS / RATE_PER_SECOND / 60)]} minutes at",
         f"The limit is {RATE_PER_SECOND:.0f} request starts a second",
         f"{DEMO_ASSETS:,} assets refreshed once a day ({math.ceil(DEMO_ASSETS / BATCH_SIZE)} runs)",

@@ -190,6 +190,34 @@ def test_the_data_folder_is_an_absolute_path(monkeypatch, tmp_path):
     assert load_settings().home == tmp_path / "innomaint"
 
 
+def test_a_tilde_is_the_home_of_its_user_in_every_path_of_the_settings_and_in_what_is_handed_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "own"))
+    paths = {"innomaint_home", "innomaint_workbook", "innomaint_ca_file", "ssl_cert_file"}
+    annotated = {name for name, field in Settings.model_fields.items() if "Path" in str(field.annotation)}
+    assert annotated == paths
+    for name in sorted(paths - {"ssl_cert_file"}):
+        monkeypatch.setenv(name.upper(), "~/own")
+    settings = load_settings()
+    handed_on = resolve_variables(settings)
+    for name in sorted(paths - {"ssl_cert_file"}):
+        assert getattr(settings, name) == tmp_path / "own"
+        assert handed_on[name.upper()] == str(tmp_path / "own")
+    monkeypatch.delenv("INNOMAINT_CA_FILE")
+    monkeypatch.setenv("SSL_CERT_FILE", "~/own")
+    assert load_settings().ca_file == tmp_path / "own"
+    assert resolve_variables(load_settings())["SSL_CERT_FILE"] == str(tmp_path / "own")
+
+
+@pytest.mark.parametrize("name", ["INNOMAINT_HOME", "INNOMAINT_WORKBOOK", "INNOMAINT_CA_FILE"])
+def test_a_tilde_of_nobody_is_refused_in_words(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "~nobody-of-this-name/data")
+    with pytest.raises(ConfigurationError, match=f"{name}: .*the home that ~nobody-of-this-name stands for"):
+        load_settings()
+
+
 # bad values
 
 

@@ -70,6 +70,9 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
             "INNOMAINT_WORKBOOK": str(workbook),
             "INNOMAINT_SYNC_INTERVAL_S": str(DEMO_SYNC_INTERVAL_SECONDS),
         }
+        # Links stay valid over restarts in the demonstration, too.
+        if settings.innomaint_admin_token:
+            os.environ["INNOMAINT_ADMIN_TOKEN"] = settings.innomaint_admin_token.get_secret_value()
         yield load_settings()
 
 

@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import ClassVar
 
 import click
 
@@ -29,7 +31,34 @@ from innomaint_pipeline.redaction import install_redaction, redact
 INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands; a name that is none leads to the one that is meant, where that can be told."""
+
+    group_class = type
+    _MEANT: ClassVar = {
+        "retry-failed": "sync --retry-failed",
+        "retry": "sync --retry-failed",
+        "upgrade": "db upgrade",
+        "start": "up",
+        "run": "up",
+    }
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command of the first argument; the usage error for another one names what is meant."""
+        name = args[0]
+        if name in self.commands or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        is_known = ctx.parent is None and name in self._MEANT
+        meant = [self._MEANT[name]] if is_known else get_close_matches(name, self.commands)
+        path = ctx.command_path
+        hint = " or ".join(f"{path} {it}" for it in meant)
+        hint = f"Did you mean: {hint}?" if hint else f"{path} --help lists what there is."
+        raise click.UsageError(f"There is no command {name!r}. {hint}", ctx)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="innomaint-pipeline")
 @click.option(
     "--demo",
@@ -95,6 +124,27 @@ def serve(*, host: str | None, port: int | None, dagster_url: str | None, is_qui
     from innomaint_pipeline.cli.serving import run_serve
 
     run_serve(command_settings(), host=host, port=port, dagster_url=dagster_url, is_quiet=is_quiet)
+
+
+@cli.group()
+def token() -> None:
+    """Manage the token of the admin service."""
+
+
+@token.command("new")
+@click.option("--save", "is_saved", is_flag=True, help="Write it to .env, so that links stay valid.")
+def token_new(*, is_saved: bool) -> None:
+    """Make a token for the admin service; without --save only print it."""
+    from innomaint_pipeline.cli.serving import make_token, save_token
+
+    made = make_token()
+    if not is_saved:
+        click.echo(made.get_secret_value())
+        return
+    say(
+        f"INNOMAINT_ADMIN_TOKEN stands in {save_token(made)}: innomaint up takes it from its next start on, "
+        "and the page asks for it once."
+    )
 
 
 @cli.command()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import tempfile
+from pathlib import Path
 from urllib.parse import quote
 
 from pydantic import SecretStr
@@ -28,6 +30,51 @@ def make_token() -> SecretStr:
     return SecretStr(secrets.token_urlsafe(_TOKEN_BYTES))
 
 
+def save_token(token: SecretStr) -> Path:
+    """Write a token to .env in the working directory, in place of an earlier one; return the file's path.
+
+    Its other lines stay, and only its owner may read it. Raise `ConfigurationError`, with the file as it was,
+    where that cannot be done, or where the environment would win over it.
+    """
+    path = Path(".env").resolve()
+    if any(name.upper() == TOKEN_VARIABLE for name in os.environ):
+        raise ConfigurationError(
+            f"{TOKEN_VARIABLE} is set in the environment, which wins over {path}: remove it there, then save "
+            "a token"
+        )
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not UTF-8 text: save it as UTF-8, then save a token") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read ({error.strerror}): make it readable") from None
+    if lines and not lines[-1]:
+        lines.pop()
+    kept = [it for it in lines if _variable_of(it) != TOKEN_VARIABLE]
+    content = "\n".join([*kept, f"{TOKEN_VARIABLE}={token.get_secret_value()}", ""])
+    try:
+        # A file of its own is open to its owner alone from the first byte on.
+        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".env.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(content)
+            Path(draft).replace(path)
+        except OSError:
+            Path(draft).unlink()
+            raise
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be written ({error.strerror}): make its folder writable, or add the line "
+            f"{TOKEN_VARIABLE}=... by hand with what innomaint token new prints"
+        ) from None
+    return path
+
+
+def _variable_of(line: str) -> str:
+    """Return the name that a line of .env sets, in capitals: settings are read in any case."""
+    return line.partition("=")[0].strip().removeprefix("export ").strip().upper()
+
+
 def page_address(host: str, port: int) -> str:
     """Return the address of the page."""
     shown = _WILDCARDS.get(host, host)
@@ -43,6 +90,8 @@ def announce(host: str, port: int, made_token: SecretStr | None) -> None:
         )
     fragment = f"#token={quote(made_token.get_secret_value(), safe='')}" if made_token else ""
     say(f"The page: {page_address(host, port)}{fragment}")
+    if made_token:
+        say("Its token is of this start alone; innomaint token new --save makes a lasting one.")
 
 
 def refuse_taken_port(host: str, port: int, option: str) -> None:

@@ -38,14 +38,13 @@ from innomaint_pipeline.embedded.server import embedded_postgres, find_running
 from innomaint_pipeline.errors import ConfigurationError, InnomaintPipelineError
 from innomaint_pipeline.settings import Settings, describe_origin
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.leases import acquire_lease, find_leases
+from innomaint_pipeline.store.leases import UP_LEASE, acquire_lease, find_leases
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline.sync.holding import keep_lease
 
 _READY_SECONDS = 120
 _HOST = "127.0.0.1"
 _LOCATION = "innomaint_pipeline"
-_UP_LEASE = "up/daemon"
 _LOCATION_QUERY = """
 { workspaceOrError { __typename
   ... on PythonError { message }
@@ -200,14 +199,14 @@ def _claim_databases(stack: ExitStack, database: Database, home: Path) -> thread
     """
     owner = f"{socket.gethostname()}, in {home}"
     with database.begin() as connection:
-        if not acquire_lease(connection, _UP_LEASE, owner):
-            holder = next((lease.owner for lease in find_leases(connection, _UP_LEASE)), "somebody else")
+        if not acquire_lease(connection, UP_LEASE, owner):
+            holder = next((lease.owner for lease in find_leases(connection, UP_LEASE)), "somebody else")
             raise ConfigurationError(
                 f"innomaint up runs already on these databases (on {holder}), and only one may: stop it "
                 "first, or set IC3_DATABASE_URL to another database"
             )
     is_lost = threading.Event()
-    stack.enter_context(keep_lease(database, _UP_LEASE, owner, on_lost=is_lost.set))
+    stack.enter_context(keep_lease(database, UP_LEASE, owner, on_lost=is_lost.set))
     return is_lost
 
 

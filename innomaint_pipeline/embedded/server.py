@@ -135,7 +135,7 @@ def embedded_postgres(home: Path, *, fast_and_unsafe: bool = False) -> Iterator[
     Raises ConfigurationError where another home would help (not writable, another PostgreSQL version),
     DatabaseError where the server does not start; the message then has the end of its log.
     """
-    files = ServerFiles(Path(home).expanduser().resolve())
+    files = ServerFiles(home.resolve())
     user = this_process(uuid.uuid4().hex)
     with _explained(files), _locked(files, create=True):
         register = load_register(files)
@@ -157,7 +157,7 @@ def join(home: Path) -> EmbeddedPostgres:
     For a process that may outlive the one that entered `embedded_postgres`. May be repeated. Raises
     DatabaseError if no server runs.
     """
-    files = ServerFiles(Path(home).expanduser().resolve())
+    files = ServerFiles(home.resolve())
     server = find_running(files.home)
     if server is not None:
         with _explained(files), _locked(files):
@@ -175,7 +175,7 @@ def join(home: Path) -> EmbeddedPostgres:
 
 def find_running(home: Path) -> EmbeddedPostgres | None:
     """Return the home's server if it takes connections; starts, locks and registers nothing."""
-    files = ServerFiles(Path(home).expanduser().resolve())
+    files = ServerFiles(home.resolve())
     with _explained(files):
         server = read_postmaster(files)
     return _address(files, server) if server is not None and server.is_ready else None

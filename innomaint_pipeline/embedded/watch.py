@@ -10,6 +10,7 @@ All processes that share a home must run on one machine and see each other's pro
 
 import importlib.util
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -24,6 +25,8 @@ import psutil
 from filelock import FileLock, Timeout
 
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
+
+logger = logging.getLogger(__name__)
 
 POSTGRES_MAJOR = 18
 POLL_SECONDS = 1.0
@@ -157,7 +160,12 @@ def load_register(files: ServerFiles) -> Register:
         return Register(content["is_ours"], tuple(user for user in users if user.is_alive()))
     except FileNotFoundError:
         return Register()
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError) as error:
+        logger.warning(
+            "The list of users of the embedded database, %s, cannot be read (%s) and is begun anew.",
+            files.register,
+            error,
+        )
         return Register()
 
 

@@ -17,6 +17,8 @@ from innomaint_pipeline.store.tables import lease
 
 RUN_LEASES = "run/"
 """What the lease of a run itself is named after; its key is the run's id."""
+UP_LEASE = "up/daemon"
+"""What innomaint up holds while it runs on these databases."""
 LEASE_SECONDS = 30.0
 RENEWAL_SECONDS = 7.0
 # A lease is kept until a step is repeated, and a little longer; one that lasts longer was taken before the

@@ -77,5 +77,6 @@ def test_a_token_that_was_set_is_not_shown_and_another_host_is_warned_of(
     said = capsys.readouterr().err
     assert "without TLS" in said
     assert "The page: http://127.0.0.1:9090/sync#token=a%2Bb\n" in said
+    assert "Its token is of this start alone; innomaint token new --save makes a lasting one." in said
     serving.announce("::1", 9090, None)
     assert "http://[::1]:9090/sync" in capsys.readouterr().err

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from innomaint_pipeline.cli.demo import demo_environment
+from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline_tests.cli.conftest import Cli
 
@@ -207,3 +209,87 @@ def test_an_alert_address_that_nobody_understands_is_refused_before_up_starts(cl
     assert "address 2 of 2 (not shown)" in ended.err
     assert "open-sesame" not in ended.err
     assert not cli.home.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ("retry-failed", "There is no command 'retry-failed'. Did you mean: innomaint sync --retry-failed?"),
+        ("upgrade", "There is no command 'upgrade'. Did you mean: innomaint db upgrade?"),
+        ("statsu", "There is no command 'statsu'. Did you mean: innomaint status?"),
+        ("db upgrad", "There is no command 'upgrad'. Did you mean: innomaint db upgrade?"),
+        ("xyzzy", "There is no command 'xyzzy'. innomaint --help lists what there is."),
+    ],
+)
+def test_a_command_that_is_none_leads_to_the_one_that_is_meant(cli: Cli, arguments: str, hint: str) -> None:
+    ended = cli(*arguments.split())
+
+    assert ended.code == 2
+    assert hint in " ".join(ended.err.split())
+
+
+@pytest.mark.parametrize("earlier", [None, "# mine\nINNOMAINT_RATE_MS=7\n", "INNOMAINT_RATE_MS=7"])
+@pytest.mark.parametrize("form", ["INNOMAINT_ADMIN_TOKEN=", "export  innomaint_admin_token = "])
+def test_a_token_is_saved_once_beside_what_the_file_holds_and_read_by_nobody_else(
+    cli: Cli, earlier: str | None, form: str
+) -> None:
+    path = Path(".env")
+    if earlier is not None:
+        path.write_text(f"{form}an-earlier-one-of-mine\n{earlier}")
+        path.chmod(0o644)
+    for _ in range(2):
+        ended = cli("token", "new", "--save")
+        assert ended.code == 0
+
+    lines = path.read_text().splitlines()
+    assert lines[:-1] == (earlier or "").splitlines()
+    token = load_settings().innomaint_admin_token
+    assert token is not None
+    assert lines[-1] == f"INNOMAINT_ADMIN_TOKEN={token.get_secret_value()}"
+    assert token.get_secret_value() not in ended.err + ended.out
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(cli("token", "new").out.strip()) >= 16
+    assert [it.name for it in Path.cwd().glob(".env*")] == [".env"]
+
+
+def test_a_token_is_saved_where_a_linked_env_file_leads(cli: Cli) -> None:
+    Path("kept").write_text("INNOMAINT_RATE_MS=7\n")
+    Path(".env").symlink_to("kept")
+
+    assert cli("token", "new", "--save").code == 0
+
+    assert Path(".env").is_symlink()
+    assert "INNOMAINT_ADMIN_TOKEN=" in Path("kept").read_text()
+
+
+def test_a_token_that_could_not_be_saved_or_would_not_count_is_told(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(".env")
+    path.write_bytes(b"# caf\xe9\n")
+    ended = cli("token", "new", "--save")
+    assert ended.code == 2
+    assert "not UTF-8 text" in ended.err
+    assert path.read_bytes() == b"# caf\xe9\n"
+
+    path.unlink()
+    path.mkdir()
+    ended = cli("token", "new", "--save")
+    assert ended.code == 2
+    assert "cannot be read" in ended.err
+
+    path.rmdir()
+    monkeypatch.setenv("INNOMAINT_ADMIN_TOKEN", "one-of-the-environment")
+    ended = cli("token", "new", "--save")
+    assert ended.code == 2
+    assert "the environment, which wins over" in ended.err
+    assert not path.exists()
+
+
+def test_a_saved_token_counts_in_the_demonstration_which_reads_no_env_file(cli: Cli) -> None:
+    assert cli("token", "new", "--save").code == 0
+    settings = load_settings()
+    assert settings.innomaint_admin_token is not None
+
+    with demo_environment(settings, has_outage=False) as demo:
+        assert demo.innomaint_admin_token == settings.innomaint_admin_token

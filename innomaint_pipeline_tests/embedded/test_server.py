@@ -319,12 +319,15 @@ def test_entries_of_ended_processes_and_of_reused_pids_are_dropped(home: Path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "null", '{"users": [{"pid": 4}], "is_ours": true}'])
-def test_an_unreadable_register_hinders_nobody(own_home: Path, content: str):
+def test_an_unreadable_register_is_told_and_hinders_nobody(
+    own_home: Path, content: str, caplog: pytest.LogCaptureFixture
+):
     register = ServerFiles(own_home).register
     register.write_text(content)
     with embedded_postgres(own_home) as server:
         server.ensure_database("ic3")
         assert len(json.loads(register.read_text())["users"]) == 1
+    assert f"{register}, cannot be read" in caplog.text
     assert not register.exists()
 
 

@@ -13,6 +13,7 @@ import click
 from innomaint_pipeline.cli.environment import command_settings, open_database
 from innomaint_pipeline.cli.output import json_option, print_counts, print_json, say
 from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.innomaint.batches import describe_unknown_batch
 from innomaint_pipeline.domain.innomaint.selection import SyncOptions
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import Settings
@@ -146,9 +147,7 @@ def run_enrich(settings: Settings, partition_key: str | None) -> dict[str, int]:
             keys = find_batch_keys(connection)
             refresh_minutes = load_refresh_minutes(connection, SOURCE, settings.innomaint_refresh_minutes)
         if partition_key is not None and partition_key not in keys:
-            raise ConfigurationError(
-                f"there is no partition {partition_key!r}; innomaint status shows how far it is"
-            )
+            raise ConfigurationError(describe_unknown_batch(partition_key, keys))
         written: Counter[str] = Counter({"failed": 0, "skipped_batches": 0})
         chosen = [partition_key] if partition_key else keys
         tasks = [RebuildTask(key, f"enrich-{uuid.uuid4()}", refresh_minutes) for key in chosen]

@@ -43,6 +43,7 @@ def innomaint_account(settings: Settings) -> SourceAccount:
         settings.innomaint_api_url,
         settings.innomaint_refresh_minutes,
         configured_rate_per_second=1000 / rate_ms if rate_ms else 0.0,
+        sync_interval_start_seconds=settings.innomaint_sync_interval_s,
     )
 
 
@@ -115,11 +116,11 @@ def describe_seconds(seconds: int | None) -> str:
     """Return a duration in words, a dash for one that is not known."""
     if seconds is None:
         return "-"
-    if seconds < 60:
-        return f"{seconds} s"
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def _as_word(state: str) -> Text:
@@ -145,7 +146,7 @@ def _render_progress(progress: Progress) -> Text:
     )
     return Text(
         f"syncing: {progress.done} of {progress.total} asked for, "
-        f"since {progress.since:%Y-%m-%d %H:%M:%S} UTC\n"
+        f"since {progress.since.astimezone():%Y-%m-%d %H:%M:%S}\n"
         f"in progress: {batches or 'the next batch is about to start'}"
     )
 
@@ -162,7 +163,7 @@ def render_status(status: Status) -> Group:
         ("total", status.total_assets),
     ):
         counts.add_row(label, str(count))
-    last_sync = status.last_sync_at.isoformat() if status.last_sync_at else "-"
+    last_sync = f"{status.last_sync_at.astimezone():%Y-%m-%d %H:%M:%S}" if status.last_sync_at else "-"
     parts: list[RenderableType] = [
         Text.assemble("health: ", _as_word(status.health), f". {status.health_reason}"),
         *([Text(f"what to do: {status.what_to_do}")] if status.what_to_do != "nothing" else []),
@@ -184,22 +185,14 @@ def render_status(status: Status) -> Group:
         parts.append(_render_progress(status.progress))
     if status.last_batch:
         batches = Table(title="last batches", title_justify="left", box=None, pad_edge=False)
-        names = (
-            "batch_key",
-            "status",
-            "total",
-            "assets_synced",
-            "unchanged",
-            "failed",
-            "skipped",
-            "duration_ms",
-        )
-        for name in names:
-            is_text = name in {"batch_key", "status"}
-            batches.add_column(name, justify="left" if is_text else "right", no_wrap=is_text)
+        for name in ("batch", "status", "total", "synced", "unchanged", "failed", "skipped", "took"):
+            is_text = name in {"batch", "status"}
+            batches.add_column(name, justify="left" if is_text else "right", no_wrap=True)
         for row in status.last_batch:
-            cells = {name: Text(str(getattr(row, name))) for name in names}
-            batches.add_row(*(cells | {"status": _as_word(row.status or "unknown")}).values())
+            counts_of_row = (row.total, row.assets_synced, row.unchanged, row.failed, row.skipped)
+            took = describe_seconds(None if row.duration_ms is None else round(row.duration_ms / 1000))
+            shown = ("-" if value is None else str(value) for value in counts_of_row)
+            batches.add_row(row.batch_key or "-", _as_word(row.status or "unknown"), *shown, took)
         parts.append(batches)
         # The same reason of several batches is told once.
         for reason, keys in _reasons(status.last_batch).items():

@@ -33,6 +33,14 @@ def batch_number(key: str) -> int:
     return number
 
 
+def describe_unknown_batch(key: str, known: Sequence[str]) -> str:
+    """Return what is wrong with a key that is none of the known ones, in their order, and what to give."""
+    form = f"partitions are named like {batch_key(1)}"
+    if not known:
+        return f"there is no partition {key!r}: {form}, and no asset is imported yet"
+    return f"there is no partition {key!r}: {form}, and there are {known[0]} to {known[-1]}"
+
+
 def lease_name(key: str) -> str:
     """Return the name of the lease that the run of a batch holds: batch_000001 -> innomaint/batch_000001."""
     return f"{LEASES}{key}"

@@ -19,7 +19,8 @@ class HealthFacts:
     """What health is judged by, and explained with.
 
     `oldest_success_seconds` is the age of the oldest good data, or None; `last_stop` is why the newest batch
-    run failed, None where it did not; `probe_in_seconds` is None while the breaker is closed.
+    run failed, None where it did not; `probe_in_seconds` is None while the breaker is closed. Within
+    `next_look_seconds` continuous sync looks for work; None where `innomaint up` does not run.
     """
 
     total: int
@@ -33,6 +34,7 @@ class HealthFacts:
     is_token_refused: bool = False
     last_stop: Stop | None = None
     probe_in_seconds: float | None = None
+    next_look_seconds: int | None = None
 
 
 def assess_health(facts: HealthFacts) -> Health:
@@ -98,7 +100,10 @@ def _explain_unknown(facts: HealthFacts, moments: HealthMoments) -> HealthReport
     if facts.last_stop is not None:
         reason = f"Nothing was asked for yet. {_last_failure(facts)}"
         return HealthReport(word, moments.failing_since, reason, facts.last_stop.what_to_do)
-    return HealthReport(word, None, "Nothing was asked for yet.", "start innomaint up, or sync")
+    if facts.next_look_seconds is None:
+        return HealthReport(word, None, "Nothing was asked for yet.", "start innomaint up, or sync")
+    reason = f"Nothing was asked for yet; the first sync begins within {facts.next_look_seconds} s."
+    return HealthReport(word, None, reason, _NOTHING)
 
 
 def _explain_healthy(facts: HealthFacts) -> HealthReport:

@@ -26,10 +26,12 @@ from innomaint_pipeline.store.innomaint.batch_runs import (
 )
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_by_state
 from innomaint_pipeline.store.innomaint.tables import sync_state
+from innomaint_pipeline.store.leases import UP_LEASE, find_leases
 from innomaint_pipeline.store.pacing import load_rate_state
 from innomaint_pipeline.store.settings import (
     AUTH_REFUSED_AT,
     PAUSED,
+    SYNC_INTERVAL_SECONDS,
     load_refresh_minutes,
     load_setting,
     stored_name,
@@ -57,6 +59,8 @@ def load_health_facts(connection: Connection, account: SourceAccount) -> HealthF
     counts = count_by_state(count_by_kind(connection))
     rate = load_rate_state(connection, account.name)
     oldest = find_oldest_success(connection)
+    stored_interval = load_setting(connection, SOURCE, SYNC_INTERVAL_SECONDS)
+    interval = stored_interval or account.sync_interval_start_seconds
     return HealthFacts(
         total=sum(counts.values()),
         synced=counts[SyncState.SYNCED],
@@ -69,6 +73,7 @@ def load_health_facts(connection: Connection, account: SourceAccount) -> HealthF
         is_token_refused=load_setting(connection, SOURCE, AUTH_REFUSED_AT) is not None,
         last_stop=find_last_stop(connection),
         probe_in_seconds=_probe_in_seconds(rate),
+        next_look_seconds=interval if find_leases(connection, UP_LEASE) else None,
     )
 
 

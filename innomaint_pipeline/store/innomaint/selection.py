@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, func, or_, select
 
 from innomaint_pipeline.domain.innomaint.answers import normalise_id
+from innomaint_pipeline.domain.innomaint.batches import describe_unknown_batch
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, SyncOptions, SyncResult, is_due_only
 from innomaint_pipeline.domain.innomaint.stops import describe_classes
 from innomaint_pipeline.domain.requests import Outcome
@@ -61,9 +62,7 @@ def plan_sync(connection: Connection, options: SyncOptions) -> Plan:
         names: dict[str, list[str]] = {key: [] for key in members}
     elif options.partition_key is not None:
         if options.partition_key not in members:
-            last = next(reversed(members), None)
-            hint = f"there are batch_000001 to {last}" if last else "no asset is imported yet"
-            raise ConfigurationError(f"there is no partition {options.partition_key!r}: {hint}")
+            raise ConfigurationError(describe_unknown_batch(options.partition_key, list(members)))
         if options.is_due_only:
             needed = count_needed(connection, options.partition_key)
             return Plan(needed, {options.partition_key: []} if needed else {}, is_due_only=True)

@@ -47,12 +47,18 @@ def test_one_batch_can_be_rebuilt_alone(connected: Cli, synced: Pipeline) -> Non
     assert connected("enrich", "--partition", SECOND_BATCH, "--json").json["ic3_asset_performance"] == 6
 
 
-def test_an_unknown_partition_exits_with_2_and_is_named(connected: Cli, synced: Pipeline) -> None:
+@pytest.mark.parametrize("command", ["enrich", "sync"])
+@pytest.mark.parametrize("name", ["batch_000009", "9", "batch_1"])
+def test_an_unknown_partition_exits_with_2_and_the_form_of_a_name(
+    connected: Cli, synced: Pipeline, command: str, name: str
+) -> None:
     del synced
-    ended = connected("enrich", "--partition", "batch_000009")
+    ended = connected(command, "--partition", name)
 
     assert ended.code == 2
-    assert "batch_000009" in ended.err
+    said = " ".join(ended.err.split())
+    assert f"there is no partition {name!r}: partitions are named like batch_000001" in said
+    assert f"there are {FIRST_BATCH} to {SECOND_BATCH}" in said
 
 
 def test_a_batch_that_a_sync_works_on_is_skipped_and_named(connected: Cli, synced: Pipeline) -> None:

@@ -189,3 +189,22 @@ def test_watching_as_json_prints_one_line_for_each_look(connected: Cli) -> None:
 
     lines = [json.loads(line) for line in ended.out.splitlines()]
     assert [list(line) for line in lines] == [KEYS, KEYS]
+
+
+def test_the_status_is_readable_at_80_columns_with_local_times_and_durations_in_words(
+    connected: Cli, pipeline: Pipeline
+) -> None:
+    pipeline.sync(pipeline.run("first"))
+    pipeline.execute(
+        "update cmms_sync_log set duration_ms = 3723000, synced_at = '2026-06-20 10:00:05.123+00'"
+    )
+    pipeline.execute("update innomaint_sync_state set last_success_at = '2026-06-20 10:00:05.123+00'")
+
+    ended = connected.in_a_process("status", COLUMNS="80", TZ="Asia/Kolkata")
+
+    assert ended.code == 0
+    lines = ended.err.splitlines()
+    assert max(map(len, lines)) <= 80
+    (row,) = [line for line in lines if line.startswith("batch_000001")]
+    assert row.split()[1:] == ["complete", "6", "6", "0", "0", "0", "1", "h", "02", "min"]
+    assert "last sync 2026-06-20 15:30:05" in " ".join(ended.err.split())

@@ -1,12 +1,14 @@
 """What people are told about Innomaint, from the tables."""
 
 from innomaint_pipeline.domain.alerts import Condition
-from innomaint_pipeline.domain.health import Health
+from innomaint_pipeline.domain.health import Health, HealthReport
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.innomaint.health import load_conditions
-from innomaint_pipeline.store.settings import AUTH_REFUSED_AT, save_setting
+from innomaint_pipeline.store.innomaint.health import load_conditions, load_health_facts, load_health_report
+from innomaint_pipeline.store.leases import UP_LEASE, acquire_lease
+from innomaint_pipeline.store.settings import AUTH_REFUSED_AT, SYNC_INTERVAL_SECONDS, save_setting
+from innomaint_pipeline_tests.conftest import Pipeline
 
 
 def conditions(database: Database) -> tuple[Health, dict[str, Condition]]:
@@ -33,3 +35,20 @@ def test_a_refused_token_is_a_condition(database: Database) -> None:
     assert word is Health.DOWN
     assert found["token"].value == "refused"
     assert "2026-06-20T10:00:00+00:00" in found["token"].message
+
+
+def test_before_the_first_sync_it_is_told_when_it_begins_where_up_runs(pipeline: Pipeline) -> None:
+    account = SourceAccount(pipeline.simulator.url, 1440, sync_interval_start_seconds=20)
+
+    def explained() -> HealthReport:
+        with pipeline.database.snapshot() as connection:
+            return load_health_report(connection, account, load_health_facts(connection, account))
+
+    assert explained().what_to_do == "start innomaint up, or sync"
+    with pipeline.database.begin() as connection:
+        acquire_lease(connection, UP_LEASE, "a machine")
+    assert explained().reason == "Nothing was asked for yet; the first sync begins within 20 s."
+    assert explained().what_to_do == "nothing"
+    with pipeline.database.begin() as connection:
+        save_setting(connection, SOURCE, SYNC_INTERVAL_SECONDS, 45)
+    assert "begins within 45 s" in explained().reason
