@@ -136,7 +136,7 @@ def _choose_named(
 def _read_content(headed: _Headed) -> _Content:
     rows, found = headed.sheet.rows, headed.header
     header = read_header(rows, found, width=max(map(len, rows[found.first :])))
-    ids: list[str] = []
+    ids: dict[int, str] = {}
     lone_ids: list[LoneId] = []
     has_rows = False
     for row_number, row in enumerate(rows[header.row_number :], header.row_number + 1):
@@ -145,14 +145,13 @@ def _read_content(headed: _Headed) -> _Content:
         has_rows = True
         try:
             refuse_no_asset(row, row_number, header)
-            ids.append(parse_id(row[header.id_position] if header.id_position < len(row) else None))
+            ids[row_number] = parse_id(row[header.id_position] if header.id_position < len(row) else None)
         except CellError:
             continue
-        if lone := read_lone_id(row, row_number, ids[-1], header, headed.sheet.merged):
+        if lone := read_lone_id(row, row_number, ids[row_number], header, headed.sheet.merged):
             lone_ids.append(lone)
     headings = find_headings(lone_ids, ids, header)
-    are_none = {it.cmms_asset_id for it in lone_ids if it.row_number in headings}
-    return _Content(frozenset(ids) - are_none, has_rows)
+    return _Content(frozenset(it for row_number, it in ids.items() if row_number not in headings), has_rows)
 
 
 def _explain_none(sheets: Sequence[SheetRows | UnreadSheet]) -> str:

@@ -242,8 +242,8 @@ def serve() -> None:
         _send(
             out,
             "refused",
-            f"{show_path(Path(order.path))}: the file can no longer be read ({error.strerror or error}); look "
-            "whether it is still there, and import it again",
+            f"{show_path(Path(order.path))}: the file can no longer be read ({error.strerror or error}); "
+            "look whether it is still there, and import it again",
         )
     except Exception:  # noqa: BLE001 # a fault of ours is told by the process that shows it
         _send(out, "failed", traceback.format_exc())
