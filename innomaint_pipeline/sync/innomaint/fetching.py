@@ -138,10 +138,11 @@ class _Recorder:
         crash_points.reach("store: answers committed")
         with self.run.database.begin() as connection:
             if failures:
+                # An older answer, left by a killed run, would make a success of the newer failure. Answers
+                # are locked before states, by everybody.
+                mark_enriched(connection, [failure.target.asset_id for failure in failures])
                 mark_failed(connection, failures, run_id=self.run.run_id)
                 clear_contract_errors(connection, self.also_transient)
-                # An older answer, left by a killed run, would make a success of the newer failure.
-                mark_enriched(connection, [failure.target.asset_id for failure in failures])
             report_progress(
                 connection,
                 lease_name(self.run.batch_key),

@@ -141,7 +141,7 @@ def test_one_asset_is_synced_now_whatever_its_id_holds(pipeline: Pipeline) -> No
     pipeline.import_serials([*pipeline.serials, odd])
     pipeline.simulator.faults.always(unknown, Status(404))
     pipeline.simulator.faults.always(broken, Status(503))
-    with answered(pipeline) as client:
+    with serving(pipeline.database, account=pipeline.simulator.url) as client:
         answers = [
             client.post(f"{SYNC}/{asset_path(name)}") for name in (good, unknown, broken, odd, "nobody")
         ]
@@ -162,10 +162,76 @@ def test_one_asset_is_synced_now_whatever_its_id_holds(pipeline: Pipeline) -> No
 @pytest.mark.parametrize(("stop_code", "status"), [(3, 502), (4, 503), (None, 502)])
 def test_what_stopped_the_work_is_the_answer(pipeline: Pipeline, stop_code: int | None, status: int) -> None:
     with answered(pipeline, message="Innomaint refuses the token", stop_code=stop_code) as client:
-        for path in (SYNC, f"{SYNC}/{asset_path(pipeline.serials[0])}"):
-            answer = client.post(path)
-            assert answer.status == status
-            assert answer.error.startswith("Innomaint refuses the token (the whole result: /api/admin/cmms/")
+        answer = client.post(SYNC)
+
+    assert answer.status == status
+    assert answer.error.startswith("Innomaint refuses the token (the whole result: /api/admin/cmms/")
+
+
+def test_what_stops_the_sync_of_one_asset_is_the_answer_and_marks_it_not(
+    client: Client, pipeline: Pipeline
+) -> None:
+    pipeline.simulator.faults.always_everywhere(Status(401))
+
+    answer = client.post(f"{SYNC}/{asset_path(pipeline.serials[0])}")
+
+    assert answer.status == 502
+    assert "renew INNOMAINT_API_TOKEN" in answer.error
+    assert pipeline.states()[pipeline.serials[0]] == ("never", None)
+
+
+def test_one_asset_is_synced_now_while_a_run_holds_its_batch(client: Client, pipeline: Pipeline) -> None:
+    name = pipeline.serials[1]
+    run = pipeline.run("run-1")
+    pipeline.fetch(run)
+
+    answer = client.post(f"{SYNC}/{asset_path(name)}")
+
+    assert answer.status == 200
+    assert pipeline.states()[name] == ("synced", None)
+    pipeline.enrich(run)
+    report = pipeline.settle(run)
+    assert (report.status, report.remaining) == ("complete", ())
+    logged = pipeline.rows(
+        "select run_id, status from ic3_sync_log where serialnumber = :name and sync_type = 'api_sync'",
+        name=name,
+    )
+    assert {row["status"] for row in logged} == {"success"}
+    assert any(row["run_id"].startswith("single-") for row in logged)
+    shown = client.get(f"/api/sync/assets/{asset_path(name)}").json["attempts"]
+    assert [one["run_url"] for one in shown if one["run_id"].startswith("single-")] == [None]
+
+
+def test_one_asset_that_fails_now_leaves_the_failures_of_a_batch_under_way_alone(
+    client: Client, pipeline: Pipeline
+) -> None:
+    ailing, asked = pipeline.serials[:2]
+    pipeline.simulator.faults.always(ailing, Status(503)).always(asked, Status(503))
+    run = pipeline.run("run-1")
+    pipeline.fetch(run)
+
+    assert client.post(f"{SYNC}/{asset_path(asked)}").status == 502
+
+    def logged() -> list[str]:
+        return [
+            row["serialnumber"]
+            for row in pipeline.rows(
+                "select serialnumber from ic3_sync_log where sync_type = 'api_sync' and status = 'error'"
+            )
+        ]
+
+    assert logged() == [asked], "the second pass of the run decides about the other"
+    pipeline.enrich(run)
+    pipeline.settle(run)
+    assert sorted(logged()) == sorted([asked, asked, ailing])
+
+
+def test_one_asset_now_leaves_no_lease_and_no_request(client: Client, pipeline: Pipeline) -> None:
+    assert client.post(f"{SYNC}/{asset_path(pipeline.serials[0])}").status == 200
+
+    assert pipeline.rows("select * from innomaint_lease") == []
+    assert pipeline.rows("select * from innomaint_request") == []
+    assert pipeline.rows("select * from innomaint_response where is_pending") == []
 
 
 def test_a_caller_that_does_not_wait_finds_the_result_under_its_address(pipeline: Pipeline) -> None:
