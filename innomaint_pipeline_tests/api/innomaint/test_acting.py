@@ -1,5 +1,6 @@
 """What is asked of the service: waiting for the result, 202, one asset, settings."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -9,9 +10,13 @@ from typing import Any, Self
 
 import pytest
 
+from innomaint_pipeline.cli.innomaint.single import sync_named
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, is_due_only
 from innomaint_pipeline.domain.requests import RequestState
+from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.asset_details import Outcome
 from innomaint_pipeline.store.innomaint.batches import lock_imports
 from innomaint_pipeline.store.innomaint.selection import conclude_request
 from innomaint_pipeline.store.requests import OpenRequest, close_request, find_open, note_look, save_progress
@@ -177,6 +182,40 @@ def test_what_stops_the_sync_of_one_asset_is_the_answer_and_marks_it_not(
 
     assert answer.status == 502
     assert "renew INNOMAINT_API_TOKEN" in answer.error
+    assert pipeline.states()[pipeline.serials[0]] == ("never", None)
+
+
+def test_one_asset_asked_for_during_an_outage_is_told_when_it_is_tried_again(
+    client: Client, pipeline: Pipeline
+) -> None:
+    pipeline.simulator.faults.always_everywhere(Status(503))
+    *ten, last = pipeline.serials[:11]
+    assert {client.post(f"{SYNC}/{asset_path(serial)}").status for serial in ten} == {502}
+    before, requests = pipeline.states(), len(pipeline.simulator.record)
+
+    answer = client.post(f"{SYNC}/{asset_path(last)}")
+
+    assert answer.status == 503
+    assert re.search(r"was not asked for: .*next one may be sent at \d\d:\d\d:\d\d UTC", answer.error)
+    assert 1 <= int(answer.headers["retry-after"]) <= 30
+    assert (pipeline.states(), len(pipeline.simulator.record)) == (before, requests)
+
+
+def test_without_a_token_or_a_database_one_asset_is_refused_in_words(pipeline: Pipeline) -> None:
+    path = f"{SYNC}/{asset_path(pipeline.serials[0])}"
+    without_token = Settings(innomaint_api_url=pipeline.simulator.url, innomaint_api_token=None)
+
+    def sync_without_token(name: str) -> Outcome:
+        return sync_named(without_token, pipeline.database, [name]).only_outcome()
+
+    with serving(pipeline.database, sync_now=sync_without_token) as client:
+        answer = client.post(path)
+    assert answer.status == 502
+    assert "INNOMAINT_API_TOKEN" in answer.error
+    with serving(Database("postgresql://nobody@127.0.0.1:1/nowhere")) as client:
+        answer = client.post(path)
+    assert answer.status == 503
+    assert "database" in answer.error
     assert pipeline.states()[pipeline.serials[0]] == ("never", None)
 
 
