@@ -24,12 +24,12 @@ class Parts:
     """What the service works with.
 
     A caller is kept waiting for `patience_seconds` while no daemon looks for requests. `sync_now` syncs one
-    known CMMS asset in this process and returns what became of it.
+    known CMMS asset in this process, unless `is_stopping`, which it is handed, and returns what became of it.
     """
 
     database: Database
     account: SourceAccount
-    sync_now: Callable[[str], Any]
+    sync_now: Callable[[str, Callable[[], bool]], Any]
     dagster_url: str | None = None
     patience_seconds: float = 15.0
     poll_seconds: float = 0.5

@@ -92,7 +92,7 @@ def asset_path(cmms_asset_id: str) -> str:
     return quote(cmms_asset_id, safe="")
 
 
-def build_sync_now(database: Database, api_url: str) -> Callable[[str], Outcome]:
+def build_sync_now(database: Database, api_url: str) -> Callable[[str, Callable[[], bool]], Outcome]:
     """Return what syncs one CMMS asset at once, as the service's own process does, and tells nobody."""
     settings = Settings(
         innomaint_api_url=api_url,
@@ -100,7 +100,7 @@ def build_sync_now(database: Database, api_url: str) -> Callable[[str], Outcome]
         innomaint_rate_ms=0,
         innomaint_retry_base_s=0.001,
     )
-    return lambda name: sync_named(settings, database, [name]).only_outcome()
+    return lambda name, is_stopping: sync_named(settings, database, [name], is_stopping).only_outcome()
 
 
 @contextmanager

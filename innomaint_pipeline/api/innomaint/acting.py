@@ -110,7 +110,8 @@ async def sync_asset(
     await _in_thread(functools.partial(_check_known, parts, name))
     try:
         # In threads of their own: whoever waits for Innomaint keeps nobody from reading.
-        outcome = await anyio.to_thread.run_sync(parts.sync_now, name, limiter=request.app.state.sync_limit)
+        limit = request.app.state.sync_limit
+        outcome = await anyio.to_thread.run_sync(parts.sync_now, name, parts.is_stopping, limiter=limit)
     except BreakerOpenError as error:
         stop = describe_outage(error.retry_in_seconds, now=datetime.now(UTC))
         again = {"Retry-After": str(max(math.ceil(error.retry_in_seconds), 1))}

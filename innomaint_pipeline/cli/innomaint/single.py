@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from zoneinfo import ZoneInfo
 
@@ -26,7 +26,12 @@ from innomaint_pipeline.sync.innomaint.single import SingleReport, sync_assets
 logger = logging.getLogger(__name__)
 
 
-def sync_named(settings: Settings, database: Database, names: Sequence[str]) -> SingleReport:
+def sync_named(
+    settings: Settings,
+    database: Database,
+    names: Sequence[str],
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> SingleReport:
     """Sync a few CMMS assets now; raise `ConfigurationError` for unknown ones and a missing token."""
     settings.require_token()
     with database.begin() as connection:
@@ -38,6 +43,7 @@ def sync_named(settings: Settings, database: Database, names: Sequence[str]) -> 
         build_client_opener(settings, database),
         ZoneInfo(settings.innomaint_timezone),
         refresh_minutes=minutes,
+        is_cancelled=is_cancelled,
     )
 
 
@@ -83,9 +89,9 @@ class SingleSyncs:
         self._telling = ThreadPoolExecutor(1, thread_name_prefix="tell Dagster")
         self._is_exported = False
 
-    def sync(self, cmms_asset_id: str) -> Outcome:
+    def sync(self, cmms_asset_id: str, is_stopping: Callable[[], bool]) -> Outcome:
         """Sync one and return what became of it; raise what kept it from being asked for."""
-        report = sync_named(self._settings, self._database, [cmms_asset_id])
+        report = sync_named(self._settings, self._database, [cmms_asset_id], is_stopping)
         self._telling.submit(self._tell, report)
         return report.only_outcome()
 

@@ -30,7 +30,6 @@ from innomaint_pipeline.store.innomaint.states import Failure, Target, clear_con
 from innomaint_pipeline.store.leases import report_progress
 from innomaint_pipeline.store.rows import write_splitting
 from innomaint_pipeline.store.settings import AUTH_REFUSED_AT, clear_setting, save_setting
-from innomaint_pipeline.sync.holding import LeaseWatch
 from innomaint_pipeline.sync.innomaint.batch import BatchRun
 
 if TYPE_CHECKING:
@@ -171,12 +170,17 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
 
 
 def fetch_targets(
-    run: BatchRun, targets: Sequence[Target], open_client: OpenClient, watch: LeaseWatch, *, is_bulk: bool
+    run: BatchRun,
+    targets: Sequence[Target],
+    open_client: OpenClient,
+    check: Callable[[], None],
+    *,
+    is_bulk: bool,
 ) -> PassReport:
     """Ask for each target and store what comes; an empty list of targets sends nothing.
 
-    Never raises for a single CMMS asset. Raises `SourceRefusedError`, `DatabaseError`, `RunCancelledError`,
-    each after what had arrived was stored.
+    Never raises for a single CMMS asset. Raises `SourceRefusedError`, `DatabaseError`, and what `check`
+    raises, which is asked now and then whether to go on; each after what had arrived was stored.
     """
     report = PassReport()
     if not targets:
@@ -187,7 +191,7 @@ def fetch_targets(
         with run.database.begin() as connection:
             report_progress(connection, lease_name(run.batch_key), run.run_id, total=len(targets), done=0)
     try:
-        _run_in_thread(_ask_all(recorder, open_client, is_bulk=is_bulk), watch)
+        _run_in_thread(_ask_all(recorder, open_client, is_bulk=is_bulk), check)
     except AuthError:
         with run.database.begin() as connection:
             moment = datetime.now(UTC).isoformat(timespec="seconds")
@@ -225,7 +229,7 @@ async def _ask_all(recorder: _Recorder, open_client: OpenClient, *, is_bulk: boo
             task.result()
 
 
-def _run_in_thread(work: Coroutine[Any, Any, None], watch: LeaseWatch) -> None:
+def _run_in_thread(work: Coroutine[Any, Any, None], check: Callable[[], None]) -> None:
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
     # An exception that interrupts Thread.join makes CPython 3.11 take the thread for ended.
@@ -244,7 +248,7 @@ def _run_in_thread(work: Coroutine[Any, Any, None], watch: LeaseWatch) -> None:
     thread.start()
     try:
         while not ended.wait(0.2):
-            watch.check()
+            check()
     except BaseException:
         with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(task.cancel)

@@ -7,17 +7,17 @@ that a run works on does not make them wait. One pass of attempts: whoever asked
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
 from innomaint_pipeline.domain.innomaint.selection import SINGLE_RUNS
-from innomaint_pipeline.errors import DatabaseError, SourceRefusedError
+from innomaint_pipeline.errors import DatabaseError, RunCancelledError, SourceRefusedError
 from innomaint_pipeline.store.database import Database, find_now
 from innomaint_pipeline.store.innomaint.asset_details import Outcome, load_outcome
 from innomaint_pipeline.store.innomaint.states import find_named_targets, log_failures
-from innomaint_pipeline.sync.holding import LeaseWatch, hold_lease
+from innomaint_pipeline.sync.holding import hold_lease
 from innomaint_pipeline.sync.innomaint.batch import BatchRun
 from innomaint_pipeline.sync.innomaint.fetching import OpenClient, fetch_targets
 from innomaint_pipeline.sync.innomaint.steps import arrived_enriched
@@ -32,7 +32,7 @@ class SingleReport:
 
     batch_keys: Mapping[str, str]
     outcomes: Mapping[str, Outcome | None]
-    stopped_by: SourceRefusedError | None = None
+    stopped_by: SourceRefusedError | RunCancelledError | None = None
 
     def only_outcome(self) -> Outcome:
         """Return what became of the only one; raise what kept it from being asked for."""
@@ -52,15 +52,21 @@ def sync_assets(
     timezone: ZoneInfo,
     *,
     refresh_minutes: int,
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> SingleReport:
     """Fetch, enrich and log CMMS assets, named by batch, due or not.
 
-    Never raises for a single one, nor for a source that refuses. Raises `DatabaseError`: what had arrived is
-    stored, and enriched and logged by whoever works on the batch next.
+    Never raises for a single one, nor for a source that refuses, nor when `is_cancelled`. Raises
+    `DatabaseError`: what had arrived is stored, and enriched and logged by whoever works on the batch next.
     """
     run_id = f"{SINGLE_RUNS}{uuid.uuid4()}"
     runs = [BatchRun(database, key, run_id, refresh_minutes) for key in names]
     stopped_by = None
+
+    def check() -> None:
+        if is_cancelled():
+            raise RunCancelledError("the program ends; what was stored is kept, ask once more for the rest")
+
     with ExitStack() as leases:
         for run in runs:
             leases.enter_context(hold_lease(run.claim, is_last_step=True))
@@ -74,11 +80,10 @@ def sync_assets(
                 for run, chosen in targets.items():
                     ids = [target.asset_id for target in chosen]
                     arriving.enter_context(arrived_enriched(run, timezone, ids))
-                # One pass for all of them, whichever batch it is told of. Its watch, never started, never
-                # ends it: without the lease it goes on.
+                # One pass for all of them, whichever batch it is told of.
                 everyone = [target for chosen in targets.values() for target in chosen]
-                fetch_targets(runs[0], everyone, open_client, LeaseWatch(runs[0].claim), is_bulk=False)
-        except SourceRefusedError as error:
+                fetch_targets(runs[0], everyone, open_client, check, is_bulk=False)
+        except (SourceRefusedError, RunCancelledError) as error:
             stopped_by = error
         with database.begin() as connection:
             for run in runs:

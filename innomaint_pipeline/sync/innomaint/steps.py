@@ -138,7 +138,7 @@ def fetch_batch(
             )
         crash_points.reach("fetch: targets found")
         with _enriched_when_stopped(run, timezone):
-            passed = fetch_targets(run, targets, open_client, watch, is_bulk=True)
+            passed = fetch_targets(run, targets, open_client, watch.check, is_bulk=True)
         with run.database.begin() as connection:
             log_failures(connection, run.batch_key, is_final_only=not is_last_step)
         crash_points.reach("fetch: failures logged")
@@ -381,7 +381,7 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
         outage: BreakerOpenError | None = None
         try:
             with _enriched_when_stopped(run, timezone):
-                second_pass = fetch_targets(run, left_over, open_client, watch, is_bulk=False)
+                second_pass = fetch_targets(run, left_over, open_client, watch.check, is_bulk=False)
         except BreakerOpenError as error:
             outage = error
             logger.warning("%s: %s", run.batch_key, error)

@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Self
@@ -14,7 +14,7 @@ from innomaint_pipeline.cli.innomaint.single import sync_named
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, is_due_only
 from innomaint_pipeline.domain.requests import RequestState
 from innomaint_pipeline.settings import Settings
-from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.simulator.innomaint.faults import Hang, Status
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.asset_details import Outcome
 from innomaint_pipeline.store.innomaint.batches import lock_imports
@@ -205,8 +205,8 @@ def test_without_a_token_or_a_database_one_asset_is_refused_in_words(pipeline: P
     path = f"{SYNC}/{asset_path(pipeline.serials[0])}"
     without_token = Settings(innomaint_api_url=pipeline.simulator.url, innomaint_api_token=None)
 
-    def sync_without_token(name: str) -> Outcome:
-        return sync_named(without_token, pipeline.database, [name]).only_outcome()
+    def sync_without_token(name: str, is_stopping: Callable[[], bool]) -> Outcome:
+        return sync_named(without_token, pipeline.database, [name], is_stopping).only_outcome()
 
     with serving(pipeline.database, sync_now=sync_without_token) as client:
         answer = client.post(path)
@@ -217,6 +217,23 @@ def test_without_a_token_or_a_database_one_asset_is_refused_in_words(pipeline: P
     assert answer.status == 503
     assert "database" in answer.error
     assert pipeline.states()[pipeline.serials[0]] == ("never", None)
+
+
+def test_the_end_of_the_service_ends_the_sync_of_one_asset(pipeline: Pipeline) -> None:
+    hanging = pipeline.serials[0]
+    pipeline.simulator.faults.always(hanging, Hang())
+    with ThreadPoolExecutor(1) as pool:
+        with serving(pipeline.database, account=pipeline.simulator.url) as client:
+            asked = pool.submit(client.post, f"{SYNC}/{asset_path(hanging)}")
+            until = time.monotonic() + 30
+            while hanging not in pipeline.simulator.record.count_by_serial():
+                assert time.monotonic() < until
+                time.sleep(0.005)
+        answer = asked.result()
+
+    assert answer.status == 503
+    assert "the program ends" in answer.error
+    assert pipeline.states()[hanging] == ("never", None)
 
 
 def test_one_asset_is_synced_now_while_a_run_holds_its_batch(client: Client, pipeline: Pipeline) -> None:

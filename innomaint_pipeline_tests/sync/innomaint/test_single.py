@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from innomaint_pipeline.errors import AuthError
-from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.errors import AuthError, RunCancelledError
+from innomaint_pipeline.simulator.innomaint.faults import Hang, Status
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.innomaint.responses import NewAnswer, save_answers
 from innomaint_pipeline.store.leases import acquire_lease
@@ -28,6 +28,10 @@ def logged(pipeline: Pipeline, serial: str) -> list[str]:
         serial=serial,
     )
     return [row["status"] for row in rows]
+
+
+def stored(pipeline: Pipeline) -> list[Any]:
+    return pipeline.rows("select asset_id from innomaint_response")
 
 
 def wait_until_blocked(pipeline: Pipeline) -> None:
@@ -109,6 +113,26 @@ def test_a_stop_tells_what_became_of_those_before_it_and_gives_the_lease_back(pi
     states = {name: outcome and outcome.state.value for name, outcome in report.outcomes.items()}
     assert states == {known: "synced", missing: "failed", **dict.fromkeys(refused)}
     assert [logged(pipeline, serial) for serial in report.outcomes] == [["success"], ["error"], [], []]
+    assert pipeline.rows("select * from innomaint_lease") == []
+
+
+def test_the_end_of_the_program_ends_it_and_keeps_what_was_stored(pipeline: Pipeline) -> None:
+    answered, hanging = pipeline.serials[:2]
+    pipeline.simulator.faults.always(hanging, Hang())
+    seen = pipeline.simulator.record.count_by_serial
+    report = sync_assets(
+        pipeline.database,
+        {FIRST_BATCH: [answered, hanging]},
+        pipeline.open_client,
+        KOLKATA,
+        refresh_minutes=1440,
+        is_cancelled=lambda: len(stored(pipeline)) == 1 and hanging in seen(),
+    )
+
+    assert isinstance(report.stopped_by, RunCancelledError)
+    assert pipeline.states()[answered] == ("synced", None)
+    assert report.outcomes[hanging] is None
+    assert pipeline.states()[hanging] == ("never", None)
     assert pipeline.rows("select * from innomaint_lease") == []
 
 
