@@ -1,5 +1,7 @@
 """`innomaint sync`: what each selection asks for, its JSON and its exit codes."""
 
+import subprocess
+import sys
 from collections import Counter
 from typing import Any
 
@@ -156,6 +158,15 @@ def test_a_few_assets_are_synced_at_once_without_a_run_and_dagster_is_told(
         ("ASSET_MATERIALIZATION", '["ic3_asset_enrichment"]', FIRST_BATCH),
         ("ASSET_OBSERVATION", '["ic3_asset_enrichment"]', SECOND_BATCH),
     ]
+
+
+def test_what_syncs_a_few_at_once_loads_neither_dagster_nor_the_service_nor_pandas() -> None:
+    script = "import sys, innomaint_pipeline.cli.innomaint.single; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+
+    loaded = set(said.stdout.split())
+    assert "innomaint_pipeline.sync.innomaint.single" in loaded
+    assert not {"dagster", "fastapi", "pandas"} & loaded
 
 
 def test_more_assets_than_a_few_are_dagster_runs(connected: Cli, synced: Pipeline, dagster_url: str) -> None:
