@@ -243,7 +243,8 @@ def test_every_address_is_in_the_table_and_none_besides():
 
 
 def document_of_the_service():
-    parts = Parts(Database("postgresql://nobody@127.0.0.1/x"), pacing.SourceAccount("a", 5, 5.0))
+    nowhere = Database("postgresql://nobody@127.0.0.1/x")
+    parts = Parts(nowhere, pacing.SourceAccount("a", 5, 5.0), sync_now=str)
     return describe_service(build_app(parts, SecretStr("t"), host="localhost").app)
 
 

@@ -21,7 +21,7 @@ _ERRORS = {
     413: "the body is too large",
     429: "too many wrong tokens",
     502: "Innomaint refused or failed, or the work could not be done",
-    503: "the database cannot be reached or used",
+    503: "the database cannot be reached or used, or Innomaint is down for the moment",
 }
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Body, Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
@@ -27,6 +28,8 @@ from innomaint_pipeline.store.upgrade import find_missing
 
 # Requests that read at the same time; the others wait for a thread, not for the database.
 _THREADS = 8
+# CMMS assets that are synced at the same time while their callers wait.
+_SYNCS_AT_ONCE = 4
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -69,7 +72,8 @@ def build_app(parts: Parts, token: SecretStr, *, host: str, trusted_proxies: Seq
 
 
 @asynccontextmanager
-async def _lifespan(_: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.sync_limit = anyio.CapacityLimiter(_SYNCS_AT_ONCE)
     anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
     yield
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -23,11 +23,13 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 class Parts:
     """What the service works with.
 
-    A caller is kept waiting for `patience_seconds` while no daemon looks for requests.
+    A caller is kept waiting for `patience_seconds` while no daemon looks for requests. `sync_now` syncs one
+    known CMMS asset in this process, unless `is_stopping`, which it is handed, and returns what became of it.
     """
 
     database: Database
     account: SourceAccount
+    sync_now: Callable[[str, Callable[[], bool]], Any]
     dagster_url: str | None = None
     patience_seconds: float = 15.0
     poll_seconds: float = 0.5

@@ -182,7 +182,7 @@ def open_database(
                     check_rights(database)
                 check_tables(database)
             if uses_dagster:
-                _check_dagster(addresses)
+                ensure_dagster(addresses)
             if addresses.is_embedded:
                 upgrade_database(database, batch_size=settings.innomaint_batch_size)
             yield database, addresses
@@ -203,7 +203,8 @@ def make_home(home: Path) -> None:
         ) from None
 
 
-def _check_dagster(addresses: Addresses) -> None:
+def ensure_dagster(addresses: Addresses) -> None:
+    """Create Dagster's database if it is missing; raise `DatabaseError` where Dagster cannot work in it."""
     try:
         check_dagster(addresses.dagster_url)
     except DatabaseError as error:

@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,11 +15,11 @@ from pydantic import SecretStr
 from innomaint_pipeline.addresses import is_loopback
 from innomaint_pipeline.api.parts import Parts
 from innomaint_pipeline.cli.environment import open_database
+from innomaint_pipeline.cli.innomaint.single import SingleSyncs
 from innomaint_pipeline.cli.innomaint.status import innomaint_account
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import Settings
-from innomaint_pipeline.store.database import Database
 
 TOKEN_VARIABLE = "INNOMAINT_ADMIN_TOKEN"  # noqa: S105 # its name
 _TOKEN_BYTES = 24
@@ -122,10 +123,13 @@ def run_serve(
     refuse_taken_port(host, port, "--port")
     given = settings.innomaint_admin_token
     token = given or make_token()
-    with open_database(settings) as (database, _):
+    with (
+        open_database(settings) as (database, addresses),
+        closing(SingleSyncs(settings, database, addresses)) as syncs,
+    ):
         log_accesses()
         server = AdminServer(
-            build_parts(settings, database, dagster_url),
+            Parts(database, innomaint_account(settings), syncs.sync, dagster_url=dagster_url),
             token,
             host=host,
             port=port,
@@ -133,8 +137,3 @@ def run_serve(
             on_ready=lambda: None if is_quiet else announce(host, port, None if given else token),
         )
         server.run()
-
-
-def build_parts(settings: Settings, database: Database, dagster_url: str | None) -> Parts:
-    """Return what the service works with."""
-    return Parts(database, innomaint_account(settings), dagster_url=dagster_url)

@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +17,13 @@ from pydantic import SecretStr
 from innomaint_pipeline.api.guard import Network
 from innomaint_pipeline.api.parts import Parts
 from innomaint_pipeline.api.server import AdminServer
+from innomaint_pipeline.cli.innomaint.single import sync_named
 from innomaint_pipeline.domain.pacing import SourceAccount
+from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline_tests.conftest import Pipeline, import_two_batches
+from innomaint_pipeline.store.innomaint.asset_details import Outcome
+from innomaint_pipeline_tests.conftest import CANARY_TOKEN, Pipeline, import_two_batches
 
 ADMIN_TOKEN = "admin-token-of-tests"
 DAGSTER_URL = "http://127.0.0.1:3000"
@@ -89,6 +92,17 @@ def asset_path(cmms_asset_id: str) -> str:
     return quote(cmms_asset_id, safe="")
 
 
+def build_sync_now(database: Database, api_url: str) -> Callable[[str, Callable[[], bool]], Outcome]:
+    """Return what syncs one CMMS asset at once, as the service's own process does, and tells nobody."""
+    settings = Settings(
+        innomaint_api_url=api_url,
+        innomaint_api_token=SecretStr(CANARY_TOKEN),
+        innomaint_rate_ms=0,
+        innomaint_retry_base_s=0.001,
+    )
+    return lambda name, is_stopping: sync_named(settings, database, [name], is_stopping).only_outcome()
+
+
 @contextmanager
 def serving(
     database: Database,
@@ -105,6 +119,7 @@ def serving(
         port = listening.getsockname()[1]
         settings = {
             "account": SourceAccount(account, 1440, 5.0),
+            "sync_now": build_sync_now(database, account),
             "dagster_url": DAGSTER_URL,
             "patience_seconds": 0.0,
             "poll_seconds": 0.02,

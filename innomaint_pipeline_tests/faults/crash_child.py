@@ -26,12 +26,15 @@ from innomaint_pipeline.store.innomaint.batches import find_batch_keys
 from innomaint_pipeline.store.pacing import SharedPacing
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
+from innomaint_pipeline.sync.innomaint.fetching import OpenClient
+from innomaint_pipeline.sync.innomaint.single import sync_assets
 from innomaint_pipeline.sync.innomaint.steps import enrich_batch, fetch_batch, settle_batch
 from innomaint_pipeline.sync.workbook.importing import import_master
 
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 6
+FIRST_BATCH = "batch_000001"
 KOLKATA = ZoneInfo("Asia/Kolkata")
 
 
@@ -39,23 +42,27 @@ KOLKATA = ZoneInfo("Asia/Kolkata")
 class Order:
     """What to do, and the point and the time of reaching it at which to die."""
 
-    work: Literal["upgrade", "sync"]
+    work: Literal["upgrade", "sync", "single"]
     run_id: str
     database_url: str
     api_url: str = ""
     token: str = ""
     workbook: str = ""
     asked_before: str = ""
+    names: tuple[str, ...] = ()
     point: str = ""
     occurrence: int = 1
 
 
 def do_work(order: Order) -> None:
-    """Upgrade a database; or import a workbook and sync every CMMS asset not asked since a time."""
+    """Upgrade a database; import a workbook and sync every CMMS asset not asked since a time; sync a few."""
     database = Database(order.database_url)
     try:
         if order.work == "upgrade":
             upgrade_database(database, batch_size=BATCH_SIZE)
+        elif order.work == "single":
+            names = {FIRST_BATCH: order.names}
+            sync_assets(database, names, _client_opener(database, order), KOLKATA, refresh_minutes=1440)
         else:
             import_master(database, Path(order.workbook), batch_size=BATCH_SIZE, run_id=order.run_id)
             with database.begin() as connection:
@@ -66,12 +73,17 @@ def do_work(order: Order) -> None:
         database.close()
 
 
-def _sync(database: Database, order: Order, batch_key: str) -> None:
+def _client_opener(database: Database, order: Order) -> OpenClient:
     def open_client(run_id: str) -> InnomaintClient:
         pacing = SharedPacing(database, order.api_url, owner=run_id, rate_ms=0)
         policy = RequestPolicy(retry_base_seconds=0.001, timeout_seconds=60)
         return InnomaintClient(order.api_url, SecretStr(order.token), pacing, policy)
 
+    return open_client
+
+
+def _sync(database: Database, order: Order, batch_key: str) -> None:
+    open_client = _client_opener(database, order)
     selection = Selection(asked_before=datetime.fromisoformat(order.asked_before))
     run = BatchRun(database, batch_key, order.run_id, 1440, selection)
     fetch_batch(run, open_client, KOLKATA, is_last_step=False)

@@ -415,3 +415,32 @@ def test_work_killed_at_any_point_and_done_again_ends_as_if_it_had_not_been(
     assert set(pipeline.simulator.record.count_by_serial()) == missing
     assert normalised(pipeline.database) == undisturbed_end
     assert_logged_once(pipeline)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        *("store: answers at hand", "store: answers written", "store: answers committed"),
+        *("store: failures written", "store: failures committed"),
+        *("enrich: details written", "enrich: states written", "enrich: committed"),
+    ],
+)
+def test_a_killed_sync_of_a_few_at_once_is_ended_by_the_next_run(
+    point: str, scene: tuple[Pipeline, Order], killer: Killer
+) -> None:
+    pipeline, order = scene
+    few, missing = pipeline.serials[:3], pipeline.serials[2]
+    pipeline.simulator.faults.always(missing, Status(404))
+    killer.kill(replace(order, work="single", names=few, point=point))
+    check_invariants(pipeline.database)
+    assert_all_or_nothing(pipeline)
+    pipeline.execute("update innomaint_lease set expires_at = now() - interval '1 second'")
+
+    do_work(replace(order, run_id="again"))
+
+    rows = pipeline.rows(
+        "select serialnumber, status from ic3_sync_log where sync_type = 'api_sync' and run_id <> 'earlier'"
+    )
+    outcomes = Counter((row["serialnumber"], row["status"]) for row in rows if row["serialnumber"] in few)
+    assert outcomes == {(serial, "error" if serial == missing else "success"): 1 for serial in few}
+    assert_all_or_nothing(pipeline)

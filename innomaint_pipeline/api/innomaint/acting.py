@@ -1,13 +1,16 @@
 """What is asked for: a sync of a slice, of failures, of a batch, of one CMMS asset; settings.
 
-Work is stored as a request and carried out by Dagster, so that it survives whatever is restarted meanwhile.
-An address waits for the result for as long as the caller can expect it, without holding a thread.
+One CMMS asset is synced in this process, while its caller waits. Other work is stored as a request and
+carried out by Dagster, so that it survives whatever is restarted meanwhile; an address waits for the result
+for as long as the caller can expect it, without holding a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import math
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import anyio.to_thread
@@ -33,13 +36,14 @@ from innomaint_pipeline.api.parts import (
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.answers import normalise_id
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, SyncOptions, waiting_seconds
+from innomaint_pipeline.domain.innomaint.stops import describe_outage
 from innomaint_pipeline.domain.requests import (
     LOOK_IS_LATE_SECONDS,
     RequestState,
 )
-from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass, SyncState
-from innomaint_pipeline.errors import ConfigurationError, DatabaseError
-from innomaint_pipeline.store.innomaint.asset_details import Outcome, load_outcome
+from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
+from innomaint_pipeline.errors import BreakerOpenError, ConfigurationError, DatabaseError, SourceRefusedError
+from innomaint_pipeline.store.innomaint.asset_details import Outcome
 from innomaint_pipeline.store.innomaint.due_batches import change_refresh_minutes
 from innomaint_pipeline.store.innomaint.selection import plan_sync, wish_for
 from innomaint_pipeline.store.requests import RequestDetail, Stored, load_request, submit
@@ -92,7 +96,7 @@ async def sync_batch(
 
 @router.post(
     "/api/admin/cmms/sync/{cmms_asset_id:path}",
-    responses={**describe(SyncedAnswer, 404, 502), 202: _ACCEPTED[202]},
+    responses=describe(SyncedAnswer, 404, 502),
 )
 async def sync_asset(
     request: Request,
@@ -101,15 +105,28 @@ async def sync_asset(
         str, Path(examples=["Delhi Cantt Naraina_BP_01"], max_length=LONGEST_ID_CHARACTERS)
     ],
 ) -> AdminJson:
-    """Sync one CMMS asset now, due or not; its id may hold spaces, `/` and `,`."""
+    """Sync one CMMS asset now, due or not, in this process; its id may hold spaces, `/` and `,`."""
     name = normalise_id(check_text(cmms_asset_id, "the id", status=404))
-    stored, found = await _start(request, parts, SyncOptions(cmms_asset_ids=(name,)))
-    if found.finished_at is None:
-        return _accepted(found)
-    if found.state is RequestState.FAILED:
-        raise _failed(found)
-    outcome = await _in_thread(functools.partial(_load_outcome, parts, name, stored))
+    await _in_thread(functools.partial(_check_known, parts, name))
+    try:
+        # In threads of their own: whoever waits for Innomaint keeps nobody from reading.
+        limit = request.app.state.sync_limit
+        outcome = await anyio.to_thread.run_sync(parts.sync_now, name, parts.is_stopping, limiter=limit)
+    except BreakerOpenError as error:
+        stop = describe_outage(error.retry_in_seconds, now=datetime.now(UTC))
+        again = {"Retry-After": str(max(math.ceil(error.retry_in_seconds), 1))}
+        raise AdminError(503, f"{name!r} was not asked for: {stop.reason}", headers=again) from None
+    except (SourceRefusedError, ConfigurationError) as error:
+        raise AdminError(502, str(error)) from None
     return _answer_for_asset(name, outcome)
+
+
+def _check_known(parts: Parts, name: str) -> None:
+    with parts.connect() as connection:
+        try:
+            plan_sync(connection, SyncOptions(cmms_asset_ids=(name,)))
+        except ConfigurationError as error:
+            raise AdminError(404, str(error)) from None
 
 
 class Frequency(BaseModel):
@@ -148,7 +165,7 @@ def _set_paused(parts: Parts, *, is_paused: bool) -> AdminJson:
 
 async def _work(request: Request, parts: Parts, options: SyncOptions) -> AdminJson:
     """Store a request and wait for its result."""
-    _, found = await _start(request, parts, options)
+    found = await _start(request, parts, options)
     if found.finished_at is None:
         return _accepted(found)
     if found.state is RequestState.FAILED:
@@ -177,12 +194,7 @@ def _find(parts: Parts, request_id: int) -> RequestDetail:
     return found
 
 
-def _load_outcome(parts: Parts, name: str, stored: Stored) -> Outcome | None:
-    with parts.connect() as connection:
-        return load_outcome(connection, name, stored.requested_at)
-
-
-async def _start(request: Request, parts: Parts, options: SyncOptions) -> tuple[Stored, RequestDetail]:
+async def _start(request: Request, parts: Parts, options: SyncOptions) -> RequestDetail:
     """Store a request and wait until it is closed, the time is over, or nobody waits any more.
 
     Without a daemon that looks for requests the wait is short: the answer says so.
@@ -200,7 +212,7 @@ async def _start(request: Request, parts: Parts, options: SyncOptions) -> tuple[
         is_alone = (look is None or look > LOOK_IS_LATE_SECONDS) and waited >= parts.patience_seconds
         is_over = waited >= limit or is_alone or parts.is_stopping()
         if found.finished_at is not None or is_over or await request.is_disconnected():
-            return stored, found
+            return found
         await asyncio.sleep(parts.poll_seconds)
 
 
@@ -214,13 +226,11 @@ def _failed(found: RequestDetail) -> AdminError:
     return AdminError(status, f"{found.message} (the whole result: {REQUESTS}/{found.id})")
 
 
-def _answer_for_asset(name: str, outcome: Outcome | None) -> AdminJson:
-    if outcome is not None and outcome.state is SyncState.SYNCED:
+def _answer_for_asset(name: str, outcome: Outcome) -> AdminJson:
+    if outcome.error_class is None:
         return AdminJson(
             SyncedAnswer(status="synced", cmms_asset_id=name, traceability_id=outcome.traceability_id)
         )
-    if outcome is None or outcome.error_class is None:
-        raise AdminError(502, f"{name!r} was not asked for; look at its batch's last run in Dagster")
     error_class = outcome.error_class
     words = f"{name!r}: {error_class}: {outcome.error_message}; {WHAT_TO_DO[error_class]}"
     raise AdminError(404 if error_class is ErrorClass.NOT_FOUND else 502, words)

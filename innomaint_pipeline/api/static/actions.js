@@ -15,7 +15,8 @@ export function syncBatch(key) {
 }
 
 export function syncAsset(id) {
-  return { key: `asset:${id}`, label: `Sync ${id}`, path: `${SYNC}/${encodeURIComponent(id)}` };
+  // It is answered when it is done: after all attempts, at the worst.
+  return { key: `asset:${id}`, label: `Sync ${id}`, path: `${SYNC}/${encodeURIComponent(id)}`, timeoutMs: 120_000 };
 }
 
 /** The latest of each action since the page was opened, by its key. */
@@ -55,7 +56,7 @@ export async function start(action) {
   if (isBusy(action)) return;
   note(action, { state: "sending", text: "asking…" });
   try {
-    const answer = await post(action.path);
+    const answer = await post(action.path, {}, action.timeoutMs);
     if (answer?.address) note(action, { address: answer.address, state: "waiting", text: "asked for, waiting for a run" });
     else note(action, { state: "done", text: describeResult(answer) });
   } catch (error) {

@@ -18,16 +18,16 @@ export function get(path) {
   return ask("GET", path);
 }
 
-/** Ask for work or a change; work is answered at once, with the address of its outcome. */
-export function post(path, body = {}) {
-  return ask("POST", path, body);
+/** Ask for work or a change; work is answered at once with the address of its outcome, that on one asset when it is done. */
+export function post(path, body = {}, timeoutMs = TIMEOUT_MS) {
+  return ask("POST", path, body, timeoutMs);
 }
 
 export function remove(path) {
   return ask("DELETE", path, {});
 }
 
-async function ask(method, path, body) {
+async function ask(method, path, body, timeoutMs = TIMEOUT_MS) {
   let answer;
   let text;
   try {
@@ -37,7 +37,7 @@ async function ask(method, path, body) {
       body: body === undefined ? undefined : JSON.stringify(body),
       cache: "no-store",
       redirect: "error",
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(timeoutMs),
     });
     text = await answer.text();
   } catch {

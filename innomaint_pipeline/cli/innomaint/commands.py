@@ -14,7 +14,7 @@ from innomaint_pipeline.cli.environment import command_settings, open_database
 from innomaint_pipeline.cli.output import json_option, print_counts, print_json, say
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.batches import describe_unknown_batch
-from innomaint_pipeline.domain.innomaint.selection import SyncOptions
+from innomaint_pipeline.domain.innomaint.selection import AT_ONCE, SyncOptions, SyncResult
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import Settings
 
@@ -51,7 +51,27 @@ def sync(
     if offset is not None and limit is None:
         raise click.UsageError("--offset goes with --batch")
     options = SyncOptions(everything, limit, offset or 0, partition_key, is_retry_failed, cmms_asset_ids)
-    result = run_sync(command_settings(), options, is_quiet=False)
+    settings = command_settings()
+    if 0 < len(cmms_asset_ids) <= AT_ONCE:
+        return _sync_at_once(settings, cmms_asset_ids, is_json=is_json)
+    result = run_sync(settings, options, is_quiet=False)
+    return _tell_result(result, is_json=is_json)
+
+
+def _sync_at_once(settings: Settings, names: tuple[str, ...], *, is_json: bool) -> int:
+    """Sync a few in this process, tell people what became of them, and then Dagster."""
+    from innomaint_pipeline.cli.environment import export_for_dagster
+    from innomaint_pipeline.cli.innomaint.single import run_single, tell_dagster
+
+    with open_database(settings, uses_dagster=True) as (database, addresses):
+        result, report = run_single(settings, database, names)
+        code = _tell_result(result, is_json=is_json)
+        export_for_dagster(settings, addresses)
+        tell_dagster(report)
+    return code
+
+
+def _tell_result(result: SyncResult, *, is_json: bool) -> int:
     counts = {name: value for name, value in result.to_json().items() if name != "errors"}
     print_counts("Sync", counts)
     for line in result.errors[:20]:

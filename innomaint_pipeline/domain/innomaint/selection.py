@@ -16,6 +16,11 @@ from innomaint_pipeline.domain.states import ErrorClass
 SYNC_REQUESTS = f"{SOURCE}/sync"
 """The kind of the requests that ask for a sync."""
 
+SINGLE_RUNS = "single-"
+"""What the run ids begin with of CMMS assets that are synced at once, which are no runs of Dagster."""
+AT_ONCE = 10
+"""So many named CMMS assets, or fewer, are synced at once instead of as Dagster runs."""
+
 
 @dataclass(frozen=True)
 class SyncOptions:

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Table, Text, cast,
 
 from innomaint_pipeline.domain.documents import load_json
 from innomaint_pipeline.domain.innomaint.answers import VOLATILE_FIELDS
+from innomaint_pipeline.domain.innomaint.selection import SINGLE_RUNS
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass, SyncState
 from innomaint_pipeline.store.innomaint.tables import (
     asset_master,
@@ -91,8 +92,9 @@ class Attempt:
 
     @property
     def dagster_run_id(self) -> str | None:
-        """The Dagster run that made it, None for an import."""
-        return self.run_id if self.sync_type == _API_SYNC else None
+        """The Dagster run that made it, None for an import and for a sync at once."""
+        is_run = self.sync_type == _API_SYNC and not (self.run_id or "").startswith(SINGLE_RUNS)
+        return self.run_id if is_run else None
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class Outcome:
     error_class: ErrorClass | None
     error_message: str | None
     traceability_id: int | None
+    is_unchanged: bool | None = None
 
 
 def find_assets(
@@ -227,6 +230,7 @@ def load_outcome(connection: Connection, cmms_asset_id: str, since: datetime) ->
             sync_state.c.state,
             sync_state.c.error_class,
             sync_state.c.error_message,
+            sync_state.c.is_unchanged,
             asset_master.c.traceability_id,
         )
         .join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id)

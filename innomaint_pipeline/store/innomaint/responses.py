@@ -5,7 +5,7 @@ Belongs here: keeping and finding answers. They leave as JSON text, never throug
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -16,10 +16,12 @@ from sqlalchemy import (
     Integer,
     Text,
     TextClause,
+    and_,
     any_,
     bindparam,
     cast,
     func,
+    or_,
     select,
     true,
     update,
@@ -27,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from innomaint_pipeline.store.innomaint.tables import asset_master, response, sync_state
-from innomaint_pipeline.store.rows import prepared, recordset
+from innomaint_pipeline.store.rows import prepared, recordset, rows_parameter
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,13 @@ def load_answers(
     is_pending_only: bool,
     after_asset_id: int = 0,
     limit: int = 500,
+    asset_ids: Sequence[int] | None = None,
 ) -> list[StoredAnswer]:
-    """Return stored answers of a batch by asset_id, a page at a time."""
+    """Return stored answers of a batch by asset_id, a page at a time; of these CMMS assets where given."""
+    chosen = None if asset_ids is None else list(asset_ids)
     rows = connection.execute(
         _load(is_pending_only=is_pending_only),
-        {"batch": batch_key, "after": after_asset_id, "most": limit},
+        {"batch": batch_key, "chosen": chosen, "after": after_asset_id, "most": limit},
     )
     return [
         StoredAnswer(*row[:9], cleaning_issues=tuple(row[9] or ()), consecutive_failures=row[10])
@@ -124,6 +128,7 @@ def load_answers(
 
 @cache
 def _load(*, is_pending_only: bool) -> TextClause:
+    chosen = cast(bindparam("chosen"), ARRAY(Integer))
     return prepared(
         select(
             response.c.asset_id,
@@ -142,11 +147,39 @@ def _load(*, is_pending_only: bool) -> TextClause:
         .join(asset_master, asset_master.c.asset_id == response.c.asset_id)
         .where(
             sync_state.c.batch_key == bindparam("batch"),
+            or_(chosen.is_(None), response.c.asset_id == any_(chosen)),
             response.c.asset_id > bindparam("after"),
             response.c.is_pending if is_pending_only else true(),
         )
         .order_by(response.c.asset_id)
         .limit(bindparam("most"))
+    )
+
+
+def lock_current(
+    connection: Connection, fetched_at: Mapping[int, datetime], *, is_pending_only: bool
+) -> set[int]:
+    """Return the CMMS assets, by asset_id, whose stored answer is still the one that came at that time.
+
+    They are locked until the transaction ends: a newer answer, or somebody else who applies this one, waits.
+    """
+    rows = [{"asset_id": key, "fetched_at": moment} for key, moment in fetched_at.items()]
+    found = connection.execute(_lock_current(is_pending_only=is_pending_only), {"rows": rows_parameter(rows)})
+    return set(found.scalars())
+
+
+@cache
+def _lock_current(*, is_pending_only: bool) -> TextClause:
+    given = recordset(response, ["asset_id", "fetched_at"])
+    return prepared(
+        select(response.c.asset_id)
+        .join(
+            given,
+            and_(given.c.asset_id == response.c.asset_id, given.c.fetched_at == response.c.fetched_at),
+        )
+        .where(response.c.is_pending if is_pending_only else true())
+        .order_by(response.c.asset_id)
+        .with_for_update(of=response)
     )
 
 

@@ -158,6 +158,12 @@ def count_failed(connection: Connection, batch_key: str) -> dict[ErrorClass, int
     return {ErrorClass(name): count for name, count in rows}
 
 
+def find_named_targets(connection: Connection, batch_key: str, cmms_asset_ids: Sequence[str]) -> list[Target]:
+    """Return CMMS assets of a batch by their ids, due or not, in report order."""
+    query = _targets("").where(_of_batch(batch_key, cmms_asset_ids))
+    return [Target(*row) for row in connection.execute(query)]
+
+
 def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: str) -> None:
     """Set CMMS assets to failed, due again by class and number of failures; their last good values stay."""
     given = recordset(
@@ -235,12 +241,18 @@ def clear_contract_errors(connection: Connection, cmms_asset_ids: Collection[str
 
 
 def log_failures(
-    connection: Connection, batch_key: str, *, run_id: str | None = None, is_final_only: bool = False
+    connection: Connection,
+    batch_key: str,
+    *,
+    run_id: str | None = None,
+    of_run_id: str | None = None,
+    is_final_only: bool = False,
 ) -> int:
     """Write the outcomes of a batch that are not yet in ic3_sync_log; return how many.
 
-    With `run_id` only those of other runs (what a killed run left behind); with `is_final_only` only those
-    whose class is not worth retrying, since the run's second pass decides the others.
+    With `run_id` only those of other runs (what a killed run left behind), with `of_run_id` those of this
+    one; with `is_final_only` only those whose class is not worth retrying, since the run's second pass
+    decides the others.
     """
     where = [
         sync_state.c.batch_key == batch_key,
@@ -249,6 +261,8 @@ def log_failures(
     ]
     if run_id is not None:
         where.append(sync_state.c.run_id.is_distinct_from(run_id))
+    if of_run_id is not None:
+        where.append(sync_state.c.run_id == of_run_id)
     if is_final_only:
         where.append(sync_state.c.error_class.not_in(_RETRYABLE))
     unlogged = (

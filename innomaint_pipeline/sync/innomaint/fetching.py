@@ -30,7 +30,6 @@ from innomaint_pipeline.store.innomaint.states import Failure, Target, clear_con
 from innomaint_pipeline.store.leases import report_progress
 from innomaint_pipeline.store.rows import write_splitting
 from innomaint_pipeline.store.settings import AUTH_REFUSED_AT, clear_setting, save_setting
-from innomaint_pipeline.sync.holding import LeaseWatch
 from innomaint_pipeline.sync.innomaint.batch import BatchRun
 
 if TYPE_CHECKING:
@@ -138,10 +137,11 @@ class _Recorder:
         crash_points.reach("store: answers committed")
         with self.run.database.begin() as connection:
             if failures:
+                # An older answer, left by a killed run, would make a success of the newer failure. Answers
+                # are locked before states, by everybody.
+                mark_enriched(connection, [failure.target.asset_id for failure in failures])
                 mark_failed(connection, failures, run_id=self.run.run_id)
                 clear_contract_errors(connection, self.also_transient)
-                # An older answer, left by a killed run, would make a success of the newer failure.
-                mark_enriched(connection, [failure.target.asset_id for failure in failures])
             report_progress(
                 connection,
                 lease_name(self.run.batch_key),
@@ -170,12 +170,17 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
 
 
 def fetch_targets(
-    run: BatchRun, targets: Sequence[Target], open_client: OpenClient, watch: LeaseWatch, *, is_bulk: bool
+    run: BatchRun,
+    targets: Sequence[Target],
+    open_client: OpenClient,
+    check: Callable[[], None],
+    *,
+    is_bulk: bool,
 ) -> PassReport:
     """Ask for each target and store what comes; an empty list of targets sends nothing.
 
-    Never raises for a single CMMS asset. Raises `SourceRefusedError`, `DatabaseError`, `RunCancelledError`,
-    each after what had arrived was stored.
+    Never raises for a single CMMS asset. Raises `SourceRefusedError`, `DatabaseError`, and what `check`
+    raises, which is asked now and then whether to go on; each after what had arrived was stored.
     """
     report = PassReport()
     if not targets:
@@ -186,7 +191,7 @@ def fetch_targets(
         with run.database.begin() as connection:
             report_progress(connection, lease_name(run.batch_key), run.run_id, total=len(targets), done=0)
     try:
-        _run_in_thread(_ask_all(recorder, open_client, is_bulk=is_bulk), watch)
+        _run_in_thread(_ask_all(recorder, open_client, is_bulk=is_bulk), check)
     except AuthError:
         with run.database.begin() as connection:
             moment = datetime.now(UTC).isoformat(timespec="seconds")
@@ -224,7 +229,7 @@ async def _ask_all(recorder: _Recorder, open_client: OpenClient, *, is_bulk: boo
             task.result()
 
 
-def _run_in_thread(work: Coroutine[Any, Any, None], watch: LeaseWatch) -> None:
+def _run_in_thread(work: Coroutine[Any, Any, None], check: Callable[[], None]) -> None:
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
     # An exception that interrupts Thread.join makes CPython 3.11 take the thread for ended.
@@ -243,7 +248,7 @@ def _run_in_thread(work: Coroutine[Any, Any, None], watch: LeaseWatch) -> None:
     thread.start()
     try:
         while not ended.wait(0.2):
-            watch.check()
+            check()
     except BaseException:
         with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(task.cancel)

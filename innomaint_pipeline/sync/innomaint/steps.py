@@ -7,7 +7,7 @@ is repeatable; a run whose batch another run works on does nothing and says so (
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
@@ -31,7 +31,12 @@ from innomaint_pipeline.store.innomaint.enriched import (
     write_details,
     write_volatile,
 )
-from innomaint_pipeline.store.innomaint.responses import StoredAnswer, load_answers, mark_enriched
+from innomaint_pipeline.store.innomaint.responses import (
+    StoredAnswer,
+    load_answers,
+    lock_current,
+    mark_enriched,
+)
 from innomaint_pipeline.store.innomaint.states import (
     FailedAsset,
     Failure,
@@ -137,8 +142,8 @@ def fetch_batch(
                 asked_before=run.selection.asked_before,
             )
         crash_points.reach("fetch: targets found")
-        with _arrived_enriched(run, timezone):
-            passed = fetch_targets(run, targets, open_client, watch, is_bulk=True)
+        with _enriched_when_stopped(run, timezone):
+            passed = fetch_targets(run, targets, open_client, watch.check, is_bulk=True)
         with run.database.begin() as connection:
             log_failures(connection, run.batch_key, is_final_only=not is_last_step)
         crash_points.reach("fetch: failures logged")
@@ -167,7 +172,17 @@ def _refuse_strangers(run: BatchRun) -> None:
 
 
 @contextmanager
-def _arrived_enriched(run: BatchRun, timezone: ZoneInfo) -> Iterator[None]:
+def arrived_enriched(run: BatchRun, timezone: ZoneInfo, asset_ids: Sequence[int]) -> Iterator[None]:
+    """Enrich the stored answers of these CMMS assets after the block, however it ends."""
+    with _enriched_when_stopped(run, timezone, asset_ids):
+        yield
+    _enrich_pending(run, timezone, EnrichReport(), asset_ids)
+
+
+@contextmanager
+def _enriched_when_stopped(
+    run: BatchRun, timezone: ZoneInfo, asset_ids: Sequence[int] | None = None
+) -> Iterator[None]:
     """Enrich what has arrived when the source or a person ends the block: nobody may come back soon."""
     try:
         yield
@@ -175,7 +190,7 @@ def _arrived_enriched(run: BatchRun, timezone: ZoneInfo) -> Iterator[None]:
         raise
     except BaseException:
         try:
-            _enrich_pending(run, timezone, EnrichReport())
+            _enrich_pending(run, timezone, EnrichReport(), asset_ids)
         except DatabaseError as error:
             # The answers are stored, and the error that matters is the one under way.
             logger.warning("%s: what has arrived is not enriched yet: %s", run.batch_key, error)
@@ -230,12 +245,20 @@ def _parse(answer: StoredAnswer, timezone: ZoneInfo) -> ParsedAnswer:
     )
 
 
-def _enrich_pending(run: BatchRun, timezone: ZoneInfo, report: EnrichReport) -> None:
+def _enrich_pending(
+    run: BatchRun, timezone: ZoneInfo, report: EnrichReport, asset_ids: Sequence[int] | None = None
+) -> None:
+    """Apply the stored answers of the batch, or of these CMMS assets of it, that are not enriched yet."""
     after = 0
     while True:
         with run.database.begin() as connection:
             page = load_answers(
-                connection, run.batch_key, is_pending_only=True, after_asset_id=after, limit=_PAGE_ROWS
+                connection,
+                run.batch_key,
+                is_pending_only=True,
+                after_asset_id=after,
+                limit=_PAGE_ROWS,
+                asset_ids=asset_ids,
             )
         if not page:
             return
@@ -255,14 +278,18 @@ def _enrich_pending(run: BatchRun, timezone: ZoneInfo, report: EnrichReport) -> 
             message = f"the database refuses a value: {reason}"
             failures.append(_failure(item, ErrorClass.DATA, message))
 
-        report.success += write_splitting(
+        write_splitting(
             run.database, parsed, lambda connection, chunk: _apply(connection, chunk, run, report), refuse
         )
         crash_points.reach("enrich: committed")
         if failures:
+            fetched_at = {answer.asset_id: answer.fetched_at for answer in page}
             with run.database.begin() as connection:
+                given = {item.target.asset_id: fetched_at[item.target.asset_id] for item in failures}
+                current = lock_current(connection, given, is_pending_only=True)
+                failures = [item for item in failures if item.target.asset_id in current]
                 mark_failed(connection, failures, run_id=run.run_id)
-                mark_enriched(connection, [item.target.asset_id for item in failures])
+                mark_enriched(connection, sorted(current))
             crash_points.reach("enrich: refusals committed")
             report.failed += len(failures)
         if len(page) < _PAGE_ROWS:
@@ -274,10 +301,22 @@ def _failure(answer: StoredAnswer | ParsedAnswer, error_class: ErrorClass, messa
     return Failure(target, error_class, message, None, answer.attempts, answer.duration_ms)
 
 
+def _still_current(
+    connection: Connection, answers: Collection[ParsedAnswer], *, is_pending_only: bool
+) -> list[ParsedAnswer]:
+    """Return, locked, the answers that no newer one has replaced: a run and a sync at once may meet."""
+    given = {item.asset_id: item.fetched_at for item in answers}
+    current = lock_current(connection, given, is_pending_only=is_pending_only)
+    return [item for item in answers if item.asset_id in current]
+
+
 def _apply(
     connection: Connection, answers: Collection[ParsedAnswer], run: BatchRun, report: EnrichReport
 ) -> None:
     """Write everything of these CMMS assets in one transaction: all of each, or nothing."""
+    answers = _still_current(connection, answers, is_pending_only=True)
+    if not answers:
+        return
     changed = [item for item in answers if item.is_changed]
     unchanged = [item for item in answers if not item.is_changed]
     written = write_details(connection, changed) if changed else {}
@@ -285,7 +324,7 @@ def _apply(
         count = write_volatile(connection, unchanged)
         written["ic3_asset_performance"] = written.get("ic3_asset_performance", 0) + count
     crash_points.reach("enrich: details written")
-    stamp_synced(connection, list(answers))
+    stamp_synced(connection, answers)
     mark_synced(
         connection,
         [
@@ -308,6 +347,7 @@ def _apply(
     unknown = save_unknown_fields(connection, changed)
     crash_points.reach("enrich: states written")
     # Counted last: a transaction that fails raises before this.
+    report.success += len(answers)
     report.unchanged += len(unchanged)
     report.data_issues += issues
     report.new_unknown_fields += unknown
@@ -334,7 +374,8 @@ def _rebuild(run: BatchRun, timezone: ZoneInfo, tables: Collection[str], report:
                 report.failed += 1
 
         def write(connection: Connection, chunk: Collection[ParsedAnswer]) -> None:
-            for table, count in write_details(connection, list(chunk), tables).items():
+            current = _still_current(connection, chunk, is_pending_only=False)
+            for table, count in write_details(connection, current, tables).items():
                 report.rows_written[table] += count
 
         def refuse(item: ParsedAnswer, reason: str) -> None:
@@ -367,8 +408,8 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
         second_pass = PassReport()
         outage: BreakerOpenError | None = None
         try:
-            with _arrived_enriched(run, timezone):
-                second_pass = fetch_targets(run, left_over, open_client, watch, is_bulk=False)
+            with _enriched_when_stopped(run, timezone):
+                second_pass = fetch_targets(run, left_over, open_client, watch.check, is_bulk=False)
         except BreakerOpenError as error:
             outage = error
             logger.warning("%s: %s", run.batch_key, error)

@@ -1,17 +1,22 @@
 """What is asked of the service: waiting for the result, 202, one asset, settings."""
 
+import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Self
 
 import pytest
 
+from innomaint_pipeline.cli.innomaint.single import sync_named
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, is_due_only
 from innomaint_pipeline.domain.requests import RequestState
-from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.simulator.innomaint.faults import Hang, Status
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.innomaint.asset_details import Outcome
 from innomaint_pipeline.store.innomaint.batches import lock_imports
 from innomaint_pipeline.store.innomaint.selection import conclude_request
 from innomaint_pipeline.store.requests import OpenRequest, close_request, find_open, note_look, save_progress
@@ -141,7 +146,7 @@ def test_one_asset_is_synced_now_whatever_its_id_holds(pipeline: Pipeline) -> No
     pipeline.import_serials([*pipeline.serials, odd])
     pipeline.simulator.faults.always(unknown, Status(404))
     pipeline.simulator.faults.always(broken, Status(503))
-    with answered(pipeline) as client:
+    with serving(pipeline.database, account=pipeline.simulator.url) as client:
         answers = [
             client.post(f"{SYNC}/{asset_path(name)}") for name in (good, unknown, broken, odd, "nobody")
         ]
@@ -162,10 +167,127 @@ def test_one_asset_is_synced_now_whatever_its_id_holds(pipeline: Pipeline) -> No
 @pytest.mark.parametrize(("stop_code", "status"), [(3, 502), (4, 503), (None, 502)])
 def test_what_stopped_the_work_is_the_answer(pipeline: Pipeline, stop_code: int | None, status: int) -> None:
     with answered(pipeline, message="Innomaint refuses the token", stop_code=stop_code) as client:
-        for path in (SYNC, f"{SYNC}/{asset_path(pipeline.serials[0])}"):
-            answer = client.post(path)
-            assert answer.status == status
-            assert answer.error.startswith("Innomaint refuses the token (the whole result: /api/admin/cmms/")
+        answer = client.post(SYNC)
+
+    assert answer.status == status
+    assert answer.error.startswith("Innomaint refuses the token (the whole result: /api/admin/cmms/")
+
+
+def test_what_stops_the_sync_of_one_asset_is_the_answer_and_marks_it_not(
+    client: Client, pipeline: Pipeline
+) -> None:
+    pipeline.simulator.faults.always_everywhere(Status(401))
+
+    answer = client.post(f"{SYNC}/{asset_path(pipeline.serials[0])}")
+
+    assert answer.status == 502
+    assert "renew INNOMAINT_API_TOKEN" in answer.error
+    assert pipeline.states()[pipeline.serials[0]] == ("never", None)
+
+
+def test_one_asset_asked_for_during_an_outage_is_told_when_it_is_tried_again(
+    client: Client, pipeline: Pipeline
+) -> None:
+    pipeline.simulator.faults.always_everywhere(Status(503))
+    *ten, last = pipeline.serials[:11]
+    assert {client.post(f"{SYNC}/{asset_path(serial)}").status for serial in ten} == {502}
+    before, requests = pipeline.states(), len(pipeline.simulator.record)
+
+    answer = client.post(f"{SYNC}/{asset_path(last)}")
+
+    assert answer.status == 503
+    assert re.search(r"was not asked for: .*next one may be sent at \d\d:\d\d:\d\d UTC", answer.error)
+    assert 1 <= int(answer.headers["retry-after"]) <= 30
+    assert (pipeline.states(), len(pipeline.simulator.record)) == (before, requests)
+
+
+def test_without_a_token_or_a_database_one_asset_is_refused_in_words(pipeline: Pipeline) -> None:
+    path = f"{SYNC}/{asset_path(pipeline.serials[0])}"
+    without_token = Settings(innomaint_api_url=pipeline.simulator.url, innomaint_api_token=None)
+
+    def sync_without_token(name: str, is_stopping: Callable[[], bool]) -> Outcome:
+        return sync_named(without_token, pipeline.database, [name], is_stopping).only_outcome()
+
+    with serving(pipeline.database, sync_now=sync_without_token) as client:
+        answer = client.post(path)
+    assert answer.status == 502
+    assert "INNOMAINT_API_TOKEN" in answer.error
+    with serving(Database("postgresql://nobody@127.0.0.1:1/nowhere")) as client:
+        answer = client.post(path)
+    assert answer.status == 503
+    assert "database" in answer.error
+    assert pipeline.states()[pipeline.serials[0]] == ("never", None)
+
+
+def test_the_end_of_the_service_ends_the_sync_of_one_asset(pipeline: Pipeline) -> None:
+    hanging = pipeline.serials[0]
+    pipeline.simulator.faults.always(hanging, Hang())
+    with ThreadPoolExecutor(1) as pool:
+        with serving(pipeline.database, account=pipeline.simulator.url) as client:
+            asked = pool.submit(client.post, f"{SYNC}/{asset_path(hanging)}")
+            until = time.monotonic() + 30
+            while hanging not in pipeline.simulator.record.count_by_serial():
+                assert time.monotonic() < until
+                time.sleep(0.005)
+        answer = asked.result()
+
+    assert answer.status == 503
+    assert "the program ends" in answer.error
+    assert pipeline.states()[hanging] == ("never", None)
+
+
+def test_one_asset_is_synced_now_while_a_run_holds_its_batch(client: Client, pipeline: Pipeline) -> None:
+    name = pipeline.serials[1]
+    run = pipeline.run("run-1")
+    pipeline.fetch(run)
+
+    answer = client.post(f"{SYNC}/{asset_path(name)}")
+
+    assert answer.status == 200
+    assert pipeline.states()[name] == ("synced", None)
+    pipeline.enrich(run)
+    report = pipeline.settle(run)
+    assert (report.status, report.remaining) == ("complete", ())
+    logged = pipeline.rows(
+        "select run_id, status from ic3_sync_log where serialnumber = :name and sync_type = 'api_sync'",
+        name=name,
+    )
+    assert {row["status"] for row in logged} == {"success"}
+    assert any(row["run_id"].startswith("single-") for row in logged)
+    shown = client.get(f"/api/sync/assets/{asset_path(name)}").json["attempts"]
+    assert [one["run_url"] for one in shown if one["run_id"].startswith("single-")] == [None]
+
+
+def test_one_asset_that_fails_now_leaves_the_failures_of_a_batch_under_way_alone(
+    client: Client, pipeline: Pipeline
+) -> None:
+    ailing, asked = pipeline.serials[:2]
+    pipeline.simulator.faults.always(ailing, Status(503)).always(asked, Status(503))
+    run = pipeline.run("run-1")
+    pipeline.fetch(run)
+
+    assert client.post(f"{SYNC}/{asset_path(asked)}").status == 502
+
+    def logged() -> list[str]:
+        return [
+            row["serialnumber"]
+            for row in pipeline.rows(
+                "select serialnumber from ic3_sync_log where sync_type = 'api_sync' and status = 'error'"
+            )
+        ]
+
+    assert logged() == [asked], "the second pass of the run decides about the other"
+    pipeline.enrich(run)
+    pipeline.settle(run)
+    assert sorted(logged()) == sorted([asked, asked, ailing])
+
+
+def test_one_asset_now_leaves_no_lease_and_no_request(client: Client, pipeline: Pipeline) -> None:
+    assert client.post(f"{SYNC}/{asset_path(pipeline.serials[0])}").status == 200
+
+    assert pipeline.rows("select * from innomaint_lease") == []
+    assert pipeline.rows("select * from innomaint_request") == []
+    assert pipeline.rows("select * from innomaint_response where is_pending") == []
 
 
 def test_a_caller_that_does_not_wait_finds_the_result_under_its_address(pipeline: Pipeline) -> None:

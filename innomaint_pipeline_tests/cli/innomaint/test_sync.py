@@ -1,5 +1,7 @@
 """`innomaint sync`: what each selection asks for, its JSON and its exit codes."""
 
+import subprocess
+import sys
 from collections import Counter
 from typing import Any
 
@@ -7,6 +9,7 @@ import psycopg
 import pytest
 
 from innomaint_pipeline.domain.innomaint.batches import lease_name
+from innomaint_pipeline.domain.innomaint.selection import AT_ONCE
 from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.store.leases import acquire_lease
 from innomaint_pipeline_tests.cli.conftest import Cli
@@ -132,6 +135,59 @@ def test_named_assets_are_asked_for_alone_each_once(connected: Cli, synced: Pipe
     assert ended.code == 0
     assert numbers(ended.json) == (2, 2, 0, 0, 2)
     assert Counter(requested(synced)) == Counter(wanted)
+
+
+def test_a_few_assets_are_synced_at_once_without_a_run_and_dagster_is_told(
+    connected: Cli, synced: Pipeline, dagster_url: str
+) -> None:
+    good, missing = synced.serials[0], synced.serials[7]
+    synced.simulator.faults.always(missing, Status(404))
+
+    ended = connected("sync", "--asset", good, "--asset", missing, "--json")
+
+    assert ended.code == 1
+    assert numbers(ended.json) == (2, 1, 1, 0, 1)
+    assert ended.json["errors"] == [f"{missing}: not_found: not found in Innomaint (HTTP 404)"]
+    assert _rows(dagster_url, "select 1 from runs") == []
+    told = _rows(
+        dagster_url,
+        "select dagster_event_type, asset_key, partition from event_logs"
+        " where asset_key like '%ic3_asset_enrichment%' order by partition",
+    )
+    assert told == [
+        ("ASSET_MATERIALIZATION", '["ic3_asset_enrichment"]', FIRST_BATCH),
+        ("ASSET_OBSERVATION", '["ic3_asset_enrichment"]', SECOND_BATCH),
+    ]
+
+
+def test_what_syncs_a_few_at_once_loads_neither_dagster_nor_the_service_nor_pandas() -> None:
+    script = "import sys, innomaint_pipeline.cli.innomaint.single; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+
+    loaded = set(said.stdout.split())
+    assert "innomaint_pipeline.sync.innomaint.single" in loaded
+    assert not {"dagster", "fastapi", "pandas"} & loaded
+
+
+def test_more_assets_than_a_few_are_dagster_runs(connected: Cli, synced: Pipeline, dagster_url: str) -> None:
+    names = [argument for name in synced.serials[: AT_ONCE + 1] for argument in ("--asset", name)]
+
+    assert connected("sync", *names).code == 0
+
+    assert len(_rows(dagster_url, "select 1 from runs")) == 2
+
+
+def test_a_refused_token_stops_a_few_at_once_with_the_json_of_sync(
+    connected: Cli, pipeline: Pipeline
+) -> None:
+    pipeline.simulator.faults.always_everywhere(Status(401))
+
+    ended = connected("sync", "--asset", pipeline.serials[0], "--json")
+
+    assert ended.code == 3
+    assert numbers(ended.json) == (1, 0, 0, 1, 0)
+    assert "INNOMAINT_API_TOKEN" in ended.err
+    assert pipeline.states()[pipeline.serials[0]] == ("never", None)
 
 
 def test_an_asset_in_a_batch_with_other_failures_succeeds_by_itself(connected: Cli, synced: Pipeline) -> None:
