@@ -11,6 +11,7 @@ import click
 
 from innomaint_pipeline.cli.environment import command_settings, own_settings
 from innomaint_pipeline.cli.innomaint.commands import INNOMAINT_COMMANDS
+from innomaint_pipeline.cli.maximo.commands import MAXIMO_COMMANDS
 from innomaint_pipeline.cli.output import configure_logging, json_option, print_json, say
 from innomaint_pipeline.cli.workbook import WORKBOOK_COMMANDS
 from innomaint_pipeline.errors import InnomaintPipelineError
@@ -96,7 +97,7 @@ def demo(*, is_json: bool) -> int:
     return run_demo(own_settings(), is_json=is_json)
 
 
-for _command in (*WORKBOOK_COMMANDS, *INNOMAINT_COMMANDS):
+for _command in (*WORKBOOK_COMMANDS, *INNOMAINT_COMMANDS, *MAXIMO_COMMANDS):
     cli.add_command(_command)
 
 

@@ -28,6 +28,7 @@ from innomaint_pipeline.store.database import (
 )
 from innomaint_pipeline.store.innomaint import tables as innomaint_tables
 from innomaint_pipeline.store.innomaint.batches import finish_upgrade as finish_innomaint_upgrade
+from innomaint_pipeline.store.maximo.schema import upgrade_schema as upgrade_maximo
 from innomaint_pipeline.store.tables import metadata
 
 SOURCE_TABLES = (innomaint_tables,)
@@ -84,6 +85,7 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             done += write_comments(connection)
+            done += upgrade_maximo(connection)
             done += finish_innomaint_upgrade(connection, batch_size=batch_size)
             crash_points.reach("upgrade: batches given")
     except (DBAPIError, DatabaseError) as error:
