@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -127,6 +128,62 @@ def status(*, is_watch: bool, seconds: int, is_json: bool) -> None:
     from innomaint_pipeline.cli.maximo.status import run_status
 
     run_status(command_settings(), is_watch=is_watch, refresh_seconds=seconds, is_json=is_json)
+
+
+@maximo.command()
+@json_option
+def probe(*, is_json: bool) -> int:
+    """Ask the server one question for each thing that was inferred; store nothing."""
+    from innomaint_pipeline.cli.maximo.probe import run_probe
+
+    return run_probe(command_settings(), is_json=is_json)
+
+
+@maximo.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@site_option
+@json_option
+def export(*, file: Path, sites: tuple[str, ...], is_json: bool) -> None:
+    """Write the tables as one SQLite file, which replaces an older one in one step."""
+    from innomaint_pipeline.store.maximo.offline import export as export_file
+
+    chosen = check_sites(sites)
+    with open_database(command_settings()) as (database, _):
+        counts = export_file(database, file, chosen)
+    say(f"{sum(counts.values())} rows of {len(counts)} tables are in {file}")
+    if is_json:
+        print_json({"file": str(file), "counts": counts})
+
+
+@maximo.group()
+def key() -> None:
+    """Make or end an API key."""
+
+
+@key.command("create")
+@click.option("--user", help="The user to log in as; asked for on a terminal.")
+@click.option("--expires-minutes", type=click.IntRange(min=1), help="How long it lives; default: for ever.")
+@click.option("--save", "is_saved", is_flag=True, help="Put it into .env instead of printing it.")
+@click.option("--replace", "is_replacing", is_flag=True, help="Though a key in use elsewhere may die.")
+def key_create(*, user: str | None, expires_minutes: int | None, is_saved: bool, is_replacing: bool) -> None:
+    """Log in once, where login is native, and make an API key; the password is asked for."""
+    from innomaint_pipeline.cli.maximo.keys import run_key_create
+
+    run_key_create(
+        command_settings(),
+        user=user,
+        expires_minutes=expires_minutes,
+        is_saved=is_saved,
+        is_replacing=is_replacing,
+    )
+
+
+@key.command("revoke")
+def key_revoke() -> None:
+    """End the key in use."""
+    from innomaint_pipeline.cli.maximo.keys import run_key_revoke
+
+    run_key_revoke(command_settings())
 
 
 @maximo.command()

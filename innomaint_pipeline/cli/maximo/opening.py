@@ -18,7 +18,7 @@ from innomaint_pipeline.domain.maximo.declarations import BY_SHORT_NAME, EVERY, 
 from innomaint_pipeline.domain.maximo.structures import Structure
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import Settings, check_site
-from innomaint_pipeline.sources.maximo import MaximoClient
+from innomaint_pipeline.sources.maximo.client import MaximoClient
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.sources.route import Route
 from innomaint_pipeline.store.database import Database

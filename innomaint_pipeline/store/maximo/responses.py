@@ -46,18 +46,12 @@ ON CONFLICT (endpoint, site, id, is_pending) DO UPDATE
     SET body = excluded.body, body_hash = excluded.body_hash, fetched_at = now()
 """).bindparams(bindparam("rows", type_=Text))
 
-_PENDING = text("""
-SELECT p.id, coalesce(p.body, held.body)::text AS body
-FROM maximo.response p
-LEFT JOIN maximo.response held ON held.endpoint = p.endpoint AND held.site = p.site AND held.id = p.id
-    AND NOT held.is_pending
-WHERE p.endpoint = :endpoint AND p.site = :site AND p.is_pending AND p.id > :last
-ORDER BY p.id LIMIT :most
-""")
-
-_HELD = text("""
+# Without statistics of a new table, PostgreSQL would join all of both for each page: the bodies of those that
+# are as before are looked up by id instead.
+_PAGE = text("""
 SELECT id, body::text AS body FROM maximo.response
-WHERE endpoint = :endpoint AND site = :site AND NOT is_pending AND id > :last ORDER BY id LIMIT :most
+WHERE endpoint = :endpoint AND site = :site AND is_pending = :is_pending AND id > :last
+ORDER BY id LIMIT :most
 """)
 
 
@@ -83,38 +77,20 @@ def load_bodies(connection: Connection, place: Place, ids: Sequence[int]) -> dic
     return {row.id: load_json(row.body) for row in rows}
 
 
-def iterate_pending(
-    connection: Connection, place: Place, size: int = _PAGE_ROWS
+def iterate_bodies(
+    connection: Connection, place: Place, *, is_pending: bool, size: int = _PAGE_ROWS
 ) -> Iterator[list[dict[str, Any]]]:
-    """Yield the pending answers in the order of their ids, some at a time."""
-    yield from _iterate(connection, _PENDING, place, size)
-
-
-def iterate_held(
-    connection: Connection, place: Place, size: int = _PAGE_ROWS
-) -> Iterator[list[dict[str, Any]]]:
-    """Yield the answers that the tables are made of, some at a time."""
-    yield from _iterate(connection, _HELD, place, size)
-
-
-def _iterate(
-    connection: Connection, statement: Any, place: Place, size: int
-) -> Iterator[list[dict[str, Any]]]:
+    """Yield answers in the order of their ids, some at a time: the pending ones, or those that are held."""
     last = -(2**63)
     while True:
-        rows = connection.execute(statement, {**place.parameters(), "last": last, "most": size}).all()
+        parameters = {**place.parameters(), "is_pending": is_pending, "last": last, "most": size}
+        rows = connection.execute(_PAGE, parameters).all()
         if not rows:
             return
         last = rows[-1].id
-        yield [load_json(row.body) for row in rows if row.body is not None]
-
-
-def count_pending(connection: Connection, place: Place) -> int:
-    """Return how many answers wait to be merged."""
-    statement = text(
-        "SELECT count(*) FROM maximo.response WHERE endpoint = :endpoint AND site = :site AND is_pending"
-    )
-    return connection.execute(statement, place.parameters()).scalar_one()
+        as_before = load_bodies(connection, place, [row.id for row in rows if row.body is None])
+        found = (load_json(row.body) if row.body is not None else as_before.get(row.id) for row in rows)
+        yield [body for body in found if body is not None]
 
 
 def drop_pending(connection: Connection, place: Place) -> None:
@@ -148,10 +124,11 @@ def settle_pending(connection: Connection, place: Place, structure: Structure) -
     )
     connection.execute(
         text("""
-            DELETE FROM maximo.response held USING maximo.response p
-            WHERE p.endpoint = :endpoint AND p.site = :site AND p.is_pending AND p.body IS NOT NULL
-                AND held.endpoint = p.endpoint AND held.site = p.site AND held.id = p.id
-                AND NOT held.is_pending
+            DELETE FROM maximo.response WHERE endpoint = :endpoint AND site = :site AND NOT is_pending
+                AND id = ANY(ARRAY(
+                    SELECT id FROM maximo.response
+                    WHERE endpoint = :endpoint AND site = :site AND is_pending AND body IS NOT NULL
+                ))
         """),
         parameters,
     )
@@ -169,17 +146,6 @@ def settle_pending(connection: Connection, place: Place, structure: Structure) -
         ),
         parameters,
     )
-
-
-def count_held(connection: Connection, place: Place) -> int:
-    """Return how many answers the tables are made of."""
-    return connection.execute(
-        text(
-            "SELECT count(*) FROM maximo.response WHERE endpoint = :endpoint AND site = :site "
-            "AND NOT is_pending"
-        ),
-        place.parameters(),
-    ).scalar_one()
 
 
 def find_new_ids(connection: Connection, place: Place, structure: Structure | None) -> list[int]:

@@ -53,7 +53,7 @@ from innomaint_pipeline.sync.holding import LeaseWatch
 from innomaint_pipeline.sync.maximo.reading import MaximoRun, OpenClient, Reading, lease_name, utc_now
 
 if TYPE_CHECKING:
-    from innomaint_pipeline.sources.maximo import MaximoClient
+    from innomaint_pipeline.sources.maximo.client import MaximoClient
 
 PENDING_IDS = "SELECT id FROM maximo.response WHERE endpoint = :endpoint AND site = :site AND is_pending"
 

@@ -30,11 +30,7 @@ from innomaint_pipeline.store.maximo.merging import (
     count_synced,
     mark_deleted,
 )
-from innomaint_pipeline.store.maximo.responses import (
-    iterate_held,
-    iterate_pending,
-    settle_pending,
-)
+from innomaint_pipeline.store.maximo.responses import iterate_bodies, settle_pending
 from innomaint_pipeline.store.maximo.states import (
     NEW,
     TYPE,
@@ -79,7 +75,7 @@ def merge(run: MaximoRun, reading: Reading) -> dict[str, Any]:
         kept = _judge_drift(connection, run, reading, state, tally)
         merged = Merge(connection, run.structure, run.run_id, kept)
         words = None if reading.words is None else tuple(reading.words)
-        for bodies in iterate_pending(connection, run.place):
+        for bodies in iterate_bodies(connection, run.place, is_pending=True):
             merged.write(_parse(run, bodies, kept, words, tally))
         placeholders = merged.finish(is_full=reading.is_full)
         _judge_deletions(connection, run, reading, tally)
@@ -411,7 +407,7 @@ def rebuild(run: MaximoRun) -> dict[str, int]:
         kept = load_vanished(connection, run.place)
         tally = _Tally()
         merged = Merge(connection, run.structure, run.run_id, kept)
-        for bodies in iterate_held(connection, run.place):
+        for bodies in iterate_bodies(connection, run.place, is_pending=False):
             merged.write(_parse(run, bodies, kept, words, tally))
         merged.finish(is_full=True)
         _close_rejects(connection, run, merged)

@@ -21,7 +21,7 @@ from innomaint_pipeline.store.maximo.responses import Place
 from innomaint_pipeline.sync.holding import Claim
 
 if TYPE_CHECKING:
-    from innomaint_pipeline.sources.maximo import MaximoClient
+    from innomaint_pipeline.sources.maximo.client import MaximoClient
 
 OpenClient: TypeAlias = "Callable[[str], AbstractAsyncContextManager[MaximoClient]]"
 """Opens a client whose requests are paced for the run of the given id."""

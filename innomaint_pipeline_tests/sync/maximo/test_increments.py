@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from innomaint_pipeline.simulator.maximo.faults import Fault
-from innomaint_pipeline_tests.sync.maximo.conftest import Maximo
+from innomaint_pipeline_tests.maximo import Maximo
 
 
 def test_a_change_comes_with_the_next_increment_in_the_offset_of_the_server(maximo):

@@ -7,7 +7,7 @@ from innomaint_pipeline.errors import AuthError
 from innomaint_pipeline.simulator.maximo.faults import Fault
 from innomaint_pipeline.simulator.maximo.world import CANARY_EMAIL, CANARY_SECRET, World
 from innomaint_pipeline.store.maximo.tables import TABLES
-from innomaint_pipeline_tests.sync.maximo.conftest import SITE, Maximo
+from innomaint_pipeline_tests.maximo import SITE, Maximo
 
 BOTH = (SITE, "LCVIRQ")
 
