@@ -13,13 +13,13 @@ from innomaint_pipeline.cli.environment import command_settings, open_database
 from innomaint_pipeline.cli.maximo.opening import (
     build_runs,
     check_sites,
-    client_opener,
     describe_row,
     endpoint_option,
     site_option,
     stored_sites,
 )
 from innomaint_pipeline.cli.output import json_option, print_counts, print_json, say
+from innomaint_pipeline.defs.maximo.opening import client_opener
 from innomaint_pipeline.domain.maximo.declarations import find_structures
 from innomaint_pipeline.sync.maximo.reading import ReadOptions
 from innomaint_pipeline.sync.maximo.steps import find_sites, rebuild_structure, sync_all

@@ -13,8 +13,8 @@ import click
 from pydantic import SecretStr
 
 from innomaint_pipeline.cli.environment import open_database
-from innomaint_pipeline.cli.maximo.opening import client_opener
 from innomaint_pipeline.cli.output import say
+from innomaint_pipeline.defs.maximo.opening import client_opener
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.redaction import remember_secret
 from innomaint_pipeline.settings import Settings

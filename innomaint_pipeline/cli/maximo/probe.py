@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from innomaint_pipeline.cli.environment import open_database
-from innomaint_pipeline.cli.maximo.opening import client_opener
 from innomaint_pipeline.cli.output import print_json, say
+from innomaint_pipeline.defs.maximo.opening import client_opener
 from innomaint_pipeline.domain.maximo.answers import Refusal, StructureError, read_total
 from innomaint_pipeline.domain.maximo.declarations import BY_SHORT_NAME, STRUCTURES
 from innomaint_pipeline.domain.maximo.questions import (

@@ -78,7 +78,7 @@ class _Fetcher:
         self._run = run
         self._structure = run.structure
         self._known = Known()
-        self.reading = Reading(run.run_id, Mode.FULL, "", "", "", 0)
+        self.reading = Reading(run.run_id, Mode.FULL.value, "", "", "", 0)
 
     # beginning
 
@@ -129,7 +129,7 @@ class _Fetcher:
             since = since.astimezone(parse_moment(known.watermark).tzinfo)
         reading = Reading(
             run.run_id,
-            decision.mode,
+            decision.mode.value,
             "",
             now.isoformat(),
             now.isoformat(),
@@ -139,6 +139,8 @@ class _Fetcher:
             words=words,
             booked_since=None if booked is None else literal(booked, known.date_form),
             date_form=known.date_form,
+            accepts_deletes=run.options.accepts_deletes,
+            accepts_drift=run.options.accepts_drift,
         )
         reading.watermark_from = (
             str(decision.last_fetch) if decision.last_fetch is not None else reading.changed_since

@@ -120,7 +120,7 @@ def fail(run: MaximoRun, error_class: str, message: str) -> dict[str, Any]:
         reading = (
             Reading(**stored)
             if stored
-            else Reading(run.run_id, Mode.FULL, "", now.isoformat(), now.isoformat(), 0)
+            else Reading(run.run_id, Mode.FULL.value, "", now.isoformat(), now.isoformat(), 0)
         )
         wait = min(_RETRY_AFTER, timedelta(minutes=run.settings.interval_minutes))
         save_state(
@@ -193,7 +193,7 @@ def _judge_deletions(connection: Connection, run: MaximoRun, reading: Reading, t
     held = count_synced(connection, run.structure, run.site)
     most = largest_harmless_loss(held, run.settings.max_delete_pct)
     is_much = len(reading.deleted) > most or (reading.fetched == 0 and held > 0)
-    if is_much and not run.options.accepts_deletes:
+    if is_much and not reading.accepts_deletes:
         reading.note(
             f"{len(reading.deleted)} of {held} rows are not there any more, more than {most:.0f}: none is "
             "marked deleted; look at Maximo, then apply them with innomaint maximo sync --accept-deletes",
@@ -212,7 +212,7 @@ def _judge_drift(
     """List what is new and what has vanished; return whose stored values are kept."""
     known = state["known"]
     attributes, types = reading.seen["attributes"], reading.seen["types"]
-    if reading.is_full and run.options.accepts_drift:
+    if reading.is_full and reading.accepts_drift:
         resolve_drift(connection, run.place)
     kept = load_vanished(connection, run.place)
     back = {(path, name) for path, name in kept if _is_seen(reading, path, name)}
@@ -223,7 +223,7 @@ def _judge_drift(
             connection, run.place, _find_new(run, known, attributes, types), run_id=run.run_id
         )
     may_vanish = reading.is_full and not reading.faults and reading.fetched
-    if may_vanish and known is not None and not run.options.accepts_drift:
+    if may_vanish and known is not None and not reading.accepts_drift:
         vanished = _find_vanished(connection, run, reading, known)
         add_drift(connection, run.place, vanished, run_id=run.run_id)
         kept |= {(path, name) for path, name, _, _ in vanished}

@@ -130,6 +130,8 @@ class Reading:
     notes: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     restored_on: str | None = None
+    accepts_deletes: bool = False
+    accepts_drift: bool = False
     is_complete: bool = False
 
     @property

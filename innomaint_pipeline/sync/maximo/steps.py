@@ -57,14 +57,14 @@ def close_failed(run: MaximoRun, error: BaseException) -> dict[str, Any]:
 def class_of(error: BaseException) -> str:
     """Return the class of an error, as `sync_run` names it."""
     if isinstance(error, StructureError):
-        return error.trouble
+        return error.trouble.value
     if isinstance(error, AuthError):
-        return Trouble.AUTH
+        return Trouble.AUTH.value
     if isinstance(error, SourceRefusedError):
-        return Trouble.TRANSIENT
+        return Trouble.TRANSIENT.value
     if isinstance(error, RunCancelledError) or not isinstance(error, Exception):
         return "cancelled"
-    return Trouble.INTERNAL
+    return Trouble.INTERNAL.value
 
 
 def sync_structure(run: MaximoRun, open_client: OpenClient) -> dict[str, Any]:
