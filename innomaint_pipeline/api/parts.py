@@ -23,7 +23,8 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 class Parts:
     """What the service works with.
 
-    A caller is kept waiting for `patience_seconds` while no daemon looks for requests.
+    A caller is kept waiting for `patience_seconds` while no daemon looks for requests. `sites` are those that
+    the settings name, for sources that have some.
     """
 
     database: Database
@@ -32,6 +33,7 @@ class Parts:
     patience_seconds: float = 15.0
     poll_seconds: float = 0.5
     is_stopping: Callable[[], bool] = lambda: False
+    sites: tuple[str, ...] = ()
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

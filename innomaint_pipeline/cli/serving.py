@@ -88,4 +88,4 @@ def run_serve(
 
 def build_parts(settings: Settings, database: Database, dagster_url: str | None) -> Parts:
     """Return what the service works with."""
-    return Parts(database, innomaint_account(settings), dagster_url=dagster_url)
+    return Parts(database, innomaint_account(settings), dagster_url=dagster_url, sites=settings.maximo_sites)

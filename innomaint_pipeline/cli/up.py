@@ -49,7 +49,7 @@ def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | No
 
             has_outage = not has_demo_data(settings)
             settings = stack.enter_context(demo_environment(settings, has_outage=has_outage))
-        settings.require_token()
+        _require_source(settings)
         _claim_home(stack, settings.home)
         admin = _AdminPlace(settings.innomaint_admin_host, admin_port or settings.innomaint_admin_port)
         if port == admin.port:
@@ -77,6 +77,14 @@ def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | No
                 say("The embedded database has ended and is started again.")
                 stack.enter_context(embedded_postgres(settings.home))
             time.sleep(1)
+
+
+def _require_source(settings: Settings) -> None:
+    """Raise `ConfigurationError` where no source is configured; one that is half configured is told of."""
+    if settings.maximo_base_url is not None:
+        settings.require_maximo()
+        return
+    settings.require_token()
 
 
 @dataclass(frozen=True)

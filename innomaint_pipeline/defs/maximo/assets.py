@@ -114,7 +114,9 @@ def _build_fetch(structure: Structure) -> dg.AssetsDefinition:
             run = _maximo_run(context, database, structure, config.options())
             if config.only_due:
                 with database.begin() as connection:
-                    if not find_due(connection, [run.place], utc_now()):
+                    if not find_due(
+                        connection, [run.place], utc_now(), interval_minutes=run.settings.interval_minutes
+                    ):
                         context.log.info(f"{run.name} is not due yet: nothing was asked for.")
                         return
 

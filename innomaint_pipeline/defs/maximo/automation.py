@@ -11,7 +11,7 @@ from innomaint_pipeline.defs.maximo.assets import (
     maximo_site,
     read_run_config,
 )
-from innomaint_pipeline.defs.maximo.opening import client_opener
+from innomaint_pipeline.defs.maximo.opening import client_opener, read_settings
 from innomaint_pipeline.defs.recovery import find_partitions_in_runs, report_lost_runs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.alerts import Condition
@@ -76,8 +76,9 @@ def maximo_due(
             sites = _sites(settings, database)
         except (SourceRefusedError, StructureError, ConfigurationError) as error:
             return dg.SkipReason(f"no site is known: {error}")
+        minutes = read_settings(settings, database).interval_minutes
         with database.begin() as connection:
-            due = find_due(connection, all_places(sites), utc_now())
+            due = find_due(connection, all_places(sites), utc_now(), interval_minutes=minutes)
     wanted = {place.site for place in due}
     busy = find_partitions_in_runs(context.instance, MAXIMO_RUNS)
     requests = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, select, text
@@ -68,11 +68,24 @@ def load_conditions(connection: Connection) -> tuple[Health, list[Condition]]:
     return (Health.HEALTHY if rows else Health.UNKNOWN), conditions
 
 
-def find_due(connection: Connection, places: Sequence[Place], now: datetime) -> list[Place]:
-    """Return the places that were never read, or whose next read is due."""
-    rows = connection.execute(select(sync_state.c.endpoint, sync_state.c.site, sync_state.c.due_at))
-    due = {Place(row.endpoint, row.site): row.due_at for row in rows}
-    return [place for place in places if (at := due.get(place)) is None or at <= now]
+def find_due(
+    connection: Connection, places: Sequence[Place], now: datetime, *, interval_minutes: int
+) -> list[Place]:
+    """Return the places that were never read, or whose next read is due, by the interval in force."""
+    columns = ("endpoint", "site", "state", "due_at", "full_due_at", "last_run_at")
+    rows = connection.execute(select(*(sync_state.c[name] for name in columns)))
+    due = {Place(row.endpoint, row.site): row for row in rows}
+    return [place for place in places if _is_due(due.get(place), now, interval_minutes)]
+
+
+def _is_due(row: Any, now: datetime, interval_minutes: int) -> bool:
+    if row is None or row.last_run_at is None:
+        return True
+    if row.full_due_at is not None and row.full_due_at <= now and row.state != "error":
+        return True
+    if row.due_at is not None and row.due_at <= now:
+        return True
+    return row.state != "error" and row.last_run_at + timedelta(minutes=interval_minutes) <= now
 
 
 def load_newest_runs(connection: Connection, structure: Structure) -> list[dict[str, Any]]:

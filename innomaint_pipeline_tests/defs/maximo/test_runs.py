@@ -8,10 +8,12 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs.maximo.assets import MAXIMO_RUNS
 from innomaint_pipeline.defs.maximo.automation import load_maximo_conditions, maximo_due
+from innomaint_pipeline.defs.maximo.requests import requested_reads
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline.simulator.maximo.faults import Fault
+from innomaint_pipeline.store.maximo.requests import load_task, submit_read
 from innomaint_pipeline_tests.defs.conftest import materializations
 from innomaint_pipeline_tests.maximo import SITE, Maximo
 
@@ -35,12 +37,12 @@ def checks(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], bool]:
     }
 
 
-def look(instance: dg.DagsterInstance) -> Any:
+def look(instance: dg.DagsterInstance, sensor: dg.SensorDefinition = maximo_due) -> Any:
     context = dg.build_sensor_context(
         instance=instance, definitions=defs, resources={"ic3": Ic3DatabaseResource()}
     )
     with context, partition_loading_context(dynamic_partitions_store=instance):
-        return maximo_due.evaluate_tick(context)
+        return sensor.evaluate_tick(context)
 
 
 def test_runs_materialize_every_table_and_every_check_is_made(beside: dg.DagsterInstance, maximo: Maximo):
@@ -146,3 +148,32 @@ def test_without_an_address_nothing_is_launched(beside: dg.DagsterInstance, bare
 
     assert look(beside).run_requests == []
     assert dg.AssetKey(["maximo", "assets"]) in MAXIMO_RUNS.asset_keys
+
+
+def test_what_a_person_asks_for_is_carried_out_and_told(beside: dg.DagsterInstance, maximo: Maximo):
+    with maximo.database.begin() as connection:
+        task, _ = submit_read(connection, "locations", (SITE,), is_forced=True, asked_by="test")
+
+    (request,) = look(beside, requested_reads).run_requests
+
+    assert (request.job_name, request.partition_key) == ("maximo_site", SITE)
+    result = defs.resolve_job_def("maximo_site").execute_in_process(
+        partition_key=SITE,
+        instance=beside,
+        run_config=request.run_config,
+        tags=dict(request.tags),
+        asset_selection=list(request.asset_selection),
+    )
+    assert result.success
+    assert {item.structure for item in maximo.app.record} == {"mxapilocations"}
+    look(beside, requested_reads)
+    with maximo.database.begin() as connection:
+        told = load_task(connection, task)
+    assert told is not None
+    assert (told["status"], told["progress"], told["endpoint"]) == ("completed", 100, "locations")
+    assert told["messages"] == [
+        {
+            "level": "info",
+            "text": "locations/KDFAC: success, 171 of 171 rows: full read: asked for",
+        }
+    ]
