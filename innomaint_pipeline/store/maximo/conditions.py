@@ -17,10 +17,13 @@ from innomaint_pipeline.store.housekeeping import Retention
 from innomaint_pipeline.store.maximo.responses import Place
 from innomaint_pipeline.store.maximo.tables import reject, root_table, schema_drift, sync_run, sync_state
 
-RETENTIONS = (
-    Retention(sync_run, sync_run.c.finished_at),
-    Retention(reject, reject.c.found_at, reject.c.resolved_at.is_not(None)),
-    Retention(schema_drift, schema_drift.c.found_at, schema_drift.c.resolved_at.is_not(None)),
+RETENTIONS = tuple(
+    Retention(table, moment, is_removable, may_be_missing=True)
+    for table, moment, is_removable in (
+        (sync_run, sync_run.c.finished_at, None),
+        (reject, reject.c.found_at, reject.c.resolved_at.is_not(None)),
+        (schema_drift, schema_drift.c.found_at, schema_drift.c.resolved_at.is_not(None)),
+    )
 )
 """What is open is kept, however old it is."""
 
