@@ -11,6 +11,7 @@ import dagster as dg
 from innomaint_pipeline.defs.alerts import build_alerts
 from innomaint_pipeline.defs.housekeeping import build_housekeeping, check_tables, hourly_checks
 from innomaint_pipeline.defs.innomaint.definitions import INNOMAINT
+from innomaint_pipeline.defs.maximo.definitions import MAXIMO
 from innomaint_pipeline.defs.recovery import leased_executor
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.source import SourceDefinitions
@@ -18,7 +19,7 @@ from innomaint_pipeline.defs.workbook import WORKBOOK
 from innomaint_pipeline.redaction import install_redaction
 from innomaint_pipeline.store.housekeeping import REQUESTS
 
-SOURCES = (WORKBOOK, INNOMAINT)
+SOURCES = (WORKBOOK, INNOMAINT, MAXIMO)
 
 
 def build_defs(sources: Sequence[SourceDefinitions] = SOURCES, **overrides: Any) -> dg.Definitions:

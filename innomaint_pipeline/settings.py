@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -50,6 +50,18 @@ def _check_api_url(value: str) -> str:
             "http is only allowed for this machine (127.0.0.1): the token would travel in clear text"
         )
     return value.strip().rstrip("/")
+
+
+def _check_maximo_url(value: str) -> str:
+    try:
+        return _check_api_url(value)
+    except ValueError as error:
+        if "http is only allowed" in str(error):
+            raise ValueError(
+                "http is only allowed for this machine (127.0.0.1): the key would travel in clear text. "
+                "Where Maximo itself speaks http alone, a proxy that speaks TLS before it helps"
+            ) from None
+        raise
 
 
 def _check_http_url(value: str) -> str:
@@ -178,6 +190,25 @@ def _split_networks(value: object) -> object:
         raise ValueError(str(error)) from None
 
 
+def _check_sites(value: tuple[str, ...]) -> tuple[str, ...]:
+    for site in value:
+        check_site(site)
+    return tuple(dict.fromkeys(value))
+
+
+def check_site(site: str) -> str:
+    """Return the name of a Maximo site; raise `ValueError` for what is none: it goes into a query."""
+    if not re.fullmatch(r"[\w.-]{1,8}", site):
+        raise ValueError(f"{site!r} is no site: at most 8 letters, digits, dots, dashes or underscores")
+    return site
+
+
+def _check_page_size(value: int | None) -> int | None:
+    if value is not None and not 10 <= value <= 10_000:
+        raise ValueError("must lie between 10 and 10000")
+    return value
+
+
 Token = Annotated[SecretStr, AfterValidator(_check_token)]
 PostgresqlUrl = Annotated[SecretStr, AfterValidator(_check_postgresql_url)]
 
@@ -253,6 +284,29 @@ class Settings(BaseSettings):
         None, description="an http:// or https:// address", repr=False, exclude=True
     )
 
+    maximo_base_url: Annotated[str, AfterValidator(_check_maximo_url)] | None = Field(
+        None, description="an https:// address that ends in the context root, like https://host/maximo"
+    )
+    maximo_api_route: Literal["api", "oslc"] = Field("api", description="api, or oslc for 7.6.0.9 to 7.6.1")
+    maximo_api_key: Token | None = Field(None, description="the API key, printable ASCII")
+    maximo_sites: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_sites)
+    ] = Field((), description="sites, separated by commas")
+    maximo_rate_ms: int = Field(200, ge=0, le=3_600_000, description="whole milliseconds from 0 to 3600000")
+    maximo_max_in_flight: int = Field(2, ge=1, le=64, description="a whole number from 1 to 64")
+    maximo_max_attempts: int = Field(3, ge=1, le=10, description="a whole number from 1 to 10")
+    maximo_retry_base_s: float = Field(1, gt=0, le=60, description="seconds above 0, up to 60")
+    maximo_timeout_s: float = Field(120, gt=0, le=3600, description="seconds above 0, up to 3600")
+    maximo_max_mb: float = Field(50, gt=0, le=1024, description="megabytes above 0, up to 1024")
+    maximo_page_size: Annotated[int | None, AfterValidator(_check_page_size)] = Field(
+        None, description="a whole number from 10 to 10000"
+    )
+    maximo_interval_minutes: int = Field(60, ge=5, le=1440, description="whole minutes from 5 to 1440")
+    maximo_overlap_s: int = Field(600, ge=0, le=86_400, description="whole seconds from 0 to 86400")
+    maximo_transaction_days: int = Field(365, ge=1, le=36_500, description="whole days from 1 to 36500")
+    maximo_max_delete_pct: float = Field(2, ge=0, le=100, description="a percentage from 0 to 100")
+    maximo_personal_data: bool = Field(default=False, description="true or false")
+
     @property
     def home(self) -> Path:
         """The data folder as an absolute path."""
@@ -270,6 +324,27 @@ class Settings(BaseSettings):
             return None
         return self.innomaint_proxy_url or self.https_proxy
 
+    @property
+    def maximo_proxy_url(self) -> SecretStr | None:
+        """The proxy to Maximo: that of Innomaint's setting, none to this machine."""
+        host = urlsplit(self.maximo_base_url or "").hostname
+        return None if is_loopback(host) else self.innomaint_proxy_url or self.https_proxy
+
+    def require_maximo(self) -> tuple[str, SecretStr]:
+        """Return Maximo's address and key, or raise `ConfigurationError`."""
+        if self.maximo_base_url is None:
+            raise ConfigurationError(
+                "MAXIMO_BASE_URL is not set: it is the address of Maximo with its context root, like "
+                "https://host/maximo; put it into the environment or into .env (see .env.example)"
+            )
+        if self.maximo_api_key is None:
+            raise ConfigurationError(
+                "MAXIMO_API_KEY is not set: asking Maximo needs an API key; put it into the environment or "
+                "into .env. Where login is native, innomaint maximo key create makes one; else a person "
+                "makes it in Maximo, Administration, Integration, API Keys"
+            )
+        return self.maximo_base_url, self.maximo_api_key
+
     def require_token(self) -> SecretStr:
         """Return the API token, or raise `ConfigurationError`: nothing falls back to the simulator."""
         if self.innomaint_api_token is None:
@@ -284,6 +359,7 @@ class Settings(BaseSettings):
 SECRET_VARIABLES = frozenset(
     {
         "INNOMAINT_API_TOKEN",
+        "MAXIMO_API_KEY",
         "INNOMAINT_ADMIN_TOKEN",
         "IC3_DATABASE_URL",
         "DAGSTER_PG_URL",

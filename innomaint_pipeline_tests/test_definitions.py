@@ -19,6 +19,8 @@ with warnings.catch_warnings():
 
     from innomaint_pipeline.definitions import build_defs, defs
 
+from innomaint_pipeline.domain.maximo.declarations import STRUCTURES
+from innomaint_pipeline.store.maximo.tables import TABLES as MAXIMO_TABLES
 from innomaint_pipeline.store.tables import metadata as tables
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -52,8 +54,8 @@ except ConfigurationError as error:
 """
 
 
-def node(name: str) -> Any:
-    return defs.resolve_asset_graph().get(dg.AssetKey(name))
+def node(*path: str) -> Any:
+    return defs.resolve_asset_graph().get(dg.AssetKey(path))
 
 
 def text_of(definition: Any) -> str:
@@ -73,7 +75,7 @@ def test_the_definitions_load_without_any_variable_and_read_no_setting(tmp_path:
     )
 
     names, complaint = json.loads(loaded.stdout)
-    assert names == sorted(DEPENDENCIES)
+    assert [name for name in names if not name.startswith("maximo/")] == sorted(DEPENDENCIES)
     assert "INNOMAINT_RATE_MS" in complaint
 
 
@@ -84,7 +86,21 @@ def test_the_definitions_are_valid() -> None:
 def test_there_are_exactly_the_assets_of_the_specification() -> None:
     names = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
 
-    assert names == set(DEPENDENCIES)
+    assert {name for name in names if not name.startswith("maximo/")} == set(DEPENDENCIES)
+
+
+def test_maximo_has_an_asset_for_each_structure_and_table_and_no_edge_between_structures() -> None:
+    for structure in STRUCTURES:
+        fetch = node("maximo", structure.name)
+        assert not fetch.parent_keys
+        for spec in structure.tables():
+            table = node("maximo", spec.name)
+            assert table.parent_keys == {fetch.key}
+            assert (table.partitions_def is not None) == structure.has_site
+            assert table.group_name == fetch.group_name == f"maximo_{structure.short}"
+            shown = table.metadata["dagster/column_schema"].columns
+            assert [column.name for column in shown] == list(MAXIMO_TABLES[spec.name].columns.keys())
+    assert str(node("maximo", "assets").partitions_def.name) == "maximo_sites"
 
 
 @pytest.mark.parametrize("name", DEPENDENCIES)

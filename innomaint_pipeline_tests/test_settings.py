@@ -41,13 +41,32 @@ DEFAULTS = {
     "INNOMAINT_ALERT_URLS": (),
     "INNOMAINT_TRUSTED_PROXY": (),
 }
+MAXIMO_DEFAULTS = {
+    "MAXIMO_BASE_URL": None,
+    "MAXIMO_API_ROUTE": "api",
+    "MAXIMO_API_KEY": None,
+    "MAXIMO_SITES": (),
+    "MAXIMO_RATE_MS": 200,
+    "MAXIMO_MAX_IN_FLIGHT": 2,
+    "MAXIMO_MAX_ATTEMPTS": 3,
+    "MAXIMO_RETRY_BASE_S": 1,
+    "MAXIMO_TIMEOUT_S": 120,
+    "MAXIMO_MAX_MB": 50,
+    "MAXIMO_PAGE_SIZE": None,
+    "MAXIMO_INTERVAL_MINUTES": 60,
+    "MAXIMO_OVERLAP_S": 600,
+    "MAXIMO_TRANSACTION_DAYS": 365,
+    "MAXIMO_MAX_DELETE_PCT": 2,
+    "MAXIMO_PERSONAL_DATA": False,
+}
 OWN_DEFAULTS = {"INNOMAINT_HEARTBEAT_URL": None, "INNOMAINT_CA_FILE": None, "INNOMAINT_PROXY_URL": None}
 OWN_DEFAULTS |= {"HTTPS_PROXY": None, "NO_PROXY": None, "SSL_CERT_FILE": None}
-ALL_DEFAULTS = {**DEFAULTS, **OWN_DEFAULTS}
+ALL_DEFAULTS = {**DEFAULTS, **MAXIMO_DEFAULTS, **OWN_DEFAULTS}
 # Invented, and spelled so that it is found wherever it appears.
 SECRET = "Sup3rSecr3tVa1ue"
 SECRET_VALUES = {
     "INNOMAINT_API_TOKEN": SECRET,
+    "MAXIMO_API_KEY": SECRET,
     "INNOMAINT_ADMIN_TOKEN": SECRET,
     "IC3_DATABASE_URL": f"postgresql://ic3:{SECRET}@db.example/ic3",
     "DAGSTER_PG_URL": f"postgresql+psycopg2://ic3:{SECRET}@db.example/dagster",
@@ -532,3 +551,23 @@ def test_where_settings_are_read_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     assert describe_origin() == f"the environment alone; there is no .env in {tmp_path}"
     Path(".env").write_text("INNOMAINT_RATE_MS=7\n")
     assert describe_origin() == f"{tmp_path / '.env'}, and the environment, which wins"
+
+
+def test_a_maximo_address_without_tls_is_refused_and_the_way_out_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MAXIMO_BASE_URL", "http://maximo.example/maximo")
+    assert "a proxy that speaks TLS" in complaint()
+    monkeypatch.setenv("MAXIMO_BASE_URL", "http://127.0.0.1:8098/maximo")
+    monkeypatch.setenv("MAXIMO_SITES", "KDFAC, LCVIRQ,KDFAC")
+    assert load_settings().maximo_sites == ("KDFAC", "LCVIRQ")
+    monkeypatch.setenv("MAXIMO_SITES", 'A" or 1=1')
+    assert "is no site" in complaint()
+
+
+def test_maximo_needs_an_address_and_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match="MAXIMO_BASE_URL is not set"):
+        load_settings().require_maximo()
+    monkeypatch.setenv("MAXIMO_BASE_URL", "https://maximo.example/maximo/")
+    with pytest.raises(ConfigurationError, match="MAXIMO_API_KEY is not set"):
+        load_settings().require_maximo()

@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
 
+from innomaint_pipeline.store.maximo.tables import maximo_metadata
 from innomaint_pipeline.store.upgrade import metadata
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "tables.md"
@@ -31,7 +32,7 @@ def _list_columns(table: Table) -> str:
     rows = [_describe(column) for column in table.columns]
     return "\n".join(
         [
-            f"### {table.name}",
+            f"### {table.fullname}",
             "",
             f"{table.comment}.",
             "",
@@ -45,7 +46,8 @@ def _list_columns(table: Table) -> str:
 
 def build_dictionary() -> str:
     """Return the section of the page, from its heading to the end."""
-    return "\n".join([_INTRODUCTION, *(_list_columns(table) for table in metadata.tables.values())])
+    tables = (*metadata.tables.values(), *maximo_metadata.tables.values())
+    return "\n".join([_INTRODUCTION, *(_list_columns(table) for table in tables)])
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ from innomaint_pipeline.api.answers import AdminError, AdminJson, describe, inst
 from innomaint_pipeline.api.guard import SESSION_COOKIE, Guard, Network, check_token
 from innomaint_pipeline.api.innomaint import acting, reading
 from innomaint_pipeline.api.innomaint.gauges import InnomaintCollector
+from innomaint_pipeline.api.maximo import routes as maximo_routes
 from innomaint_pipeline.api.metrics import Metrics
 from innomaint_pipeline.api.models import WellAnswer
 from innomaint_pipeline.api.parts import Parts, PartsOf, refuse_unknown_parameters
@@ -68,6 +69,7 @@ def build_app(parts: Parts, token: SecretStr, *, host: str, trusted_proxies: Seq
     app.include_router(_service_routes(app, metrics))
     app.include_router(reading.router)
     app.include_router(acting.router)
+    app.include_router(maximo_routes.router)
     return Guard(app, access, host=host, trusted_proxies=trusted_proxies, count=metrics.count)
 
 

@@ -25,6 +25,7 @@ class Parts:
 
     A caller is kept waiting for `patience_seconds` while no daemon looks for requests. `sync_now` syncs one
     known CMMS asset in this process, unless `is_stopping`, which it is handed, and returns what became of it.
+    `sites` are those that the settings name, for sources that have some.
     """
 
     database: Database
@@ -34,6 +35,7 @@ class Parts:
     patience_seconds: float = 15.0
     poll_seconds: float = 0.5
     is_stopping: Callable[[], bool] = lambda: False
+    sites: tuple[str, ...] = ()
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from innomaint_pipeline.cli.environment import make_home, open_addresses, open_database
 from innomaint_pipeline.cli.innomaint.status import as_json, read_status, render_status
 from innomaint_pipeline.cli.innomaint.sync import run_sync
+from innomaint_pipeline.cli.maximo.opening import build_runs, describe_row
 from innomaint_pipeline.cli.output import people, print_counts, print_json, say
 from innomaint_pipeline.cli.workbook import run_import
+from innomaint_pipeline.defs.maximo.opening import client_opener
 from innomaint_pipeline.domain.innomaint.selection import SyncOptions
 from innomaint_pipeline.embedded.server import find_running
 from innomaint_pipeline.errors import ConfigurationError
@@ -27,6 +29,8 @@ from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.limit import build_exponential_latency
+from innomaint_pipeline.simulator.maximo.server import MaximoSimulator
+from innomaint_pipeline.sync.maximo.steps import sync_all
 
 DEMO_ASSETS = 2957
 # The simulator allows more than the vendor, so that the demonstration takes a minute instead of ten.
@@ -34,6 +38,7 @@ DEMO_RATE_MS = 15
 DEMO_LATENCY_SECONDS = 0.03
 # A batch takes two seconds at that rate: the usual half a minute between two looks would be mostly idle.
 DEMO_SYNC_INTERVAL_SECONDS = 5
+DEMO_MAXIMO_KEY = "simulated"
 _WORKBOOK = "asset-master-sample.xlsx"
 
 
@@ -57,7 +62,10 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
     if not workbook.exists():
         write_sample_workbook(world, workbook)
     latency = build_exponential_latency(DEMO_LATENCY_SECONDS)
-    with InnomaintSimulator(world, faults=script, latency=latency) as simulator:
+    with (
+        InnomaintSimulator(world, faults=script, latency=latency) as simulator,
+        MaximoSimulator() as maximo,
+    ):
         # Neither real databases nor real people: not from the environment, and not from .env.
         for name in ("IC3_DATABASE_URL", "DAGSTER_PG_URL", "INNOMAINT_ALERT_URLS", "INNOMAINT_HEARTBEAT_URL"):
             os.environ.pop(name, None)
@@ -69,6 +77,10 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
             "INNOMAINT_RATE_MS": str(DEMO_RATE_MS),
             "INNOMAINT_WORKBOOK": str(workbook),
             "INNOMAINT_SYNC_INTERVAL_S": str(DEMO_SYNC_INTERVAL_SECONDS),
+            "MAXIMO_BASE_URL": maximo.url,
+            "MAXIMO_API_KEY": DEMO_MAXIMO_KEY,
+            "MAXIMO_SITES": "KDFAC,LCVIRQ",
+            "MAXIMO_RATE_MS": str(DEMO_RATE_MS),
         }
         # Links stay valid over restarts in the demonstration, too.
         if settings.innomaint_admin_token:
@@ -82,7 +94,7 @@ def has_demo_data(settings: Settings) -> bool:
 
 
 def run_demo(settings: Settings, *, is_json: bool) -> int:
-    """Import the sample workbook, sync every batch through Dagster, print the status.
+    """Import the sample workbook, sync every batch through Dagster, read Maximo, print the status.
 
     Return the exit code.
     """
@@ -114,15 +126,30 @@ def _show(demo: Settings, began: float, *, is_json: bool) -> int:
     with open_database(demo) as (database, _):
         status = read_status(demo, database)
     people.print(render_status(status))
+    say("3. Reading the simulated Maximo: six structures, two sites")
+    with open_database(demo) as (database, _):
+        opener = client_opener(demo, database)
+        maximo = sync_all(
+            build_runs(demo, database, (), demo.maximo_sites), opener, lambda row: say(describe_row(row))
+        )
     counted = status.synced_assets + status.failed_assets + status.never_synced
     is_good = counted == status.total_assets == DEMO_ASSETS and result.stop_code is None
+    is_good = is_good and maximo.exit_code == 0
     say(f"{counted} = {status.total_assets} assets, in {time.monotonic() - began:.0f} s.")
     say(
         "Some assets failed on purpose: those not found stay so, the transient ones have recovered "
         "meanwhile. Next:\n"
         "  innomaint --demo sync --retry-failed   heals them\n"
+        "  innomaint --demo maximo status         shows how Maximo stands\n"
         "  innomaint up --demo (make up DEMO=1)   shows all this in Dagster's UI"
     )
     if is_json:
-        print_json({"import": report.to_json(), "sync": result.to_json(), "status": as_json(status)})
+        print_json(
+            {
+                "import": report.to_json(),
+                "sync": result.to_json(),
+                "status": as_json(status),
+                "maximo": {"status": maximo.status, "runs": maximo.runs},
+            }
+        )
     return 0 if is_good else 1

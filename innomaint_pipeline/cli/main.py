@@ -14,6 +14,7 @@ import click
 
 from innomaint_pipeline.cli.environment import command_settings, own_settings
 from innomaint_pipeline.cli.innomaint.commands import INNOMAINT_COMMANDS
+from innomaint_pipeline.cli.maximo.commands import MAXIMO_COMMANDS
 from innomaint_pipeline.cli.output import (
     configure_logging,
     end_streams,
@@ -156,7 +157,7 @@ def demo(*, is_json: bool) -> int:
     return run_demo(own_settings(), is_json=is_json)
 
 
-for _command in (*WORKBOOK_COMMANDS, *INNOMAINT_COMMANDS):
+for _command in (*WORKBOOK_COMMANDS, *INNOMAINT_COMMANDS, *MAXIMO_COMMANDS):
     cli.add_command(_command)
 
 

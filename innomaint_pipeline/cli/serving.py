@@ -129,7 +129,13 @@ def run_serve(
     ):
         log_accesses()
         server = AdminServer(
-            Parts(database, innomaint_account(settings), syncs.sync, dagster_url=dagster_url),
+            Parts(
+                database,
+                innomaint_account(settings),
+                syncs.sync,
+                dagster_url=dagster_url,
+                sites=settings.maximo_sites,
+            ),
             token,
             host=host,
             port=port,

@@ -69,7 +69,7 @@ def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | No
 
             has_outage = not has_demo_data(settings)
             settings = stack.enter_context(demo_environment(settings, has_outage=has_outage))
-        settings.require_token()
+        _require_source(settings)
         make_home(settings.home)
         if settings.innomaint_alert_urls:
             from innomaint_pipeline.sources.notifications import refuse_addresses
@@ -115,6 +115,14 @@ def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | No
             "another innomaint up has taken over these databases while this one did not reach them: only one "
             "may run for them"
         )
+
+
+def _require_source(settings: Settings) -> None:
+    """Raise `ConfigurationError` where no source is configured; one that is half configured is told of."""
+    if settings.maximo_base_url is not None:
+        settings.require_maximo()
+        return
+    settings.require_token()
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import dagster as dg
 from innomaint_pipeline.store.tables import metadata as tables
 
 
-def column_schema(table_name: str) -> dict[str, Any]:
-    """Return the metadata that shows a table's columns in the UI."""
-    table = tables.tables[table_name]
+def column_schema(table_name: str, declared: Any = tables) -> dict[str, Any]:
+    """Return the metadata that shows a table's columns in the UI; `declared` holds its declaration."""
+    table = declared.tables[table_name]
     columns = [
         dg.TableColumn(
             column.name,

@@ -12,10 +12,16 @@ import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
 from innomaint_pipeline.errors import (
+    AuthError,
     BreakerOpenError,
+    ConfigurationError,
     DatabaseError,
     InnomaintPipelineError,
     RefusedRowError,
+    RouteError,
+    RunCancelledError,
+    SourceRefusedError,
+    WorkbookError,
 )
 from innomaint_pipeline.redaction import secrets_removed
 
@@ -53,6 +59,32 @@ class Explanation:
         return {name: dg.MetadataValue.text(str(value)) for name, value in vars(self).items()}
 
 
+_CORRECT = "correct what the reason names, then start it again"
+# What stops work, a word for it, and what helps; the first class that fits counts.
+_CAUSES = {
+    WorkbookError: ("workbook", _CORRECT),
+    ConfigurationError: ("settings", _CORRECT),
+    AuthError: ("token", _CORRECT),
+    RouteError: ("route", _CORRECT),
+    BreakerOpenError: ("breaker", "nothing: it goes on by itself when the source answers again"),
+    SourceRefusedError: ("source", _CORRECT),
+    DatabaseError: ("database", "see that the database runs and takes the rows; what was stored is kept"),
+    RunCancelledError: ("cancelled", "start it again; what was stored is kept"),
+}
+
+
+def explain_error(error: BaseException, work: str) -> Explanation:
+    """Return why `work`, like "the import", ended early, for errors that say themselves what helps."""
+    if not isinstance(error, Exception):
+        return Explanation("cancelled", f"{work} was ended by a person or with the program", "start it again")
+    found = next((found for kind, found in _CAUSES.items() if isinstance(error, kind)), None)
+    if found is None:
+        reason = f"a fault of this program stopped {work}: {type(error).__name__}"
+        return Explanation("fault", reason, "report it: the run's log in Dagster tells where")
+    cause, what_helps = found
+    return Explanation(cause, str(error), what_helps)
+
+
 def retry_wait_seconds(context: dg.AssetExecutionContext) -> int | None:
     """Return how long to wait before the step is repeated, None when it has been repeated often enough."""
     done = context.retry_number
@@ -64,7 +96,7 @@ def run_step(
     step: Callable[[], Report],
     *,
     name: str,
-    close: Callable[[BaseException], None],
+    close: Callable[[BaseException], object],
     explain: Callable[[BaseException], Explanation],
 ) -> Report:
     """Run a step's work, turning errors into what Dagster should do.
@@ -118,7 +150,7 @@ def observe(context: dg.AssetExecutionContext, metadata: Mapping[str, Any]) -> N
 
 
 def _close(
-    context: dg.AssetExecutionContext, close: Callable[[BaseException], None], error: BaseException
+    context: dg.AssetExecutionContext, close: Callable[[BaseException], object], error: BaseException
 ) -> None:
     try:
         close(error)

@@ -7,7 +7,7 @@ the next look finds the same runs.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import dagster as dg
@@ -27,11 +27,21 @@ from innomaint_pipeline.store.requests import (
 )
 
 REQUEST_TAG = "innomaint/request"
+PART_TAG = "innomaint/request_part"
 _PARTITION_TAG = "dagster/partition"
 _REPEATED_TAG = "dagster/will_retry"
 # A person waits: before what goes on by itself.
 _PRIORITY = {"dagster/priority": "5"}
 _BEAT_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """Where the run of a part is launched: partition, job (None: there is but one), assets (None: all)."""
+
+    partition_key: str | None
+    job_name: str | None = None
+    asset_selection: Sequence[dg.AssetKey] | None = None
 
 
 class RequestedWork(Protocol):
@@ -46,6 +56,10 @@ class RequestedWork(Protocol):
 
     def prepare(self, instance: dg.DagsterInstance, database: Database) -> None:
         """Make sure that every part has its partition."""
+        ...
+
+    def place_run(self, part: RequestPart) -> RunPlace:
+        """Return where the run of a part is launched."""
         ...
 
     def build_run_config(self, request: OpenRequest, part: RequestPart) -> Mapping[str, Any]:
@@ -66,12 +80,12 @@ class RequestedWork(Protocol):
 
 
 def build_requests_sensor(
-    name: str, job: dg.JobDefinition | Any, work: RequestedWork, *, description: str
+    name: str, jobs: Sequence[dg.JobDefinition | Any], work: RequestedWork, *, description: str
 ) -> dg.SensorDefinition:
     """Return the sensor that launches, follows and closes the open requests of a kind."""
 
     @dg.sensor(
-        job=job,
+        jobs=jobs,
         name=name,
         minimum_interval_seconds=_BEAT_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
@@ -149,7 +163,9 @@ class _Look:
             rows = self._work.find_row_statuses(connection, run_ids)
         found: dict[str, list[RunSeen]] = {part.part: [] for part in request.parts}
         for record in records:
-            key = record.dagster_run.tags.get(_PARTITION_TAG, "")
+            tags = record.dagster_run.tags
+            # Runs of an older version have the name of their part as their partition alone.
+            key = tags.get(PART_TAG, tags.get(_PARTITION_TAG, ""))
             if key in found:
                 found[key].append(self._see(record, rows.get(record.dagster_run.run_id)))
         return found
@@ -180,12 +196,20 @@ class _Look:
         return decide_part(runs, held_by=holder if is_other else None)
 
     def _launch(self, request: OpenRequest, part: RequestPart, number: int) -> dg.RunRequest:
+        place = self._work.place_run(part)
         return dg.RunRequest(
             # A daemon that dies after this look repeats it: the same run is not launched twice.
             run_key=f"request-{request.id}-{part.part}-{number}",
-            partition_key=part.part,
+            job_name=place.job_name,
+            partition_key=place.partition_key,
+            asset_selection=place.asset_selection,
             run_config=dict(self._work.build_run_config(request, part)),
-            tags={"innomaint/started_by": request.asked_by, REQUEST_TAG: str(request.id), **_PRIORITY},
+            tags={
+                "innomaint/started_by": request.asked_by,
+                REQUEST_TAG: str(request.id),
+                PART_TAG: part.part,
+                **_PRIORITY,
+            },
         )
 
 

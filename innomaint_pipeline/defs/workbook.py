@@ -1,5 +1,6 @@
 """The asset master from Excel: a Dagster asset, its job, and what imports it by itself."""
 
+import functools
 import time
 from contextlib import suppress
 from datetime import UTC
@@ -9,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from innomaint_pipeline.defs.columns import column_schema
-from innomaint_pipeline.defs.failures import Explanation, run_step
+from innomaint_pipeline.defs.failures import explain_error, run_step
 from innomaint_pipeline.defs.innomaint.partitions import register_batches
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
@@ -17,7 +18,7 @@ from innomaint_pipeline.defs.source import SourceDefinitions
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.workbook import SOURCE
-from innomaint_pipeline.errors import DatabaseError, InnomaintPipelineError
+from innomaint_pipeline.errors import InnomaintPipelineError
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.settings import IMPORT_ERROR, save_setting
@@ -96,7 +97,11 @@ def ic3_asset_master(
             return report
 
     report = run_step(
-        context, step, name="import", close=lambda error: _remember(ic3, error), explain=_explain
+        context,
+        step,
+        name="import",
+        close=lambda error: _remember(ic3, error),
+        explain=functools.partial(explain_error, work="the import"),
     )
     for notice in report.notices:
         context.log.warning(notice)
@@ -110,19 +115,6 @@ def _remember(ic3: Ic3DatabaseResource, error: BaseException) -> None:
     words = str(error) if isinstance(error, InnomaintPipelineError) else f"the import failed: {error!r}"
     with ic3.open() as database, database.begin() as connection:
         save_setting(connection, SOURCE, IMPORT_ERROR, words)
-
-
-def _explain(error: BaseException) -> Explanation:
-    if isinstance(error, DatabaseError):
-        return Explanation(
-            "database", str(error), "see that the database runs and takes the rows; import again"
-        )
-    if isinstance(error, InnomaintPipelineError):
-        return Explanation("workbook", str(error), "correct what the reason names; import again")
-    if isinstance(error, Exception):
-        reason = f"a fault of this program stopped the import: {type(error).__name__}"
-        return Explanation("fault", reason, "report it: the run's log in Dagster tells where")
-    return Explanation("cancelled", "the import was ended by a person or with the program", "import again")
 
 
 def import_metadata(report: ImportReport) -> dict[str, dg.MetadataValue]:

@@ -19,12 +19,14 @@ _ROWS_PER_STEP = 5_000
 class Retention:
     """Rows of a table, which has a key `id`, that go by their age, that of `moment`.
 
-    `is_removable` tells those that may go from those that are kept for another reason; None: all may.
+    `is_removable` tells those that may go from those that are kept for another reason; None: all may. A table
+    that `may_be_missing` is of a source whose schema not every database has.
     """
 
     table: Table
     moment: Column
     is_removable: ColumnElement[bool] | None = None
+    may_be_missing: bool = False
 
 
 REQUESTS = Retention(request, request.c.requested_at)
@@ -37,7 +39,16 @@ def delete_old_rows(
 
     Return how many of each table.
     """
-    return {item.table.name: _delete(database, item, older_than) for item in retentions}
+    return {
+        item.table.name: _delete(database, item, older_than)
+        for item in retentions
+        if not (item.may_be_missing and _is_missing(database, item.table))
+    }
+
+
+def _is_missing(database: Database, table: Table) -> bool:
+    with database.begin() as connection:
+        return connection.execute(select(func.to_regclass(table.fullname))).scalar_one() is None
 
 
 def _delete(database: Database, retention: Retention, older_than: timedelta) -> int:

@@ -22,6 +22,7 @@ from innomaint_pipeline.store.database import AdvisoryLock, Database, take_lock
 from innomaint_pipeline.store.faults import Fault, is_lock_timeout, judge, lacks_right, short_message
 from innomaint_pipeline.store.innomaint import tables as innomaint_tables
 from innomaint_pipeline.store.innomaint.batches import finish_upgrade as finish_innomaint_upgrade
+from innomaint_pipeline.store.maximo.schema import upgrade_schema as upgrade_maximo
 from innomaint_pipeline.store.readiness import check_server
 from innomaint_pipeline.store.tables import metadata
 
@@ -112,6 +113,7 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             done += write_comments(connection)
+            done += upgrade_maximo(connection)
             done += finish_innomaint_upgrade(connection, batch_size=batch_size)
             crash_points.reach("upgrade: batches given")
     except DatabaseError as error:

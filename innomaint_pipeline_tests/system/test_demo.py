@@ -52,6 +52,12 @@ def test_the_demonstration_ends_well_and_its_numbers_add_up(demonstration: Demon
     counted = status["synced_assets"] + status["failed_assets"] + status["never_synced"]
     assert counted == status["total_assets"] == SIZE
     assert f"{SIZE} = {SIZE} assets" in shown.err
+    reads = shown.json["maximo"]["runs"]
+    assert shown.json["maximo"]["status"] == "success"
+    assert all(row["fetched"] == row["inserted"] == row["server_total"] for row in reads)
+    fetched = {(row["endpoint"], row["site"]): row["fetched"] for row in reads}
+    assert fetched["domain", None] == 949
+    assert (fetched["locations", "KDFAC"], fetched["assets", "KDFAC"]) == (171, 1770)
 
 
 def test_assets_fail_on_purpose_as_announced(demonstration: Demonstration) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import functools
 import math
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 from fastapi import APIRouter, Body, Depends, Path, Query, Request
@@ -47,7 +47,7 @@ from innomaint_pipeline.store.innomaint.asset_details import Outcome
 from innomaint_pipeline.store.innomaint.due_batches import change_refresh_minutes
 from innomaint_pipeline.store.innomaint.selection import plan_sync, wish_for
 from innomaint_pipeline.store.requests import RequestDetail, Stored, load_request, submit
-from innomaint_pipeline.store.settings import set_paused
+from innomaint_pipeline.store.settings import REFRESH_MINUTES, save_setting, set_paused
 
 router = APIRouter(dependencies=[Depends(refuse_unknown_parameters)], default_response_class=AdminJson)
 
@@ -130,18 +130,22 @@ def _check_known(parts: Parts, name: str) -> None:
 
 
 class Frequency(BaseModel):
-    """The refresh interval."""
+    """The refresh interval, of Innomaint's assets or of another source's reads."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"intervalMinutes": 60}})
 
     intervalMinutes: Annotated[StrictInt, Field(ge=5, le=1440)]  # noqa: N815 # the name in the JSON
+    source: Literal["innomaint", "maximo"] = SOURCE
 
 
 @router.post("/api/admin/sync/frequency", responses=describe(FrequencyAnswer))
 def change_frequency(parts: PartsOf, frequency: Annotated[Frequency, Body()]) -> AdminJson:
     """Change the refresh interval at once and for good, for CMMS assets synced before, too."""
     with parts.connect() as connection:
-        change_refresh_minutes(connection, frequency.intervalMinutes)
+        if frequency.source == SOURCE:
+            change_refresh_minutes(connection, frequency.intervalMinutes)
+        else:
+            save_setting(connection, frequency.source, REFRESH_MINUTES, frequency.intervalMinutes)
     return AdminJson(FrequencyAnswer(intervalMinutes=frequency.intervalMinutes))
 
 

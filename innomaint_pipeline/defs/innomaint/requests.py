@@ -7,7 +7,7 @@ import dagster as dg
 
 from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, selection_run_config, sync_batch
 from innomaint_pipeline.defs.innomaint.partitions import register_batches
-from innomaint_pipeline.defs.requests import RequestedWork, build_requests_sensor
+from innomaint_pipeline.defs.requests import RequestedWork, RunPlace, build_requests_sensor
 from innomaint_pipeline.domain.innomaint.batches import LEASES
 from innomaint_pipeline.domain.innomaint.launches import BATCHES_IN_FLIGHT
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, is_due_only
@@ -31,6 +31,10 @@ class _RequestedBatches:
         """Make every batch a partition."""
         register_batches(instance, database)
 
+    def place_run(self, part: RequestPart) -> RunPlace:
+        """Return the batch's partition, which has the name of the part."""
+        return RunPlace(part.part)
+
     def build_run_config(self, request: OpenRequest, part: RequestPart) -> Mapping[str, Any]:
         """Return what the run of a batch asks for: everything not asked since, or what is due."""
         asked_before = None if is_due_only(request.options) else request.requested_at
@@ -53,7 +57,7 @@ _WORK: RequestedWork = _RequestedBatches()
 
 requested_syncs = build_requests_sensor(
     "requested_syncs",
-    sync_batch,
+    [sync_batch],
     _WORK,
     description=(
         "Carries out what people asked the admin service for: a run for each batch, three at a time for "

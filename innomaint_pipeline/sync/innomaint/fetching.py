@@ -2,18 +2,14 @@
 
 Belongs here: the loop between a client and the store. Which CMMS assets, and what follows, is decided by
 `sync.innomaint.steps`.
-
-The event loop runs in a thread of its own, so that a signal's exception, which Python raises in the main
-thread, never lands inside it: the main thread cancels the loop, and what had arrived is stored.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -30,6 +26,7 @@ from innomaint_pipeline.store.innomaint.states import Failure, Target, clear_con
 from innomaint_pipeline.store.leases import report_progress
 from innomaint_pipeline.store.rows import write_splitting
 from innomaint_pipeline.store.settings import AUTH_REFUSED_AT, clear_setting, save_setting
+from innomaint_pipeline.sync.event_loop import run_in_thread
 from innomaint_pipeline.sync.innomaint.batch import BatchRun
 
 if TYPE_CHECKING:
@@ -191,7 +188,7 @@ def fetch_targets(
         with run.database.begin() as connection:
             report_progress(connection, lease_name(run.batch_key), run.run_id, total=len(targets), done=0)
     try:
-        _run_in_thread(_ask_all(recorder, open_client, is_bulk=is_bulk), check)
+        run_in_thread(_ask_all(recorder, open_client, is_bulk=is_bulk), check)
     except AuthError:
         with run.database.begin() as connection:
             moment = datetime.now(UTC).isoformat(timespec="seconds")
@@ -227,32 +224,3 @@ async def _ask_all(recorder: _Recorder, open_client: OpenClient, *, is_bulk: boo
     for task in (flushing, asking):
         if not task.cancelled():
             task.result()
-
-
-def _run_in_thread(work: Coroutine[Any, Any, None], check: Callable[[], None]) -> None:
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(work)
-    # An exception that interrupts Thread.join makes CPython 3.11 take the thread for ended.
-    ended = threading.Event()
-
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_until_complete(asyncio.wait({task}))
-            loop.run_until_complete(loop.shutdown_default_executor())
-        finally:
-            loop.close()
-            ended.set()
-
-    thread = threading.Thread(target=run, name="requests", daemon=True)
-    thread.start()
-    try:
-        while not ended.wait(0.2):
-            check()
-    except BaseException:
-        with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(task.cancel)
-        ended.wait()
-        raise
-    thread.join()
-    task.result()

@@ -1,0 +1,1 @@
+"""Maximo in Dagster: assets, partitions, jobs, sensor, checks."""

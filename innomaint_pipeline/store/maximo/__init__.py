@@ -1,0 +1,1 @@
+"""What the source Maximo keeps in PostgreSQL: the schema `maximo`."""

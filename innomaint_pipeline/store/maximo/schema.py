@@ -1,0 +1,173 @@
+"""The schema `maximo` in a database: made where it is missing, added to where it is older.
+
+Belongs here: creating the schema, its tables, columns, indexes and views, in the upgrade's transaction.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, SetColumnComment, SetTableComment
+
+from innomaint_pipeline.domain.maximo import SOURCE
+from innomaint_pipeline.domain.maximo.declarations import REFERENCES, STRUCTURES, Reference
+from innomaint_pipeline.domain.maximo.structures import Structure
+from innomaint_pipeline.errors import DatabaseError
+from innomaint_pipeline.store.maximo.tables import DELETED, SYNCED, maximo_metadata
+
+VIEWS = ("sync_status", "dangling_reference")
+
+
+def _has_schema(connection: Connection) -> bool:
+    statement = text("SELECT count(*) FROM pg_namespace WHERE nspname = :name")
+    return bool(connection.execute(statement, {"name": SOURCE}).scalar_one())
+
+
+def _present(connection: Connection) -> set[tuple[str, str]]:
+    rows = connection.execute(
+        text(
+            "SELECT table_name::text, column_name::text FROM information_schema.columns "
+            "WHERE table_schema = :name"
+        ),
+        {"name": SOURCE},
+    )
+    return set(rows.tuples().all())
+
+
+def require_schema(connection: Connection) -> None:
+    """Raise `DatabaseError` where the tables of Maximo are missing."""
+    present = _present(connection)
+    for table in maximo_metadata.sorted_tables:
+        for column in table.columns:
+            if (table.name, column.name) not in present:
+                raise DatabaseError(
+                    f"the database lacks {SOURCE}.{table.name}.{column.name}; run: innomaint db upgrade, as "
+                    f"a role that may create the schema {SOURCE} or owns it"
+                )
+
+
+def upgrade_schema(connection: Connection) -> list[str]:
+    """Create what is missing of the schema; return what was done, a sentence each. Repeatable.
+
+    A role that may not create a schema leaves it out: Innomaint's tables need none, and a sync of Maximo says
+    what it lacks (`require_schema`).
+    """
+    done: list[str] = []
+    if not _has_schema(connection):
+        may_create = text("SELECT has_database_privilege(current_database(), 'CREATE')")
+        if not connection.execute(may_create).scalar_one():
+            return []
+        connection.execute(text(f"CREATE SCHEMA {SOURCE}"))
+        done.append(f"created schema {SOURCE}")
+    done += _create_tables(connection)
+    if done or not _has_views(connection):
+        for name in VIEWS:
+            connection.execute(text(f"DROP VIEW IF EXISTS {SOURCE}.{name}"))
+        connection.execute(text(_held_resources_sql(connection)))
+        connection.execute(text(_sync_status_sql()))
+        connection.execute(text(_dangling_sql()))
+    return done
+
+
+def _create_tables(connection: Connection) -> list[str]:
+    done: list[str] = []
+    present = _present(connection)
+    names = {name for name, _ in present}
+    compiler = connection.dialect.ddl_compiler(connection.dialect, None)  # pyright: ignore[reportArgumentType]
+    for table in maximo_metadata.sorted_tables:
+        if table.name not in names:
+            connection.execute(CreateTable(table))
+            for index in sorted(table.indexes, key=lambda item: str(item.name)):
+                connection.execute(CreateIndex(index))
+            connection.execute(SetTableComment(table))
+            for column in table.columns:
+                connection.execute(SetColumnComment(column))
+            done.append(f"created table {SOURCE}.{table.name}")
+            continue
+        for column in table.columns:
+            if (table.name, column.name) not in present:
+                specification = compiler.get_column_specification(column)
+                connection.execute(text(f'ALTER TABLE {SOURCE}."{table.name}" ADD COLUMN {specification}'))
+                for key in column.foreign_keys:
+                    if key.constraint is not None:
+                        connection.execute(AddConstraint(key.constraint))
+                connection.execute(SetColumnComment(column))
+                done.append(f"added column {SOURCE}.{table.name}.{column.name}")
+    return done
+
+
+def _has_views(connection: Connection) -> bool:
+    statement = text("SELECT count(*) FROM pg_views WHERE schemaname = :name AND viewname = ANY(:views)")
+    found = connection.execute(statement, {"name": SOURCE, "views": list(VIEWS)}).scalar_one()
+    return found == len(VIEWS)
+
+
+def _held_resources_sql(connection: Connection) -> str:
+    schema = connection.execute(text("SELECT quote_ident(current_schema())")).scalar_one()
+    # A function, so that no table of IC3 has anything of this schema depend on it.
+    return f"""
+CREATE OR REPLACE FUNCTION {SOURCE}.held_resources() RETURNS SETOF text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY SELECT resource FROM {schema}.innomaint_lease
+        WHERE expires_at >= clock_timestamp() AND starts_with(resource, '{SOURCE}/');
+END $$
+"""  # noqa: S608 # declared names
+
+
+def _counted(number: int, structure: Structure) -> str:
+    count = f"count(*) FILTER (WHERE \"_sync_status\" = '{SYNCED}') AS record_count"
+    endpoint = f"'{structure.short}'::text AS endpoint"
+    table = f'{SOURCE}."{structure.root.table.name}"'
+    return f"SELECT {number} AS number, {endpoint}, {count} FROM {table}"  # noqa: S608 # declared names
+
+
+def _sync_status_sql() -> str:
+    counts = "\nUNION ALL ".join(_counted(number, item) for number, item in enumerate(STRUCTURES, start=1))
+    # The worst word of several wins.
+    ranks = "ARRAY['success', 'in_progress', 'pending', 'partial', 'error']"
+    return f"""
+CREATE VIEW {SOURCE}.sync_status AS
+WITH counted AS ({counts}),
+states AS (
+    SELECT s.endpoint, s.last_sync_at, s.message,
+        CASE WHEN l.resource IS NOT NULL THEN 'in_progress' ELSE s.state END AS status
+    FROM {SOURCE}.sync_state s
+    LEFT JOIN {SOURCE}.held_resources() AS l (resource) ON l.resource =
+        '{SOURCE}/' || s.endpoint || CASE WHEN s.site = '' THEN '' ELSE '/' || s.site END
+),
+by_endpoint AS (
+    SELECT c.number, c.endpoint, min(s.last_sync_at) AS last_sync, c.record_count,
+        coalesce(max(array_position({ranks}, s.status)), 3) AS rank,
+        nullif(string_agg(s.message, '; ' ORDER BY s.message), '') AS message
+    FROM counted c LEFT JOIN states s USING (endpoint)
+    GROUP BY c.number, c.endpoint, c.record_count
+),
+every AS (
+    SELECT number, endpoint, last_sync, record_count, rank, message FROM by_endpoint
+    UNION ALL
+    SELECT 99, 'ALL', min(last_sync), sum(record_count)::bigint, max(rank), NULL FROM by_endpoint
+)
+SELECT endpoint, last_sync, record_count, ({ranks})[rank] AS status, message FROM every ORDER BY number
+"""  # noqa: S608 # names from the declarations
+
+
+def _dangling_sql() -> str:
+    parts = [_dangling(item) for item in REFERENCES]
+    return f"CREATE VIEW {SOURCE}.dangling_reference AS " + " UNION ALL ".join(parts)
+
+
+def _dangling(item: Reference) -> str:
+    value = item.columns[-1]
+    matches = " AND ".join(
+        f'target."{there}" = source."{here}"'
+        for here, there in zip(item.columns, item.target_columns, strict=True)
+    )
+    identity = next(structure.id for structure in STRUCTURES if structure.root.table.name == item.table)
+    columns = (
+        f"'{item.table}'::text AS table_name, source.\"{identity}\" AS id, source.siteid, "
+        f"'{value}'::text AS column_name, source.\"{value}\" AS value, '{item.target}'::text AS target"
+    )
+    where = (
+        f'source."{value}" IS NOT NULL AND source."_sync_status" <> \'{DELETED}\' '
+        f'AND NOT EXISTS (SELECT FROM {SOURCE}."{item.target}" target WHERE {matches})'
+    )
+    return f'SELECT {columns} FROM {SOURCE}."{item.table}" source WHERE {where}'  # noqa: S608 # declared names

@@ -1,0 +1,1 @@
+"""One read of a structure of Maximo: fetched, then merged into its tables."""
