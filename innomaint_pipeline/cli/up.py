@@ -70,11 +70,11 @@ def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | No
             has_outage = not has_demo_data(settings)
             settings = stack.enter_context(demo_environment(settings, has_outage=has_outage))
         _require_source(settings)
-        make_home(settings.home)
         if settings.innomaint_alert_urls:
             from innomaint_pipeline.sources.notifications import refuse_addresses
 
             refuse_addresses(settings.innomaint_alert_urls)
+        make_home(settings.home)
         hand_on(settings)
         _claim_home(stack, settings.home)
         end_leftovers(settings.home)

@@ -258,7 +258,9 @@ def survive_kills() -> Survived:
             kills,
             up.states(),
             up.ui.runs("QUEUED", "STARTING", "STARTED", "CANCELING"),
-            up.made.rows("select * from innomaint_lease where expires_at > now()"),
+            up.made.rows(
+                "select * from innomaint_lease where expires_at > now() and resource <> 'up/daemon'"
+            ),
         )
 
 
