@@ -70,13 +70,13 @@ class RequestRecord:
         """Return how many requests asked for each serial number."""
         return Counter(start.serial for start in self.starts)
 
-    def max_in_any_second(self) -> int:
-        """Return the most requests that began within any one second, its end not counted."""
+    def max_within(self, seconds: float) -> int:
+        """Return the most requests that began within any so many seconds, their end not counted."""
         window: deque[float] = deque()
         most = 0
         for moment in sorted(start.monotonic_seconds for start in self.starts):
             window.append(moment)
-            while moment - window[0] >= 1:
+            while moment - window[0] >= seconds:
                 window.popleft()
             most = max(most, len(window))
         return most
@@ -98,5 +98,5 @@ class RequestRecord:
             ),
             "by_fault": dict(Counter(start.fault for start in starts if start.fault is not None)),
             "rate_per_second": self.rate(),
-            "max_in_any_second": self.max_in_any_second(),
+            "max_in_any_second": self.max_within(1),
         }

@@ -24,7 +24,7 @@ def record_of(*moments: float) -> RequestRecord:
 def test_the_most_in_any_second_is_found_wherever_the_second_begins(
     moments: tuple[float, ...], most: int
 ) -> None:
-    assert record_of(*moments).max_in_any_second() == most
+    assert record_of(*moments).max_within(1) == most
 
 
 @pytest.mark.parametrize(
