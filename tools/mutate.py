@@ -76,7 +76,7 @@ MUTATIONS = (
     ),
     Mutation(
         "size of an answer",
-        "sources/http.py",
+        "sources/bodies.py",
         "    if len(content) > limit:\n        raise",
         "    if False:\n        raise",
         "sources/test_http.py::test_an_error_that_stays_is_asked_once",

@@ -52,7 +52,8 @@ _FIRST_TWO_DIGIT_YEAR_OF_1900 = 69
 
 _LAST_EXCEL_SERIAL = 2_958_465  # 9999-12-31
 _SERIAL_OF_1904_01_01 = 1_462
-_EXCEL_SERIAL_OF_THE_DAY_THAT_NEVER_WAS = 60  # 1900-02-29
+EXCEL_DAY_THAT_NEVER_WAS = 60
+"""The serial number of 1900-02-29, which Excel counts."""
 PLAUSIBLE_YEARS = range(1800, 2201)
 
 
@@ -142,7 +143,7 @@ def _date_from_serial(serial: float) -> date | None:
     if not 1 <= serial < _LAST_EXCEL_SERIAL + 1:
         return None
     day = int(serial)
-    if day == _EXCEL_SERIAL_OF_THE_DAY_THAT_NEVER_WAS:
+    if day == EXCEL_DAY_THAT_NEVER_WAS:
         return None
-    first_day = date(1899, 12, 31) if day < _EXCEL_SERIAL_OF_THE_DAY_THAT_NEVER_WAS else date(1899, 12, 30)
+    first_day = date(1899, 12, 31) if day < EXCEL_DAY_THAT_NEVER_WAS else date(1899, 12, 30)
     return first_day + timedelta(days=day)

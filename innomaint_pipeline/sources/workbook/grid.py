@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from innomaint_pipeline.domain.workbook.cells import Cell, UnknownCell, ZeroPaddedNumber
+from innomaint_pipeline.domain.workbook.dates import EXCEL_DAY_THAT_NEVER_WAS
 from innomaint_pipeline.domain.workbook.headers import HEADER_SEARCH_ROWS, column_letters
 from innomaint_pipeline.domain.workbook.sheets import MergedCells, SheetRows, fill_merged
 from innomaint_pipeline.sources.workbook.zip_parts import WorkbookBounds
 
 _MERGED_RANGES = 200_000
 _FIRST_DAY, _FIRST_DAY_1904 = datetime.fromisoformat("1899-12-30"), datetime.fromisoformat("1904-01-01")
-_DAY_THAT_NEVER_WAS = 60
 
 
 class SheetTooLargeError(Exception):
@@ -148,9 +148,9 @@ def date_of_serial(number: float, *, is_1904: bool) -> Cell:
         return (_FIRST_DAY + timedelta(milliseconds=milliseconds)).time()
     if number < 0:
         return UnknownCell(f"the number {number!r} formatted as a date")
-    if not is_1904 and _DAY_THAT_NEVER_WAS <= number < _DAY_THAT_NEVER_WAS + 1:
+    if not is_1904 and EXCEL_DAY_THAT_NEVER_WAS <= number < EXCEL_DAY_THAT_NEVER_WAS + 1:
         return UnknownCell("29 February 1900, a day that never was")
     first_day = _FIRST_DAY_1904 if is_1904 else _FIRST_DAY
     # 1900 was no leap year, but the 1900 system has its 29 February.
-    shift = 1 if not is_1904 and number < _DAY_THAT_NEVER_WAS else 0
+    shift = 1 if not is_1904 and number < EXCEL_DAY_THAT_NEVER_WAS else 0
     return first_day + timedelta(days=shift, milliseconds=milliseconds)
