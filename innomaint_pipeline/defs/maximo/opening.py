@@ -5,19 +5,21 @@ Belongs here: what Dagster and the command line share. It imports no Dagster, wh
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from innomaint_pipeline.addresses import is_loopback
 from innomaint_pipeline.domain.maximo import SOURCE
 from innomaint_pipeline.settings import Settings
-from innomaint_pipeline.sources.maximo.client import MaximoClient
 from innomaint_pipeline.sources.outcomes import RequestPolicy
-from innomaint_pipeline.sources.route import Route
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.maximo.schema import require_schema
 from innomaint_pipeline.store.pacing import SharedPacing
 from innomaint_pipeline.store.settings import REFRESH_MINUTES, claim_origin, load_setting
 from innomaint_pipeline.sync.maximo.reading import OpenClient, ReadSettings
+
+if TYPE_CHECKING:
+    from innomaint_pipeline.sources.maximo.client import MaximoClient
 
 
 def client_opener(settings: Settings, database: Database) -> OpenClient:
@@ -25,6 +27,10 @@ def client_opener(settings: Settings, database: Database) -> OpenClient:
 
     Raises `ConfigurationError` for a missing address or key, and for mixed data.
     """
+    # Most commands and processes ask Maximo for nothing: they need no HTTP.
+    from innomaint_pipeline.sources.maximo.client import MaximoClient  # noqa: PLC0415
+    from innomaint_pipeline.sources.route import Route  # noqa: PLC0415
+
     url, key = settings.require_maximo()
     origin = "simulated" if is_loopback(urlsplit(url).hostname) else "live"
     with database.begin() as connection:
