@@ -62,6 +62,14 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = LONG_SE
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _hangup_ends_programs() -> Iterator[None]:
+    """Let SIGHUP do what it does in a terminal, also where the tests themselves run under nohup."""
+    previous = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, previous)
+
+
 @pytest.fixture(scope="session")
 def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Any]]]:
     """What becomes of the `SCENARIOS` of the test modules, by name.
