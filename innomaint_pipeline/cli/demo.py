@@ -38,7 +38,7 @@ DEMO_RATE_MS = 15
 DEMO_LATENCY_SECONDS = 0.03
 # A batch takes two seconds at that rate: the usual half a minute between two looks would be mostly idle.
 DEMO_SYNC_INTERVAL_SECONDS = 5
-DEMO_MAXIMO_KEY = "simulated"
+DEMO_MAXIMO_KEY = "key-of-the-demonstration"
 _WORKBOOK = "asset-master-sample.xlsx"
 
 
@@ -64,7 +64,7 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
     latency = build_exponential_latency(DEMO_LATENCY_SECONDS)
     with (
         InnomaintSimulator(world, faults=script, latency=latency) as simulator,
-        MaximoSimulator() as maximo,
+        MaximoSimulator(key=DEMO_MAXIMO_KEY) as maximo,
     ):
         # Neither real databases nor real people: not from the environment, and not from .env.
         for name in ("IC3_DATABASE_URL", "DAGSTER_PG_URL", "INNOMAINT_ALERT_URLS", "INNOMAINT_HEARTBEAT_URL"):

@@ -8,7 +8,8 @@ from innomaint_pipeline.simulator.maximo.app import CONTEXT, MaximoApp
 from innomaint_pipeline.simulator.maximo.world import World
 from innomaint_pipeline.simulator.server import serve
 
-KEY = "simulated"
+# A secret is removed from every text: no word that texts may hold.
+KEY = "key-of-the-simulation"
 
 
 def run_simulator(*, port: int, seed: int, faults: float, latency: float) -> None:

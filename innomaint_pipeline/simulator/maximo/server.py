@@ -11,7 +11,7 @@ class MaximoSimulator(SimulatorServer):
     """The simulated Maximo as a context manager; `url` is what MAXIMO_BASE_URL takes."""
 
     def __init__(
-        self, world: World | None = None, *, key: str = "simulated", port: int = 0, **options: Any
+        self, world: World | None = None, *, key: str = "key-of-the-simulation", port: int = 0, **options: Any
     ) -> None:
         self.app = MaximoApp(World() if world is None else world, key=key, **options)
         super().__init__(self.app, port=port)
