@@ -39,13 +39,14 @@ _LOST = (
     "The process of this run is gone: it holds no lease on its work any more. What it had stored is kept; "
     "the next run asks only for the rest."
 )
-_UNDER_WAY = [
+UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+"""The statuses of runs that have not ended."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class RunsOfSource:
 
 def find_partitions_in_runs(instance: dg.DagsterInstance, runs: RunsOfSource) -> dict[str, str]:
     """Return the partitions of a source with a run queued or under way, with the run's id."""
-    found = instance.get_runs(filters=dg.RunsFilter(statuses=_UNDER_WAY))
+    found = instance.get_runs(filters=dg.RunsFilter(statuses=UNDER_WAY))
     return {
         run.tags[_PARTITION_TAG]: run.run_id
         for run in found

@@ -8,16 +8,14 @@ import ipaddress
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import uvicorn
 
 from innomaint_pipeline.errors import ConfigurationError
-
-Application = Callable[[Any, Any, Any], Awaitable[None]]
-"""An ASGI application."""
+from innomaint_pipeline.simulator.asgi import Application
 
 _START_SECONDS = 10
 _STOP_SECONDS = 10

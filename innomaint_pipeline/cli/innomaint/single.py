@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from zoneinfo import ZoneInfo
 
 from innomaint_pipeline.cli.environment import Addresses, ensure_dagster, export_for_dagster
-from innomaint_pipeline.defs.innomaint.access import build_client_opener
+from innomaint_pipeline.defs.innomaint.opening import client_opener
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.selection import SyncOptions, SyncResult
 from innomaint_pipeline.domain.states import SyncState
@@ -40,7 +40,7 @@ def sync_named(
     return sync_assets(
         database,
         plan.names,
-        build_client_opener(settings, database),
+        client_opener(settings, database),
         ZoneInfo(settings.innomaint_timezone),
         refresh_minutes=minutes,
         is_cancelled=is_cancelled,

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from innomaint_pipeline.defs.innomaint.access import build_client_opener
+from innomaint_pipeline.defs.innomaint import opening
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.settings import Settings, load_settings
 from innomaint_pipeline.store.database import Database
@@ -33,4 +33,4 @@ class InnomaintResource(dg.ConfigurableResource):
 
         Raise `ConfigurationError` for a missing token or mixed data.
         """
-        return build_client_opener(self.settings(), database)
+        return opening.client_opener(self.settings(), database)

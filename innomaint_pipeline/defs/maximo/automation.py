@@ -10,7 +10,7 @@ from innomaint_pipeline.defs.maximo.assets import (
     read_run_config,
 )
 from innomaint_pipeline.defs.maximo.opening import client_opener, read_settings
-from innomaint_pipeline.defs.recovery import find_partitions_in_runs
+from innomaint_pipeline.defs.recovery import UNDER_WAY, find_partitions_in_runs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health
@@ -27,13 +27,6 @@ from innomaint_pipeline.sync.maximo.reading import utc_now
 from innomaint_pipeline.sync.maximo.steps import find_sites
 
 _BEAT_SECONDS = 60
-_UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def _sites(settings: Settings, database: Database) -> tuple[str, ...]:
@@ -107,7 +100,7 @@ def _request(job: str, site: str | None) -> dg.RunRequest:
 
 
 def _is_global_under_way(instance: dg.DagsterInstance) -> bool:
-    filters = dg.RunsFilter(job_name=maximo_global.name, statuses=_UNDER_WAY)
+    filters = dg.RunsFilter(job_name=maximo_global.name, statuses=UNDER_WAY)
     return bool(instance.get_runs(filters=filters, limit=1))
 
 

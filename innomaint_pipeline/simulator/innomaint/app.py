@@ -9,12 +9,10 @@ import json
 import time
 from typing import Any
 
+from innomaint_pipeline.simulator.asgi import Message, Receive, Send, read_body
 from innomaint_pipeline.simulator.innomaint.control import CONTROL_PATH, ControlledParts, control
 from innomaint_pipeline.simulator.innomaint.exchange import (
     Exchange,
-    Message,
-    Receive,
-    Send,
     build_retry_after,
     encode_json,
     encode_refusal,
@@ -69,7 +67,7 @@ class SimulatorApp:
             raise TypeError(f"The simulator serves http, not {scope['type']!r}.")
         monotonic_seconds, wall_seconds = time.monotonic(), time.time()
         path: str = scope["path"]
-        body = await _read_body(receive)
+        body = await read_body(receive)
         exchange = Exchange(receive, send, world=self.parts.world)
         if path.startswith(CONTROL_PATH):
             status, value = control(self.parts, scope["method"], path.removeprefix(CONTROL_PATH), body)
@@ -126,15 +124,6 @@ class SimulatorApp:
         if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
             return serial, (400, "The Content-Type is not application/json.")
         return serial, refusal
-
-
-async def _read_body(receive: Receive) -> bytes:
-    pieces: list[bytes] = []
-    while True:
-        message = await receive()
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(pieces)
 
 
 def _read_serial(body: bytes) -> tuple[str | None, tuple[int, str] | None]:

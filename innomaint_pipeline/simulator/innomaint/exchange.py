@@ -10,17 +10,14 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Any
 
+from innomaint_pipeline.simulator.asgi import Receive, Send
 from innomaint_pipeline.simulator.innomaint.world import World
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON_TYPE = "application/json"

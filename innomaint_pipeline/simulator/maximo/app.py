@@ -11,7 +11,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.simulator.asgi import Message, Receive, Send, read_body
 from innomaint_pipeline.simulator.dice import build_dice
 from innomaint_pipeline.simulator.limit import Latency
 from innomaint_pipeline.simulator.maximo.faults import Behaviour, Fault, FaultScript
@@ -30,10 +31,6 @@ from innomaint_pipeline.simulator.maximo.query import (
     select,
 )
 from innomaint_pipeline.simulator.maximo.world import IDS, World
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 CONTEXT = "/maximo"
 CONTROL_PATH = "/_simulator/"
@@ -83,7 +80,7 @@ class MaximoApp:
         """Serve one request."""
         if scope["type"] != "http":
             raise TypeError(f"The simulator serves http, not {scope['type']!r}.")
-        body = await _read_body(receive)
+        body = await read_body(receive)
         path: str = scope["path"]
         parameters = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         if path.startswith(CONTROL_PATH):
@@ -363,15 +360,6 @@ class MaximoApp:
 
 def _encode(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-async def _read_body(receive: Receive) -> bytes:
-    pieces: list[bytes] = []
-    while True:
-        message = await receive()
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(pieces)
 
 
 async def _reply(

@@ -25,12 +25,11 @@ from innomaint_pipeline.store.innomaint.enriched import (
     ENRICHED_TABLES,
     ParsedAnswer,
     count_rows,
-    save_issues,
-    save_unknown_fields,
     stamp_synced,
     write_details,
     write_volatile,
 )
+from innomaint_pipeline.store.innomaint.misfits import save_issues, save_unknown_fields
 from innomaint_pipeline.store.innomaint.responses import (
     StoredAnswer,
     load_answers,

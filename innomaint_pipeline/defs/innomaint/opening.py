@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from innomaint_pipeline.sources.innomaint import InnomaintClient
 
 
-def build_client_opener(settings: Settings, database: Database) -> OpenClient:
+def client_opener(settings: Settings, database: Database) -> OpenClient:
     """Return what opens a client for one run.
 
     Raise `ConfigurationError` for a missing token or mixed data.
