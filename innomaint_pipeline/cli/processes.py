@@ -21,7 +21,7 @@ from typing import Self
 import psutil
 
 from innomaint_pipeline.cli.output import say
-from innomaint_pipeline.embedded.watch import bound_log
+from innomaint_pipeline.embedded.watch import bound_log, wait_for_end
 from innomaint_pipeline.errors import InnomaintPipelineError
 
 _STOP_SECONDS = 15.0
@@ -156,6 +156,6 @@ def _end(process: subprocess.Popen[bytes], deadline: float) -> None:
 
 
 def _kill_after(processes: list[psutil.Process], deadline: float) -> None:
-    for process in psutil.wait_procs(processes, timeout=max(deadline - time.monotonic(), 0.1))[1]:
+    for process in wait_for_end(processes, max(deadline - time.monotonic(), 0.1)):
         with suppress(psutil.NoSuchProcess):
             process.kill()

@@ -18,7 +18,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ from innomaint_pipeline.embedded.watch import (
     run_program,
     save_register,
     this_process,
+    wait_for_end,
 )
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 
@@ -307,10 +308,11 @@ def _start(files: ServerFiles, *, is_fast: bool) -> None:
 
 def _remove_leftovers(files: ServerFiles, socket_directory: Path | None) -> None:
     """Clear what a killed server left, where PostgreSQL would refuse to start because of it."""
-    _, alive = psutil.wait_procs(find_server_processes(files.data), timeout=_ORPHAN_WAIT_SECONDS)
+    alive = wait_for_end(find_server_processes(files.data), _ORPHAN_WAIT_SECONDS)
     for process in alive:
-        process.kill()
-    psutil.wait_procs(alive, timeout=_ORPHAN_WAIT_SECONDS)
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_for_end(alive, _ORPHAN_WAIT_SECONDS)
     lock_files = [files.data / "postmaster.pid"]
     if socket_directory is not None:
         lock_files.append(socket_directory / f".s.PGSQL.{_UNIX_PORT}.lock")

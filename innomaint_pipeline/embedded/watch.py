@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ LOG_LIMIT_BYTES = 10 * 1024 * 1024
 LOG_KEPT_BYTES = 1024 * 1024
 START_TIMEOUT_SECONDS = 600
 _STOP_TIMEOUT_SECONDS = 60
+_LOOK_SECONDS = 0.05
 _ENVIRONMENT = (
     *("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP", "TMP"),
     *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "USERPROFILE", "APPDATA", "LOCALAPPDATA"),
@@ -139,6 +141,27 @@ def this_process(token: str) -> User:
     """Return the entry of the calling process."""
     own = identify_process(os.getpid())
     return User(own.pid, own.started_at, token)
+
+
+def wait_for_end(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until processes have ended, for so many seconds at most; return those that have not.
+
+    By looking: `psutil.wait_procs` fails where the kernel is just about to forget a process.
+    """
+    until = time.monotonic() + seconds
+    while alive := [process for process in processes if _is_alive(process)]:
+        if time.monotonic() >= until:
+            break
+        time.sleep(_LOOK_SECONDS)
+        processes = alive
+    return alive
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _start_time(process: psutil.Process) -> float:

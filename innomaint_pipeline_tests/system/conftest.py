@@ -23,6 +23,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from innomaint_pipeline.embedded.server import EmbeddedPostgres, embedded_postgres
+from innomaint_pipeline.embedded.watch import wait_for_end
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.innomaint.world import World
@@ -131,7 +132,7 @@ class Command:
         for process in everybody:
             process.kill()
         self.process.communicate()
-        psutil.wait_procs(everybody, timeout=_GONE_SECONDS)
+        wait_for_end(everybody, _GONE_SECONDS)
 
 
 def start(home: Path, variables: dict[str, str], *arguments: str, is_bare: bool = False) -> Command:
