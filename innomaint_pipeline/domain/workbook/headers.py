@@ -95,7 +95,8 @@ def _read_candidates(
     if not any(parts):
         return []
     single = _build_candidate(last, last, parts, match)
-    if not last:
+    # A truth value is a value: such a row is no part of a header, however few of its cells are filled.
+    if not last or any(map(_is_truth_value, (*rows[last - 1], *rows[last]))):
         return [single]
     groups = _row_texts(rows[last - 1])
     spans = _group_spans(groups, parts, last - 1, merged)
@@ -106,6 +107,11 @@ def _read_candidates(
         part = parts[at] if at < len(parts) else ""
         joined[at] = _join(spans.get(at, ""), part, match)
     return [single, _build_candidate(last - 1, last, joined, match)]
+
+
+def _is_truth_value(cell: Cell) -> bool:
+    # A delimited file has but texts.
+    return isinstance(cell, bool) or (isinstance(cell, str) and cell.strip().casefold() in {"true", "false"})
 
 
 def _build_candidate(first: int, last: int, texts: Sequence[str], match: Match) -> HeaderRows:

@@ -236,3 +236,11 @@ def test_a_header_of_two_rows_reads_as_group_and_part_where_that_is_more() -> No
         assert parsed.columns == columns
         assert parsed.header_row_number == 2
         assert len(parsed.records) == 1
+
+
+def test_a_row_with_a_truth_value_is_no_second_row_of_the_header() -> None:
+    for truth in (True, False, "TRUE", "false "):
+        parsed = parse(["Asset ID", "Make", None], [None, None, truth], ["A", "Elgi", truth])
+        assert parsed.header_row_number == 1
+        assert [it.cmms_asset_id for it in parsed.records] == ["A"]
+        assert [it.row_number for it in parsed.rejects] == [2]
