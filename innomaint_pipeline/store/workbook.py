@@ -42,16 +42,23 @@ from sqlalchemy.exc import DBAPIError
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.innomaint.detail import OVERRIDING_FIELDS
+from innomaint_pipeline.domain.states import SyncState
 from innomaint_pipeline.domain.workbook import SOURCE
 from innomaint_pipeline.errors import DatabaseError, RefusedRowError
 from innomaint_pipeline.store.faults import Fault, judge, short_message
-from innomaint_pipeline.store.innomaint.batches import assign_new_batches, count_batches
+from innomaint_pipeline.store.innomaint.batches import (
+    assign_new_batches,
+    count_batches,
+    find_last_batch,
+    key_of_place,
+)
 from innomaint_pipeline.store.innomaint.tables import (
     asset_master,
     data_issue,
     import_reject,
     overridden_value,
     sync_log,
+    sync_state,
 )
 from innomaint_pipeline.store.rows import copy_rows, is_everybodys, recordset, rows_parameter
 from innomaint_pipeline.store.settings import IMPORT_ERROR, WORKBOOK_TROUBLE, load_setting
@@ -147,8 +154,11 @@ def import_rows(
         stage = _stage(connection, rows, columns)
         crash_points.reach("import: rows staged")
         refused = _refuse_unfit(connection, stage, columns)
-        writer = _Writer(connection, stage, columns, _sheets(headers, rows), refused, run_id)
-        writer.write(0, len(rows))
+        whole = (0, len(rows))
+        writer = _Writer(
+            connection, stage, columns, _sheets(headers, rows), refused, run_id, whole, batch_size
+        )
+        writer.write(*whole)
         writer.raise_what_is_everybodys()
         crash_points.reach("import: rows written")
         assign_new_batches(connection, batch_size)
@@ -203,6 +213,8 @@ class _Writer:
     sheets: FromClause
     refused: dict[str, str]
     run_id: str | None
+    whole: tuple[int, int]
+    batch_size: int
     inserted: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
     errors: list[RefusedRowError] = field(default_factory=list)
@@ -362,20 +374,27 @@ class _Writer:
         order: list[ColumnElement[Any]] = [stage.c.sheet_order]
         if "report_seq_no" in self.columns:
             order.insert(0, stage.c.report_seq_no.asc().nulls_last())
-        return (
-            self.connection.execute(
-                insert(asset_master)
-                .from_select(
-                    ["cmms_asset_id", *excel],
-                    select(stage.c.cmms_asset_id, *excel.values())
-                    .where(~known.exists(), stage.c.sheet_order.between(first, end - 1))
-                    .order_by(*order),
-                )
-                .returning(asset_master.c.cmms_asset_id)
+        adding = (
+            insert(asset_master)
+            .from_select(
+                ["cmms_asset_id", *excel],
+                select(stage.c.cmms_asset_id, *excel.values())
+                .where(~known.exists(), stage.c.sheet_order.between(first, end - 1))
+                .order_by(*order),
             )
-            .scalars()
-            .all()
+            .returning(asset_master.c.asset_id, asset_master.c.cmms_asset_id, asset_master.c.report_seq_no)
         )
+        if (first, end) != self.whole:
+            return self.connection.execute(adding).scalars("cmms_asset_id").all()
+        # All new ones are known here: their states are inserted with their batch, not given one afterwards.
+        added = adding.cte("added")
+        place = func.row_number().over(order_by=[added.c.report_seq_no.asc().nulls_last(), added.c.asset_id])
+        key = key_of_place(place, find_last_batch(self.connection), self.batch_size)
+        states = insert(sync_state).from_select(
+            ["asset_id", "state", "batch_key"], select(added.c.asset_id, literal(SyncState.NEVER.value), key)
+        )
+        named = select(added.c.cmms_asset_id).add_cte(states.cte("states"))
+        return self.connection.execute(named).scalars().all()
 
 
 def _no_texts() -> ColumnElement[Any]:

@@ -15,17 +15,17 @@ from innomaint_pipeline.domain.innomaint import SOURCE
 LEASES = f"{SOURCE}/"
 """What the names of the leases of batches begin with."""
 
-_PREFIX = "batch_"
+BATCH_PREFIX = "batch_"
 
 
 def batch_key(number: int) -> str:
     """Return the key of a batch, which is also its Dagster partition key: 1 -> batch_000001."""
-    return f"{_PREFIX}{number:06d}"
+    return f"{BATCH_PREFIX}{number:06d}"
 
 
 def batch_number(key: str) -> int:
     """Return the number of a batch key; raise `ValueError` for anything else."""
-    digits = key.removeprefix(_PREFIX)
+    digits = key.removeprefix(BATCH_PREFIX)
     number = int(digits) if len(digits) < 20 and digits.isascii() and digits.isdigit() else 0
     # Another spelling of the same number would be another partition.
     if number < 1 or key != batch_key(number):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from sqlalchemy import (
     CTE,
     BigInteger,
+    ColumnElement,
     Connection,
     Integer,
     Select,
@@ -28,7 +29,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Text
 
-from innomaint_pipeline.domain.innomaint.batches import LastBatch, assign_batches, batch_number
+from innomaint_pipeline.domain.innomaint.batches import (
+    BATCH_PREFIX,
+    LastBatch,
+    assign_batches,
+    batch_number,
+)
 from innomaint_pipeline.domain.states import SyncState
 from innomaint_pipeline.store.database import AdvisoryLock, take_lock
 from innomaint_pipeline.store.innomaint.tables import asset_master, batch_count, sync_state
@@ -109,6 +115,24 @@ def find_batch_keys(connection: Connection) -> list[str]:
 def find_last_batch_key(connection: Connection) -> str | None:
     """Return the key of the newest batch, None when there is none."""
     return connection.execute(select(func.max(sync_state.c.batch_key))).scalar_one()
+
+
+def find_last_batch(connection: Connection) -> LastBatch:
+    """Return the newest batch and its size; number 0 when there is none."""
+    last_key = find_last_batch_key(connection)
+    if last_key is None:
+        return LastBatch(0, 0)
+    members = select(func.count()).select_from(sync_state).where(sync_state.c.batch_key == last_key)
+    return LastBatch(batch_number(last_key), connection.execute(members).scalar_one())
+
+
+def key_of_place(place: ColumnElement[int], last: LastBatch, batch_size: int) -> ColumnElement[str]:
+    """Return the key that `assign_batches` gives the new CMMS asset at a place (from 1), in SQL."""
+    first, taken = (
+        (last.number, last.size) if last.number and last.size < batch_size else (last.number + 1, 0)
+    )
+    number = cast(cast(first, BigInteger) + (place - 1 + taken) // batch_size, Text)
+    return literal(BATCH_PREFIX, Text) + func.lpad(number, func.greatest(func.length(number), 6), "0")
 
 
 def count_members(connection: Connection) -> dict[str, int]:
@@ -195,11 +219,7 @@ def assign_new_batches(connection: Connection, batch_size: int) -> int:
     without = connection.execute(_without_batch().order_by(*order)).scalars().all()
     if not without:
         return 0
-    last_key = find_last_batch_key(connection)
-    size = connection.execute(
-        select(func.count()).select_from(sync_state).where(sync_state.c.batch_key == last_key)
-    ).scalar_one()
-    last = LastBatch(batch_number(last_key), size) if last_key else LastBatch(0, 0)
+    last = find_last_batch(connection)
     asset_ids, batch_keys = zip(*assign_batches(without, last, batch_size), strict=True)
     arrays = cast(asset_ids, ARRAY(Integer)), cast(batch_keys, ARRAY(Text))
     given = func.unnest(*arrays).table_valued("asset_id", "batch_key", name="given").render_derived()
