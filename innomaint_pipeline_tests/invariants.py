@@ -35,7 +35,8 @@ begin
             where a.attrelid = c.oid and a.atttypid = 'bytea'::regtype and a.attnum > 0 and not a.attisdropped
         ) as in_bytes
         from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where c.relkind = 'r' and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'
+        where c.relkind = 'r' and pg_relation_size(c.oid) > 0
+            and n.nspname <> 'information_schema' and n.nspname !~ '^pg_'
         order by 1, 2
     loop
         execute format(

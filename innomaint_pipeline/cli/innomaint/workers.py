@@ -1,8 +1,9 @@
 """Processes that execute batch runs, a few at a time, for `innomaint sync`.
 
-Each imports Dagster once and then takes batch after batch, so that while one batch ends the next one's
-requests start. A worker whose parent is gone cancels its run and ends; a worker that dies is reported, and
-its batch left to the caller.
+Each takes batch after batch, so that while one batch ends the next one's requests start. Where the system can
+fork, all are copies of one process that has imported Dagster, which costs more than a small batch. A worker
+whose parent is gone cancels its run and ends; a worker that dies is reported, and its batch left to the
+caller.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 WORKERS = 3
 _POLL_SECONDS = 0.3
 _END_SECONDS = 40.0
+_FORKED = "forkserver"
+_BLOCKED = {signal.SIGINT, signal.SIGTERM}
+_IMPORTED_BEFORE = ["innomaint_pipeline.cli.innomaint.runs", "innomaint_pipeline.definitions"]
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,40 @@ def _write_output_to(log: Path) -> None:
             os.dup2(file.fileno(), stream.fileno())
 
 
-def _work(tasks: Any, results: Any, is_cancelled: Any, home: Path, *, is_embedded: bool) -> None:
+def _open_context() -> Any:
+    """Return what starts processes: where it can, as forks of one that has imported what each needs."""
+    if _FORKED not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context(_FORKED)
+    context.set_forkserver_preload(_IMPORTED_BEFORE)
+    # What is forked from it must be able to end in order when the whole group is told to end.
+    usual = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, usual)
+    return context
+
+
+def _work(
+    tasks: Any,
+    results: Any,
+    is_cancelled: Any,
+    home: Path,
+    environment: Mapping[str, str],
+    *,
+    is_embedded: bool,
+) -> None:
     """Take tasks until there is a None; runs in a process of its own."""
+    # What it is forked from may have been started before a variable was set.
+    os.environ.clear()
+    os.environ.update(environment)
     # Ctrl-C reaches the parent alone, which then has the runs under way cancelled, once.
     if hasattr(os, "setpgrp"):
         os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
     log = home / "logs" / "sync-workers.log"
     try:
         _write_output_to(log)
@@ -129,7 +162,7 @@ class WorkerPool:
     def __init__(self, home: Path, *, is_embedded: bool, size: int = WORKERS) -> None:
         self._home = home
         self._is_embedded = is_embedded
-        self._context = multiprocessing.get_context("spawn")
+        self._context = _open_context()
         self._size = size
         self._results: Any = self._context.Queue()
         self._is_cancelled: Any = self._context.Event()
@@ -160,7 +193,7 @@ class WorkerPool:
         tasks = self._context.Queue()
         process = self._context.Process(
             target=_work,
-            args=(tasks, self._results, self._is_cancelled, self._home),
+            args=(tasks, self._results, self._is_cancelled, self._home, dict(os.environ)),
             kwargs={"is_embedded": self._is_embedded},
             daemon=True,
         )
