@@ -28,6 +28,8 @@ from innomaint_pipeline.store.requests import (
 
 REQUEST_TAG = "innomaint/request"
 PART_TAG = "innomaint/request_part"
+ROW_STATUS_TAG = "innomaint/row_status"
+"""On a run whose row the database refused: what the row would say of its end."""
 _PARTITION_TAG = "dagster/partition"
 _REPEATED_TAG = "dagster/will_retry"
 # A person waits: before what goes on by itself.
@@ -172,6 +174,7 @@ class _Look:
 
     def _see(self, record: dg.RunRecord, row_status: str | None) -> RunSeen:
         run = record.dagster_run
+        row_status = row_status or run.tags.get(ROW_STATUS_TAG)
         seen = RunSeen(run.run_id, is_finished=run.is_finished, row_status=row_status)
         if not run.is_finished:
             return seen

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -20,24 +21,26 @@ from sqlalchemy import (
     Text,
     TextClause,
     and_,
+    any_,
     bindparam,
     case,
     cast,
     column,
     func,
     insert,
-    literal,
     literal_column,
     null,
     select,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, ErrorClass, SyncState, retry_delay
 from innomaint_pipeline.store.innomaint.tables import asset_master, response, sync_log, sync_state
-from innomaint_pipeline.store.rows import prepared, recordset, rows_parameter
+from innomaint_pipeline.store.rows import left_out, prepared, recordset, rows_parameter, write_within
 
 _RETRYABLE = sorted(RETRYABLE_CLASSES)
+_LOGGED = ("error_message", "error_class", "http_status", "attempts", "duration_ms", "run_id")
 _SECONDS = column("due_in_seconds", Double)
 
 
@@ -164,8 +167,24 @@ def find_named_targets(connection: Connection, batch_key: str, cmms_asset_ids: S
     return [Target(*row) for row in connection.execute(query)]
 
 
-def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: str) -> None:
-    """Set CMMS assets to failed, due again by class and number of failures; their last good values stay."""
+def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: str) -> dict[str, str]:
+    """Set CMMS assets to failed, due again by class and number of failures; their last good values stay.
+
+    Returns, by CMMS asset id, why the database refused to note it: their states stay as they were.
+    """
+
+    def write(part: Sequence[Failure]) -> Collection[Failure]:
+        marked = _mark_failed(connection, part, run_id)
+        missing = _find_unmarked(connection, [item.target.asset_id for item in part], marked)
+        return [item for item in part if item.target.asset_id in missing]
+
+    refused = write_within(connection, failures, write) if failures else {}
+    return {item.target.cmms_asset_id: reason for item, reason in refused.items()}
+
+
+def _mark_failed(
+    connection: Connection, failures: Sequence[Failure], run_id: str
+) -> Sequence[tuple[Any, ...]]:
     given = recordset(
         sync_state,
         [
@@ -195,7 +214,7 @@ def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: 
         for item in failures
     ]
     is_same_run = sync_state.c.run_id == run_id
-    connection.execute(
+    statement = (
         update(sync_state)
         .where(sync_state.c.asset_id == given.c.asset_id)
         .values(
@@ -212,9 +231,10 @@ def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: 
             + case((is_same_run, func.coalesce(sync_state.c.duration_ms, 0)), else_=0),
             is_unchanged=None,
             is_logged=False,
-        ),
-        {"rows": rows_parameter(rows)},
+        )
+        .returning(sync_state.c.asset_id)
     )
+    return [tuple(row) for row in connection.execute(statement, {"rows": rows_parameter(rows)})]
 
 
 def clear_contract_errors(connection: Connection, cmms_asset_ids: Collection[str]) -> None:
@@ -240,64 +260,108 @@ def clear_contract_errors(connection: Connection, cmms_asset_ids: Collection[str
         )
 
 
-def log_failures(
+def log_outcomes(
     connection: Connection,
     batch_key: str,
     *,
     run_id: str | None = None,
     of_run_id: str | None = None,
     is_final_only: bool = False,
-) -> int:
-    """Write the outcomes of a batch that are not yet in ic3_sync_log; return how many.
+) -> dict[str, str]:
+    """Write the outcomes of a batch that are not yet in ic3_sync_log.
 
     With `run_id` only those of other runs (what a killed run left behind), with `of_run_id` those of this
     one; with `is_final_only` only those whose class is not worth retrying, since the run's second pass
-    decides the others.
+    decides the others. Returns why rows were not written, by CMMS asset id: they stay to be written.
     """
     where = [
         sync_state.c.batch_key == batch_key,
         ~sync_state.c.is_logged,
-        sync_state.c.state == SyncState.FAILED,
+        sync_state.c.state != SyncState.NEVER,
+        sync_state.c.asset_id == asset_master.c.asset_id,
     ]
     if run_id is not None:
         where.append(sync_state.c.run_id.is_distinct_from(run_id))
     if of_run_id is not None:
         where.append(sync_state.c.run_id == of_run_id)
     if is_final_only:
-        where.append(sync_state.c.error_class.not_in(_RETRYABLE))
+        where.append(func.coalesce(sync_state.c.error_class.not_in(_RETRYABLE), True))
     unlogged = (
         update(sync_state)
         .values(is_logged=True)
-        .where(*where, sync_state.c.asset_id == asset_master.c.asset_id)
-        .returning(
-            asset_master.c.cmms_asset_id.label("serialnumber"),
-            sync_state.c.error_message,
-            sync_state.c.last_attempt_at.label("synced_at"),
-            sync_state.c.error_class,
-            sync_state.c.http_status,
-            sync_state.c.attempts,
-            sync_state.c.duration_ms,
-            sync_state.c.run_id,
-        )
-        .cte("unlogged")
+        .where(*where)
+        .returning(sync_state.c.asset_id, asset_master.c.cmms_asset_id)
     )
-    statement = insert(sync_log).from_select(
-        ["sync_type", "status", *(column.name for column in unlogged.c)],
-        select(literal("api_sync"), literal("error"), *unlogged.c),
+    return _log(connection, [_Logged(*row) for row in connection.execute(unlogged)])
+
+
+class _Logged(NamedTuple):
+    """A CMMS asset whose outcome, as its state tells it, is to be logged."""
+
+    asset_id: int
+    cmms_asset_id: str
+
+
+def _log(connection: Connection, outcomes: Sequence[_Logged]) -> dict[str, str]:
+    """Append the rows of outcomes that are marked as logged; unmark, and return, those that are refused."""
+
+    def write(part: Sequence[_Logged]) -> Collection[_Logged]:
+        ids = {"asset_ids": [item.asset_id for item in part]}
+        written = set(connection.execute(_insert_log(), ids).scalars())
+        return [] if len(written) == len(part) else [it for it in part if it.cmms_asset_id not in written]
+
+    refused = write_within(connection, outcomes, write) if outcomes else {}
+    if refused:
+        unwritten = sync_state.c.asset_id.in_([item.asset_id for item in refused])
+        connection.execute(update(sync_state).where(unwritten).values(is_logged=False))
+    return {item.cmms_asset_id: reason for item, reason in refused.items()}
+
+
+@cache
+def _insert_log() -> TextClause:
+    is_synced = sync_state.c.state == literal_column(f"'{SyncState.SYNCED}'")
+    row = {
+        "serialnumber": asset_master.c.cmms_asset_id,
+        "sync_type": literal_column("'api_sync'"),
+        "status": case((is_synced, literal_column("'success'")), else_=literal_column("'error'")),
+        "synced_at": sync_state.c.last_attempt_at,
+        **{name: sync_state.c[name] for name in _LOGGED},
+    }
+    outcome = (
+        select(*row.values())
+        .join_from(sync_state, asset_master, asset_master.c.asset_id == sync_state.c.asset_id)
+        .where(sync_state.c.asset_id == any_(cast(bindparam("asset_ids"), ARRAY(Integer))))
     )
-    return len(connection.execute(statement.returning(sync_log.c.id)).all())
+    return prepared(insert(sync_log).from_select(list(row), outcome).returning(sync_log.c.serialnumber))
 
 
 def mark_synced(
     connection: Connection, outcomes: Sequence[dict], *, run_id: str, refresh_minutes: int
-) -> None:
-    """Set CMMS assets to synced and log it.
+) -> dict[str, str]:
+    """Set CMMS assets to synced and log it; return why a row of the log was not written, by CMMS asset id.
 
     Each outcome holds `asset_id`, `last_success_at` (when its answer came), `response_hash`, `is_unchanged`,
-    `attempts` and `duration_ms`; requests of the same run's failed first pass are added to them.
+    `attempts` and `duration_ms`; requests of the same run's failed first pass are added to them. A row of the
+    log that is refused stays to be written (`log_outcomes`). Raises `RefusedRowError` for a state that a
+    trigger leaves out.
     """
     parameters = {"rows": rows_parameter(outcomes), "run": run_id, "refresh_minutes": refresh_minutes}
-    connection.execute(_mark_synced(), parameters)
+    marked = [_Logged(*row) for row in connection.execute(_mark_synced(), parameters)]
+    missing = _find_unmarked(connection, [item["asset_id"] for item in outcomes], marked)
+    if missing:
+        raise left_out(sync_state, {"asset_id": min(missing)})
+    return _log(connection, marked)
+
+
+def _find_unmarked(
+    connection: Connection, asset_ids: Sequence[int], marked: Collection[tuple[Any, ...]]
+) -> set[int]:
+    """Return the CMMS assets that are there, and that an update of their states has left out."""
+    missing = set(asset_ids).difference(row[0] for row in marked)
+    if not missing:
+        return missing
+    there = select(sync_state.c.asset_id).where(sync_state.c.asset_id.in_(sorted(missing)))
+    return set(connection.execute(there).scalars())
 
 
 @cache
@@ -307,7 +371,7 @@ def _mark_synced() -> TextClause:
     run_id = cast(bindparam("run", type_=Text), Text)
     refresh_minutes = cast(bindparam("refresh_minutes", type_=Integer), Integer)
     is_same_run = and_(sync_state.c.run_id == run_id, ~sync_state.c.is_logged)
-    synced = (
+    return prepared(
         update(sync_state)
         .where(sync_state.c.asset_id == given.c.asset_id, sync_state.c.asset_id == asset_master.c.asset_id)
         .values(
@@ -327,20 +391,7 @@ def _mark_synced() -> TextClause:
             + case((is_same_run, func.coalesce(sync_state.c.duration_ms, 0)), else_=0),
             is_logged=True,
         )
-        .returning(
-            asset_master.c.cmms_asset_id.label("serialnumber"),
-            sync_state.c.last_success_at.label("synced_at"),
-            sync_state.c.attempts,
-            sync_state.c.duration_ms,
-            sync_state.c.run_id,
-        )
-        .cte("synced")
-    )
-    return prepared(
-        insert(sync_log).from_select(
-            ["sync_type", "status", *(column.name for column in synced.c)],
-            select(literal_column("'api_sync'"), literal_column("'success'"), *synced.c),
-        )
+        .returning(sync_state.c.asset_id, asset_master.c.cmms_asset_id)
     )
 
 

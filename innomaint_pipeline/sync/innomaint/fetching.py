@@ -27,7 +27,7 @@ from innomaint_pipeline.store.leases import report_progress
 from innomaint_pipeline.store.rows import write_splitting
 from innomaint_pipeline.store.settings import AUTH_REFUSED_AT, clear_setting, save_setting
 from innomaint_pipeline.sync.event_loop import run_in_thread
-from innomaint_pipeline.sync.innomaint.batch import BatchRun
+from innomaint_pipeline.sync.innomaint.batch import BatchRun, tell_refusals
 
 if TYPE_CHECKING:
     from innomaint_pipeline.sources.innomaint import InnomaintClient
@@ -137,7 +137,8 @@ class _Recorder:
                 # An older answer, left by a killed run, would make a success of the newer failure. Answers
                 # are locked before states, by everybody.
                 mark_enriched(connection, [failure.target.asset_id for failure in failures])
-                mark_failed(connection, failures, run_id=self.run.run_id)
+                refused = mark_failed(connection, failures, run_id=self.run.run_id)
+                tell_refusals(refused, "innomaint_sync_state")
                 clear_contract_errors(connection, self.also_transient)
             report_progress(
                 connection,
