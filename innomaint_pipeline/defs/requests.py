@@ -29,7 +29,8 @@ from innomaint_pipeline.store.requests import (
 REQUEST_TAG = "innomaint/request"
 PART_TAG = "innomaint/request_part"
 ROW_STATUS_TAG = "innomaint/row_status"
-"""On a run whose row the database refused: what the row would say of its end."""
+ROW_REFUSED_TAG = "innomaint/row_refused"
+"""On a run whose row the database refused: what the row would say of its end, and why it was refused."""
 _PARTITION_TAG = "dagster/partition"
 _REPEATED_TAG = "dagster/will_retry"
 # A person waits: before what goes on by itself.

@@ -20,7 +20,7 @@ from innomaint_pipeline.defs.failures import REMAINING, Explanation, observe, re
 from innomaint_pipeline.defs.innomaint.partitions import BATCHES
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.recovery import RunsOfSource
-from innomaint_pipeline.defs.requests import ROW_STATUS_TAG
+from innomaint_pipeline.defs.requests import ROW_REFUSED_TAG, ROW_STATUS_TAG
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.source import SOURCE_TAG
 from innomaint_pipeline.defs.workbook import OWNERS, ic3_asset_master
@@ -364,7 +364,8 @@ def cmms_sync_log(
     if report.row_refused is not None:
         context.log.warning(describe_refusals({run.batch_key: report.row_refused}, _SETTLE))
         # What follows a request of a person would take a run without a row for one that did nothing.
-        context.instance.add_run_tags(context.run.run_id, {ROW_STATUS_TAG: report.status})
+        tags = {ROW_STATUS_TAG: report.status, ROW_REFUSED_TAG: report.row_refused}
+        context.instance.add_run_tags(context.run.run_id, tags)
     if report.unlogged:
         context.log.warning(describe_refusals(report.unlogged, "ic3_sync_log"))
     counts = report.counts

@@ -31,6 +31,7 @@ from sqlalchemy import (
     literal_column,
     null,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -65,8 +66,8 @@ class Failure:
     duration_ms: int = 0
 
 
-def _of_batch(batch_key: str, cmms_asset_ids: Sequence[str] | None) -> ColumnElement[bool]:
-    where = sync_state.c.batch_key == batch_key
+def _of_batch(batch_key: str | None, cmms_asset_ids: Sequence[str] | None) -> ColumnElement[bool]:
+    where = true() if batch_key is None else sync_state.c.batch_key == batch_key
     if cmms_asset_ids:
         where = and_(where, asset_master.c.cmms_asset_id.in_(list(cmms_asset_ids)))
     return where
@@ -295,6 +296,12 @@ def log_outcomes(
     return _log(connection, [_Logged(*row) for row in connection.execute(unlogged)])
 
 
+def count_unlogged(connection: Connection, run_ids: Sequence[str]) -> int:
+    """Count the outcomes of runs that have ended whose rows ic3_sync_log has refused."""
+    is_unlogged = sync_state.c.run_id.in_(list(run_ids)) & ~sync_state.c.is_logged
+    return connection.execute(select(func.count()).where(is_unlogged)).scalar_one()
+
+
 class _Logged(NamedTuple):
     """A CMMS asset whose outcome, as its state tells it, is to be logged."""
 
@@ -405,9 +412,12 @@ class RunCounts:
 
 
 def count_run(
-    connection: Connection, batch_key: str, run_id: str, cmms_asset_ids: Sequence[str] | None = None
+    connection: Connection,
+    batch_key: str | None,
+    run_id: str,
+    cmms_asset_ids: Sequence[str] | None = None,
 ) -> RunCounts:
-    """Count the outcomes of one run in one batch, of those named where names are given.
+    """Count the outcomes of one run in one batch (None: in any), of those named where names are given.
 
     A run also enriches answers that a killed one left behind: they count only where they were selected.
     """
