@@ -40,6 +40,7 @@ from innomaint_pipeline.store.innomaint.progress import COMMANDS, count_asked, l
 from innomaint_pipeline.store.innomaint.selection import Plan, count_sync, plan_sync
 from innomaint_pipeline.store.innomaint.states import count_unlogged
 from innomaint_pipeline.store.leases import find_leases, forget_expired, report_progress
+from innomaint_pipeline.store.lock_waits import LockTeller
 from innomaint_pipeline.store.requests import OwnRequest, finish_own_request, open_own_request
 from innomaint_pipeline.store.rows import describe_refusals
 from innomaint_pipeline.store.settings import load_refresh_minutes
@@ -147,8 +148,10 @@ def _execute(
             settings.home, is_embedded=settings.ic3_database_url is None, size=min(WORKERS, len(waiting))
         ) as pool,
     ):
+        locks = LockTeller(database.url, database.place, say)
         while waiting and result.stop_code is None:
             _advance(settings, database, work, show)
+            locks.look()
             ready = _not_leased(database, waiting)
             if not ready:
                 time.sleep(_LEASE_POLL_SECONDS)
@@ -167,6 +170,7 @@ def _execute(
                     if result.stop_code is not None:
                         pool.finish()
                 _advance(settings, database, work, show)
+                locks.look()
     return run_ids
 
 
