@@ -27,8 +27,8 @@ from innomaint_pipeline.defs.workbook import OWNERS, ic3_asset_master
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause, describe_classes, describe_stop
 from innomaint_pipeline.domain.states import WHAT_TO_DO
-from innomaint_pipeline.errors import SelectionError
-from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.errors import DatabaseError, SelectionError
+from innomaint_pipeline.store.database import Database, find_now
 from innomaint_pipeline.store.innomaint.states import FailedAsset
 from innomaint_pipeline.store.rows import describe_refusals
 from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
@@ -156,8 +156,17 @@ def run_batch_step(context: dg.AssetExecutionContext, run: BatchRun, step: Calla
         step,
         name=run.batch_key,
         close=close,
-        explain=lambda error: _explanation(describe_stop(error, now=datetime.now(UTC))),
+        explain=lambda error: _explanation(describe_stop(error, now=_find_clock(run.database))),
     )
+
+
+def _find_clock(database: Database) -> datetime:
+    """Return the moment by the database's clock, by our own while the database is out of reach."""
+    try:
+        with database.begin() as connection:
+            return find_now(connection)
+    except DatabaseError:
+        return datetime.now(UTC)
 
 
 def _explanation(stop: Stop) -> Explanation:

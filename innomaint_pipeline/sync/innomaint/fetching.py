@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from innomaint_pipeline import crash_points
@@ -20,7 +19,7 @@ from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import AuthError, DatabaseError
 from innomaint_pipeline.sources.outcomes import RequestFailure, RequestSuccess
-from innomaint_pipeline.store.database import Connection
+from innomaint_pipeline.store.database import Connection, find_now
 from innomaint_pipeline.store.innomaint.responses import NewAnswer, mark_enriched, save_answers
 from innomaint_pipeline.store.innomaint.states import Failure, Target, clear_contract_errors, mark_failed
 from innomaint_pipeline.store.leases import report_progress
@@ -192,7 +191,7 @@ def fetch_targets(
         run_in_thread(_ask_all(recorder, open_client, is_bulk=is_bulk), check)
     except AuthError:
         with run.database.begin() as connection:
-            moment = datetime.now(UTC).isoformat(timespec="seconds")
+            moment = find_now(connection).isoformat(timespec="seconds")
             save_setting(connection, SOURCE, AUTH_REFUSED_AT, moment)
         raise
     finally:
