@@ -24,8 +24,8 @@ from innomaint_pipeline.store.innomaint.health import load_conditions
 from innomaint_pipeline.store.innomaint.progress import note_round
 from innomaint_pipeline.store.settings import SYNC_INTERVAL_SECONDS, load_setting
 
-# The sensor's own beat: short, so that a changed interval takes effect at once. In between it does nothing.
-_BEAT_SECONDS = 5
+# The sensor's own beat: short, so that a changed interval takes effect soon. In between it does nothing.
+_BEAT_SECONDS = 10
 
 
 @dg.sensor(
