@@ -285,8 +285,8 @@ def _write_nested(
             raise
         if len(items) > 1:
             middle = len(items) // 2
-            for part in (items[:middle], items[middle:]):
-                _write_nested(connection, part, write, errors)
+            for half in (items[:middle], items[middle:]):
+                _write_nested(connection, half, write, errors)
             return
         reason = short_message(error)
         errors[items[0]] = RefusedRowError(reason, reason=reason, is_certain=fault is Fault.ROW)
