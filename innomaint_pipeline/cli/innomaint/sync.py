@@ -36,9 +36,9 @@ from innomaint_pipeline.domain.requests import is_given_up
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Connection, Database, find_now
 from innomaint_pipeline.store.innomaint.batch_rows import sum_batch_rows
+from innomaint_pipeline.store.innomaint.outcome_log import count_unlogged
 from innomaint_pipeline.store.innomaint.progress import COMMANDS, count_asked, load_progress, selected_by
 from innomaint_pipeline.store.innomaint.selection import Plan, count_sync, plan_sync
-from innomaint_pipeline.store.innomaint.states import count_unlogged
 from innomaint_pipeline.store.leases import find_leases, forget_expired, report_progress
 from innomaint_pipeline.store.lock_waits import LockTeller
 from innomaint_pipeline.store.requests import OwnRequest, finish_own_request, open_own_request

@@ -16,7 +16,8 @@ from innomaint_pipeline.domain.innomaint.selection import SINGLE_RUNS
 from innomaint_pipeline.errors import DatabaseError, RunCancelledError, SourceRefusedError
 from innomaint_pipeline.store.database import Database, find_now
 from innomaint_pipeline.store.innomaint.asset_details import Outcome, load_outcome
-from innomaint_pipeline.store.innomaint.states import find_named_targets, log_outcomes
+from innomaint_pipeline.store.innomaint.outcome_log import log_outcomes
+from innomaint_pipeline.store.innomaint.states import find_named_targets
 from innomaint_pipeline.sync.holding import hold_lease
 from innomaint_pipeline.sync.innomaint.batch import BatchRun, tell_refusals
 from innomaint_pipeline.sync.innomaint.fetching import OpenClient, fetch_targets

@@ -30,6 +30,7 @@ from innomaint_pipeline.store.innomaint.enriched import (
     write_volatile,
 )
 from innomaint_pipeline.store.innomaint.misfits import save_issues, save_unknown_fields
+from innomaint_pipeline.store.innomaint.outcome_log import log_outcomes
 from innomaint_pipeline.store.innomaint.responses import (
     StoredAnswer,
     load_answers,
@@ -49,7 +50,6 @@ from innomaint_pipeline.store.innomaint.states import (
     find_strangers,
     find_targets,
     has_failed,
-    log_outcomes,
     mark_failed,
     mark_synced,
 )
