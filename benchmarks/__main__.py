@@ -23,6 +23,7 @@ NAMES = (
     "soak",
     "rate",
     "continuous",
+    "rest",
 )
 
 

@@ -13,6 +13,7 @@ from innomaint_pipeline.defs.housekeeping import build_housekeeping, check_table
 from innomaint_pipeline.defs.innomaint.definitions import INNOMAINT
 from innomaint_pipeline.defs.maximo.definitions import MAXIMO
 from innomaint_pipeline.defs.recovery import leased_executor
+from innomaint_pipeline.defs.requests import build_requests_sensor
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.source import SourceDefinitions
 from innomaint_pipeline.defs.workbook import WORKBOOK
@@ -27,6 +28,7 @@ def build_defs(sources: Sequence[SourceDefinitions] = SOURCES, **overrides: Any)
     retentions = [REQUESTS, *chain.from_iterable(source.retentions for source in sources)]
     housekeeping, daily_housekeeping = build_housekeeping(retentions)
     loaders = [source.load_conditions for source in sources if source.load_conditions is not None]
+    works = list(chain.from_iterable(source.requested_work for source in sources))
     resources: dict[str, Any] = {"ic3": Ic3DatabaseResource()}
     for source in sources:
         resources |= source.resources
@@ -34,7 +36,11 @@ def build_defs(sources: Sequence[SourceDefinitions] = SOURCES, **overrides: Any)
         "assets": list(chain.from_iterable(source.assets for source in sources)),
         "asset_checks": list(chain.from_iterable(source.asset_checks for source in sources)),
         "jobs": [check_tables, housekeeping, *chain.from_iterable(source.jobs for source in sources)],
-        "sensors": [build_alerts(loaders), *chain.from_iterable(source.sensors for source in sources)],
+        "sensors": [
+            build_alerts(loaders),
+            *([build_requests_sensor(works)] if works else []),
+            *chain.from_iterable(source.sensors for source in sources),
+        ],
         "schedules": [
             hourly_checks,
             daily_housekeeping,

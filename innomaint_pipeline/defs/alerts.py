@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -13,6 +12,7 @@ from innomaint_pipeline.domain.health import most_urgent
 from innomaint_pipeline.domain.schedule import parse_moment
 from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline.store.alerts import load_told, save_told
+from innomaint_pipeline.store.database import find_now
 
 _SECONDS = 30
 _HEARTBEAT_SECONDS = 60
@@ -48,8 +48,8 @@ def build_alerts(loaders: Sequence[ConditionLoader]) -> dg.SensorDefinition:
             with database.snapshot() as connection:
                 found = [load(connection, settings) for load in loaders]
                 told = {number: load_told(connection, number) for number in (_LOG, *notifier.numbers)}
+                now = find_now(connection)
             conditions = [condition for _, of_source in found for condition in of_source]
-            now = datetime.now(UTC)
             for number, known in told.items():
                 for notice in decide_notices(conditions, known, now):
                     words = f"{notice.name} {notice.kind}"

@@ -37,6 +37,8 @@ _STOPPING_ERRORS = {
     "DatabaseError": 4,
     "ConflictError": 4,
     "RefusedRowError": 4,
+    # SQLAlchemy's, of Dagster's own database: what the project says of the other one is a DatabaseError.
+    "OperationalError": 4,
     "ConfigurationError": 2,
     "SelectionError": 2,
     "WorkbookError": 2,

@@ -8,6 +8,8 @@ launch it once more.
 Belongs here: the executor that holds the lease, the launcher that judges by it, and whose runs are whose.
 """
 
+import functools
+import logging
 import os
 import sys
 import time
@@ -26,9 +28,12 @@ from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
-from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.errors import ConfigurationError, DatabaseError
+from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import RENEWAL_SECONDS, RUN_LEASES, is_owner_alive, remove_leases
 from innomaint_pipeline.sync.holding import keep_lease
+
+logger = logging.getLogger(__name__)
 
 # A run without a lease may be about to begin or to end: so long after its last event it is neither.
 _SILENCE_SECONDS = 30.0
@@ -86,9 +91,22 @@ class LeasedExecutor(InProcessExecutor):
             with suppress(ConfigurationError):
                 database = stack.enter_context(Ic3DatabaseResource().open())
                 run_id = plan_context.run_id
+                stack.push(functools.partial(_give_back, database, run_id))
                 lease = keep_lease(database, RUN_LEASES + run_id, run_id, on_lost=_end_this_process)
                 stack.enter_context(lease)
             yield from super().execute(plan_context, execution_plan)
+
+
+def _give_back(database: Database, run_id: str, kind: type[BaseException] | None, *_: object) -> None:
+    """End the leases of a run that cannot go on, as where Dagster's database takes none of its events."""
+    if kind is None:
+        return
+    try:
+        with database.begin() as connection:
+            remove_leases(connection, run_id)
+    except DatabaseError as error:
+        # They expire by themselves.
+        logger.warning("the leases of run %s could not be given back: %s", run_id, error)
 
 
 def _end_this_process() -> None:

@@ -28,6 +28,9 @@ from innomaint_pipeline.store.requests import (
 
 REQUEST_TAG = "innomaint/request"
 PART_TAG = "innomaint/request_part"
+ROW_STATUS_TAG = "innomaint/row_status"
+ROW_REFUSED_TAG = "innomaint/row_refused"
+"""On a run whose row the database refused: what the row would say of its end, and why it was refused."""
 _PARTITION_TAG = "dagster/partition"
 _REPEATED_TAG = "dagster/will_retry"
 # A person waits: before what goes on by itself.
@@ -37,20 +40,21 @@ _BEAT_SECONDS = 3
 
 @dataclass(frozen=True)
 class RunPlace:
-    """Where the run of a part is launched: partition, job (None: there is but one), assets (None: all)."""
+    """Where the run of a part is launched: partition, job, assets (None: all)."""
 
     partition_key: str | None
-    job_name: str | None = None
+    job_name: str
     asset_selection: Sequence[dg.AssetKey] | None = None
 
 
 class RequestedWork(Protocol):
     """One kind of work that people ask for: how a part of it is run, and how its result is counted.
 
-    `parts_at_once` bounds the runs under way for one request.
+    `jobs` are those that its parts are run by; `parts_at_once` bounds the runs under way for one request.
     """
 
     kind: str
+    jobs: Sequence[Any]
     runs: RunsOfSource
     parts_at_once: int
 
@@ -79,34 +83,43 @@ class RequestedWork(Protocol):
         ...
 
 
-def build_requests_sensor(
-    name: str, jobs: Sequence[dg.JobDefinition | Any], work: RequestedWork, *, description: str
-) -> dg.SensorDefinition:
-    """Return the sensor that launches, follows and closes the open requests of a kind."""
+def build_requests_sensor(works: Sequence[RequestedWork]) -> dg.SensorDefinition:
+    """Return the sensor that launches, follows and closes the open requests of every kind.
+
+    One for all of them: a look costs the daemon and the code server far more than what it looks at.
+    """
 
     @dg.sensor(
-        jobs=jobs,
-        name=name,
+        jobs=[job for work in works for job in work.jobs],
+        name="requested_work",
         minimum_interval_seconds=_BEAT_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=description,
+        description=(
+            "Carries out what people asked the admin service for, of every source: a run for each part, "
+            "three at a time for each request, again where a run was lost; also while a source is paused."
+        ),
     )
     def follow_requests(
         context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource
     ) -> dg.SensorResult | dg.SkipReason:
+        launches: list[dg.RunRequest] = []
+        is_any_open = False
         with ic3.open() as database:
-            with database.begin() as connection:
-                note_look(connection, work.kind)
-                requests = find_open(connection, work.kind)
-            if not requests:
-                return dg.SkipReason("no request is open")
-            work.prepare(context.instance, database)
-            look = _Look(context.instance, database, work)
-            launches = [launch for request in requests for launch in look.follow(request)]
-        words = f"{len(requests)} requests open, {len(launches)} runs launched"
+            for work in works:
+                with database.begin() as connection:
+                    note_look(connection, work.kind)
+                    requests = find_open(connection, work.kind)
+                if not requests:
+                    continue
+                is_any_open = True
+                work.prepare(context.instance, database)
+                look = _Look(context.instance, database, work)
+                found = [launch for request in requests for launch in look.follow(request)]
+                context.log.info(f"{work.kind}: {len(requests)} requests open, {len(found)} runs launched")
+                launches += found
         if not launches:
+            words = "nothing is to be launched for the open requests" if is_any_open else "no request is open"
             return dg.SkipReason(words)
-        context.log.info(words)
         return dg.SensorResult(run_requests=launches)
 
     return follow_requests
@@ -172,6 +185,7 @@ class _Look:
 
     def _see(self, record: dg.RunRecord, row_status: str | None) -> RunSeen:
         run = record.dagster_run
+        row_status = row_status or run.tags.get(ROW_STATUS_TAG)
         seen = RunSeen(run.run_id, is_finished=run.is_finished, row_status=row_status)
         if not run.is_finished:
             return seen

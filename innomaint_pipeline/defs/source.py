@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from innomaint_pipeline.defs.requests import RequestedWork
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.settings import Settings
@@ -24,7 +25,7 @@ class SourceDefinitions:
     """The Dagster definitions of one source, and what shared ones do for it.
 
     `retentions` are the rows that the nightly clean-up deletes by their age; `load_conditions` returns what
-    people are told about the source.
+    people are told about the source; `requested_work` is what people may ask for of it.
     """
 
     assets: Sequence[dg.AssetsDefinition]
@@ -35,3 +36,4 @@ class SourceDefinitions:
     resources: Mapping[str, Any] = field(default_factory=dict)
     retentions: Sequence[Retention] = ()
     load_conditions: ConditionLoader | None = None
+    requested_work: Sequence[RequestedWork] = ()

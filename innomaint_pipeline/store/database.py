@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
 from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.store.connections import for_snapshot, name_place, open_engine
 from innomaint_pipeline.store.faults import explain
+from innomaint_pipeline.store.lock_waits import LockWatch
 
 
 @unique
@@ -48,13 +49,15 @@ class Database:
     """One PostgreSQL database.
 
     Safe to use from several threads; connections are pooled and checked before use, so that a restarted
-    server costs one reconnect, not an error. Nothing is kept in a session between two transactions.
+    server costs one reconnect, not an error. Nothing is kept in a session between two transactions. A
+    statement that waits five seconds for somebody's lock is told in the log, with whose it is.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.place = name_place(url)
         self.engine: Engine = open_engine(url)
+        self._locks = LockWatch(self.engine, url, self.place)
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -88,4 +91,5 @@ class Database:
 
     def close(self) -> None:
         """Close every pooled connection."""
+        self._locks.close()
         self.engine.dispose()

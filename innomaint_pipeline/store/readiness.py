@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import namedtuple_row
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.store.connections import connect, ensure_database, name_place, read_address
@@ -115,6 +116,26 @@ def _grants(role: str, tables: list[str]) -> list[str]:
     if not tables:
         return []
     return [f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(tables)} TO {role};"]
+
+
+def find_dagster_trouble(error: BaseException, url: str) -> DatabaseError | None:
+    """Return what of an error is the trouble of Dagster's own database, None where it is another.
+
+    Looks through what caused it, and asks the database itself where the causes do not tell.
+    """
+    place = name_place(url)
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DBAPIError):
+            words = first_line(cause.orig)
+            return DatabaseError(f"Dagster's database ({place}) is unreachable or refuses: {words}")
+        cause = cause.__cause__ or cause.__context__
+    try:
+        with connect(read_address(url)):
+            return None
+    except psycopg.Error as refusal:
+        words = first_line(refusal)
+        return DatabaseError(f"Dagster's database ({place}) is unreachable or refuses: {words}")
 
 
 def check_dagster(url: str) -> None:

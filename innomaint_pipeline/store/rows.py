@@ -8,7 +8,7 @@ its stored value.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from enum import Enum
 from functools import lru_cache
@@ -38,12 +38,14 @@ from sqlalchemy.types import Text
 
 from innomaint_pipeline.errors import ConflictError, DatabaseError, RefusedRowError
 from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.faults import Fault, judge, short_message
 
 Item = TypeVar("Item")
 Row = Mapping[str, Any]
 
 _CONFLICT_REPEATS = 5
 _CONFLICT_REPEATS_OF_PARTS = 1
+_SHOWN_REFUSALS = 5
 # Writes parameters as `text` reads them.
 _NAMED = dialect(paramstyle="named")
 
@@ -150,9 +152,14 @@ def refuse_left_out(
     statement = _find_different(table, tuple(keys), tuple(sorted(others[0])), is_update=is_update)
     found = connection.execute(statement, {"rows": rows_parameter(others)}).first()
     if found is not None:
-        row = ", ".join(f"{name} {value}" for name, value in zip(keys, found, strict=True))
-        reason = f"a trigger of {table.name} left out the row of {row} without an error"
-        raise RefusedRowError(reason, reason=reason, is_certain=False)
+        raise left_out(table, dict(zip(keys, found, strict=True)))
+
+
+def left_out(table: Table, key: Mapping[str, object]) -> RefusedRowError:
+    """Return the error of a row that a trigger or a policy of the table left out in silence."""
+    row = ", ".join(f"{name} {value}" for name, value in key.items())
+    reason = f"a trigger of {table.name} left out the row of {row} without an error"
+    return RefusedRowError(reason, reason=reason, is_certain=False)
 
 
 @lru_cache(maxsize=256)
@@ -237,6 +244,70 @@ def write_splitting(
     for item, error in refused:
         refuse(item, reason_of(error))
     return written
+
+
+def write_within(
+    connection: Connection, items: Sequence[Item], write: Callable[[Sequence[Item]], Collection[Item]]
+) -> dict[Item, str]:
+    """Write items inside the caller's transaction, each that the database refuses left out of it.
+
+    `write` returns the items that were left out without an error. Returns the items, distinct, that are not
+    written, with the database's own words. What it says against each of several is everybody's trouble and
+    raised as `DatabaseError`. What earlier statements put off to the commit speaks before.
+    """
+    speak_now(connection)
+    errors: dict[Item, RefusedRowError] = {}
+    _write_nested(connection, items, write, errors)
+    if is_everybodys(list(errors.values()), has_taken=len(errors) < len(items)):
+        reason = next(iter(errors.values())).reason
+        raise DatabaseError(
+            f"the database refuses each of {len(errors)} rows, so that it is no row's fault: {reason}. "
+            "Nothing was written; correct the trigger or function that says so, or the rights of this role"
+        )
+    return {item: error.reason for item, error in errors.items()}
+
+
+def _write_nested(
+    connection: Connection,
+    items: Sequence[Item],
+    write: Callable[[Sequence[Item]], Collection[Item]],
+    errors: dict[Item, RefusedRowError],
+) -> None:
+    if not items:
+        return
+    try:
+        with connection.begin_nested():
+            missing = write(items)
+            speak_now(connection)
+    except DBAPIError as error:
+        fault = judge(error)
+        if fault in {Fault.SERVER, Fault.SCHEMA}:
+            raise
+        if len(items) > 1:
+            middle = len(items) // 2
+            for half in (items[:middle], items[middle:]):
+                _write_nested(connection, half, write, errors)
+            return
+        reason = short_message(error)
+        errors[items[0]] = RefusedRowError(reason, reason=reason, is_certain=fault is Fault.ROW)
+    else:
+        reason = "a trigger of the table left it out without an error"
+        errors.update({item: RefusedRowError(reason, reason=reason, is_certain=False) for item in missing})
+
+
+def speak_now(connection: Connection) -> None:
+    """Let what would speak at the commit speak now, while it can be told whose fault it is."""
+    connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED")
+
+
+def describe_refusals(refused: Mapping[str, str], table: str) -> str:
+    """Return what the database refused of a table, by the name of each row, in words that say what to do."""
+    shown = [f"{name!r}: {reason}" for name, reason in list(refused.items())[:_SHOWN_REFUSALS]]
+    more = f" and {len(refused) - len(shown)} more" if len(refused) > len(shown) else ""
+    return (
+        f"the database refuses {len(refused)} rows of {table}, each alone: {'; '.join(shown)}{more}. Correct "
+        "the constraint, trigger or policy of the table that says so"
+    )
 
 
 def is_everybodys(errors: Sequence[DatabaseError], *, has_taken: bool) -> bool:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     all_,
     and_,
     any_,
+    bindparam,
     case,
     cast,
     column,
@@ -60,7 +61,14 @@ from innomaint_pipeline.store.innomaint.tables import (
     sync_log,
     sync_state,
 )
-from innomaint_pipeline.store.rows import copy_rows, is_everybodys, recordset, rows_parameter
+from innomaint_pipeline.store.rows import (
+    copy_rows,
+    is_everybodys,
+    recordset,
+    rows_parameter,
+    speak_now,
+    write_within,
+)
 from innomaint_pipeline.store.settings import IMPORT_ERROR, WORKBOOK_TROUBLE, load_setting
 
 _STAGE = "innomaint_import_stage"
@@ -96,7 +104,7 @@ class ImportCounts:
     """What an import did to ic3_asset_master; `missing` are CMMS assets that the workbook no longer holds.
 
     `refused` says why the table cannot hold a row, by CMMS asset id: an adopted one may be narrower and
-    stricter than the declaration.
+    stricter than the declaration. `unlogged` says why ic3_sync_log refuses the row of an imported one.
     """
 
     inserted: int
@@ -106,6 +114,7 @@ class ImportCounts:
     missing_examples: tuple[str, ...]
     batches: int
     refused: Mapping[str, str] = field(default_factory=dict)
+    unlogged: Mapping[str, str] = field(default_factory=dict)
 
 
 def _stage(connection: Connection, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> TableClause:
@@ -160,6 +169,7 @@ def import_rows(
         )
         writer.write(*whole)
         writer.raise_what_is_everybodys()
+        unlogged = _log_import(connection, [*writer.inserted, *writer.updated], run_id)
         crash_points.reach("import: rows written")
         assign_new_batches(connection, batch_size)
         crash_points.reach("import: batches given")
@@ -174,6 +184,7 @@ def import_rows(
             ),
             batches=count_batches(connection),
             refused=refused,
+            unlogged=unlogged,
         )
     except DBAPIError as error:
         if judge(error) in {Fault.SERVER, Fault.SCHEMA, Fault.CONFLICT}:
@@ -229,11 +240,9 @@ class _Writer:
             with self.connection.begin_nested():
                 updated = self._update(first, end)
                 inserted = self._insert(first, end)
-                _log_import(self.connection, [*inserted, *updated], self.run_id)
                 left_out = self._find_left_out(first, end, {*inserted, *updated})
                 # What would speak at the commit, when it can no longer be told whose fault it is.
-                self.connection.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
-                self.connection.execute(text("SET CONSTRAINTS ALL DEFERRED"))
+                speak_now(self.connection)
         except DBAPIError as error:
             fault = judge(error)
             if fault in {Fault.SERVER, Fault.SCHEMA}:
@@ -429,24 +438,31 @@ def _refuse_unfit(connection: Connection, stage: TableClause, columns: Sequence[
     return refused
 
 
-def _log_import(connection: Connection, cmms_asset_ids: Sequence[str], run_id: str | None) -> None:
-    serial = func.unnest(cast(cmms_asset_ids, ARRAY(Text))).column_valued("serialnumber")
+def _log_import(connection: Connection, cmms_asset_ids: Sequence[str], run_id: str | None) -> dict[str, str]:
+    """Append a row of ic3_sync_log for each CMMS asset; return why rows are refused, by CMMS asset id."""
+    serial = func.unnest(cast(bindparam("serials"), ARRAY(Text))).column_valued("serialnumber")
     row = {
         "serialnumber": serial,
         "sync_type": literal("excel_import"),
         "status": literal("success"),
         "run_id": cast(run_id, Text),
     }
-    connection.execute(insert(sync_log).from_select(list(row), select(*row.values())))
+    append = insert(sync_log).from_select(list(row), select(*row.values())).returning(sync_log.c.serialnumber)
+
+    def write(part: Sequence[str]) -> Collection[str]:
+        written = set(connection.execute(append, {"serials": list(part)}).scalars())
+        return [] if len(written) == len(part) else [serial for serial in part if serial not in written]
+
+    return write_within(connection, cmms_asset_ids, write) if cmms_asset_ids else {}
 
 
 def save_workbook_issues(
     connection: Connection, issues: Sequence[Mapping[str, str]], imported_ids: Sequence[str]
-) -> None:
+) -> dict[int, str]:
     """Note optional values that could not be read; resolve those of the imported assets that now can.
 
     Each issue holds `cmms_asset_id`, `field`, `raw_value` and `reason`. One that is open as it is stays
-    untouched.
+    untouched. Returns why the database refuses to note some, by their places among `issues`.
     """
     extra = [column("cmms_asset_id", Text)]
     names = ["field", "raw_value", "reason"]
@@ -457,7 +473,7 @@ def save_workbook_issues(
         not issues
         and not connection.execute(select(select(data_issue.c.id).where(is_open).exists())).scalar_one()
     ):
-        return
+        return {}
     is_still_seen = select(given.c.field).where(
         given.c.cmms_asset_id == asset_master.c.cmms_asset_id, given.c.field == data_issue.c.field
     )
@@ -472,8 +488,6 @@ def save_workbook_issues(
         ),
         parameters,
     )
-    if not issues:
-        return
     statement = upsert(data_issue).from_select(
         ["source", "asset_id", *names],
         select(literal(SOURCE, Text), asset_master.c.asset_id, *(given.c[name] for name in names)).where(
@@ -481,21 +495,55 @@ def save_workbook_issues(
         ),
     )
     new = statement.excluded
-    connection.execute(
+    is_noted = select(data_issue.c.id).where(
+        is_open,
+        data_issue.c.asset_id == asset_master.c.asset_id,
+        *(data_issue.c[name].is_not_distinct_from(given.c[name]) for name in names),
+    )
+    return _write_listed(
+        connection,
+        issues,
         statement.on_conflict_do_update(
             index_elements=["source", "asset_id", "field"],
             index_where=data_issue.c.resolved_at.is_(None),
             set_={"raw_value": new.raw_value, "reason": new.reason, "last_seen_at": func.now()},
             where=or_(*(data_issue.c[name].is_distinct_from(new[name]) for name in ("raw_value", "reason"))),
         ),
-        parameters,
+        select(func.count())
+        .select_from(given.join(asset_master, asset_master.c.cmms_asset_id == given.c.cmms_asset_id))
+        .where(~is_noted.exists()),
     )
 
 
-def save_rejects(connection: Connection, *, workbook: str, rejects: Sequence[Mapping[str, Any]]) -> None:
+def _write_listed(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], write: Any, count_lacking: Any
+) -> dict[int, str]:
+    """Write rows by a statement with the parameter `rows`; return why some are refused, by their places.
+
+    `count_lacking` counts those of `rows` that are not there after it.
+    """
+
+    def write_part(places: Sequence[int]) -> Collection[int]:
+        parameters = {"rows": rows_parameter(rows[place] for place in places)}
+        connection.execute(write, parameters)
+        if not connection.execute(count_lacking, parameters).scalar_one():
+            return []
+        return [
+            place
+            for place in places
+            if connection.execute(count_lacking, {"rows": rows_parameter([rows[place]])}).scalar_one()
+        ]
+
+    return write_within(connection, range(len(rows)), write_part) if rows else {}
+
+
+def save_rejects(
+    connection: Connection, *, workbook: str, rejects: Sequence[Mapping[str, Any]]
+) -> dict[int, str]:
     """Make innomaint_import_reject hold exactly these rows for the workbook, touching only what differs.
 
-    Each reject holds `sheet`, `row_number`, `reason` and `row` (header -> JSON value).
+    Each reject holds `sheet`, `row_number`, `reason` and `row` (header -> JSON value). Returns why the
+    database refuses to keep some, by their places among `rejects`.
     """
     parameters = {"rows": rows_parameter(rejects)}
     names = ["sheet", "row_number", "reason", "row"]
@@ -512,7 +560,13 @@ def save_rejects(connection: Connection, *, workbook: str, rejects: Sequence[Map
         ["workbook", *names], select(literal(workbook, Text), *(given.c[name] for name in names))
     )
     new = statement.excluded
-    connection.execute(
+    is_kept = select(import_reject.c.reason).where(
+        import_reject.c.workbook == workbook,
+        *(import_reject.c[name] == given.c[name] for name in ("sheet", "row_number", "reason")),
+    )
+    return _write_listed(
+        connection,
+        rejects,
         statement.on_conflict_do_update(
             index_elements=["workbook", "sheet", "row_number"],
             set_={"reason": new.reason, "row": new.row, "imported_at": func.now()},
@@ -521,7 +575,7 @@ def save_rejects(connection: Connection, *, workbook: str, rejects: Sequence[Map
                 import_reject.c.row.is_distinct_from(new.row),
             ),
         ),
-        parameters,
+        select(func.count()).select_from(given).where(~is_kept.exists()),
     )
 
 

@@ -9,7 +9,8 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from innomaint_pipeline.definitions import defs
-from innomaint_pipeline.defs.innomaint.requests import requested_syncs
+from innomaint_pipeline.defs.innomaint.requests import REQUESTED_BATCHES
+from innomaint_pipeline.defs.requests import build_requests_sensor
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.batches import lease_name
@@ -65,7 +66,7 @@ def look(instance: dg.DagsterInstance) -> SensorExecutionData:
         instance=instance, definitions=defs, resources={"ic3": Ic3DatabaseResource()}
     )
     with context, partition_loading_context(dynamic_partitions_store=instance):
-        return requested_syncs.evaluate_tick(context)
+        return build_requests_sensor([REQUESTED_BATCHES]).evaluate_tick(context)
 
 
 def launches(instance: dg.DagsterInstance) -> list[dg.RunRequest]:

@@ -24,7 +24,6 @@ import pytest
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.embedded.watch import ServerFiles, account_of, run_program
 from innomaint_pipeline.errors import DatabaseError
-from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
 from innomaint_pipeline.simulator.limit import build_fixed_latency
 from innomaint_pipeline.sources.outcomes import RequestPolicy
@@ -379,16 +378,14 @@ def test_a_conflict_while_the_tables_are_written_is_repeated_and_no_assets_fault
 
 @pytest.mark.parametrize("code", ["40001", "40P01"])
 def test_a_conflict_at_any_other_place_is_the_databases_trouble(pipeline: HarmedPipeline, code: str) -> None:
-    pipeline.simulator.faults.next(pipeline.serials[0], *[Status(500)] * 3)
-    raise_on(pipeline, "innomaint_sync_state", "update", code, times=1000)
+    raise_on(pipeline, "innomaint_lease", "update", code, times=1000)
     pipeline.fail(lambda: pipeline.fetch(pipeline.first), match="met another")
-    pipeline.simulator.record.clear()
-    assert pipeline.states()[pipeline.serials[0]] == ("never", None)
-    pipeline.administer("drop trigger fail_innomaint_sync_state on innomaint_sync_state")
+    assert set(pipeline.states().values()) == {("never", None)}
+    pipeline.administer("drop trigger fail_innomaint_lease on innomaint_lease")
     lacking = set(pipeline.serials) - pipeline.stored()
-    assert pipeline.serials[0] in lacking
+    pipeline.asked()
     pipeline.finish()
-    assert pipeline.asked() == lacking, "whose failure could not be noted is asked again"
+    assert pipeline.asked() == lacking
 
 
 def test_a_conflict_while_a_workbook_is_imported_costs_no_row(unimported: HarmedPipeline) -> None:

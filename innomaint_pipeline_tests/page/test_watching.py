@@ -81,6 +81,22 @@ def test_nothing_moves_while_nothing_changes(visitor: Visitor, pipeline: Pipelin
     assert visitor.asked("/api/sync/batches") == loaded
 
 
+def test_what_is_due_is_counted_again_by_the_clock(visitor: Visitor, pipeline: Pipeline) -> None:
+    for number, key in enumerate((FIRST_BATCH, SECOND)):
+        pipeline.sync(pipeline.run(f"run-{number}", batch_key=key))
+    visitor.sign_in()
+    visitor.page.evaluate(f"location.hash = '#/batch/{FIRST_BATCH}'")
+    due = visitor.page.locator("dt", has_text="Due now").locator("xpath=following-sibling::dd")
+    expect(due).to_have_text("0")
+    # Nothing is written when the moment comes, and nothing has changed by which one could see it.
+    pipeline.execute(
+        "update innomaint_sync_state set next_due_at = clock_timestamp() + interval '1 second'"
+        " where asset_id in (select min(asset_id) from innomaint_sync_state where batch_key = :batch)",
+        batch=FIRST_BATCH,
+    )
+    expect(due).to_have_text("1")
+
+
 def test_typed_text_and_focus_survive_a_change(visitor: Visitor, pipeline: Pipeline) -> None:
     visitor.sign_in()
     visitor.page.get_by_label("Refresh every").fill("77")

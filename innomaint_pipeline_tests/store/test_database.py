@@ -1,10 +1,13 @@
 """Reaching PostgreSQL: addresses, and which error is whose."""
 
+import threading
 import time
 from datetime import UTC, date, datetime, timedelta
 from urllib.parse import quote
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import make_url, text
 
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError, RefusedRowError
@@ -205,3 +208,34 @@ def test_nothing_is_prepared_or_kept_in_a_session(empty_database: Database) -> N
         assert session.cursor().execute("show datestyle").fetchone() == ("ISO, MDY",)
     finally:
         session.close()
+
+
+def test_who_waits_for_a_lock_says_whose_it_is_while_it_waits(
+    empty_database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    with empty_database.begin() as connection:
+        connection.execute(text("create table pumps (id integer primary key); insert into pumps values (1)"))
+    update = "update pumps set id = 2 where id = 1"
+    address = {**read_address(empty_database.url), "application_name": "nightly report"}
+    with psycopg.connect(make_conninfo("", **address)) as other:
+        other.execute(update)
+        ended = threading.Event()
+
+        def wait() -> None:
+            with empty_database.begin() as connection:
+                connection.execute(text(update))
+            ended.set()
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        until = time.monotonic() + 60
+        while not any("nightly report" in record.message for record in caplog.records):
+            assert time.monotonic() < until, "nobody told of it"
+            time.sleep(0.05)
+        assert not ended.is_set()
+        told = next(record.message for record in caplog.records if "nightly report" in record.message)
+        assert f"process {other.info.backend_pid}" in told
+        assert "pumps" in told
+        other.rollback()
+    waiting.join()
+    assert ended.is_set()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
@@ -36,13 +35,14 @@ from innomaint_pipeline.api.parts import (
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.answers import normalise_id
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, SyncOptions, waiting_seconds
-from innomaint_pipeline.domain.innomaint.stops import describe_outage
+from innomaint_pipeline.domain.innomaint.stops import Stop, describe_outage
 from innomaint_pipeline.domain.requests import (
     LOOK_IS_LATE_SECONDS,
     RequestState,
 )
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
 from innomaint_pipeline.errors import BreakerOpenError, ConfigurationError, DatabaseError, SourceRefusedError
+from innomaint_pipeline.store.database import find_now
 from innomaint_pipeline.store.innomaint.asset_details import Outcome
 from innomaint_pipeline.store.innomaint.due_batches import change_refresh_minutes
 from innomaint_pipeline.store.innomaint.selection import plan_sync, wish_for
@@ -113,12 +113,17 @@ async def sync_asset(
         limit = request.app.state.sync_limit
         outcome = await anyio.to_thread.run_sync(parts.sync_now, name, parts.is_stopping, limiter=limit)
     except BreakerOpenError as error:
-        stop = describe_outage(error.retry_in_seconds, now=datetime.now(UTC))
+        stop = await _in_thread(functools.partial(_describe_outage, parts, error))
         again = {"Retry-After": str(max(math.ceil(error.retry_in_seconds), 1))}
         raise AdminError(503, f"{name!r} was not asked for: {stop.reason}", headers=again) from None
     except (SourceRefusedError, ConfigurationError) as error:
         raise AdminError(502, str(error)) from None
     return _answer_for_asset(name, outcome)
+
+
+def _describe_outage(parts: Parts, error: BreakerOpenError) -> Stop:
+    with parts.connect() as connection:
+        return describe_outage(error.retry_in_seconds, now=find_now(connection))
 
 
 def _check_known(parts: Parts, name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -53,8 +52,9 @@ class InnomaintCollector(Collector):
         yield build_gauge(
             "innomaint_open_requests", "Requests of people that are not closed", gauges.open_requests
         )
-        if gauges.last_success_at is not None:
-            age = (datetime.now(UTC) - gauges.last_success_at).total_seconds()
+        if gauges.last_success_age_seconds is not None:
             yield build_gauge(
-                "innomaint_last_success_age_seconds", "Since the newest good answer", max(age, 0.0)
+                "innomaint_last_success_age_seconds",
+                "Since the newest good answer",
+                gauges.last_success_age_seconds,
             )

@@ -47,7 +47,7 @@ async function look() {
   } catch (error) {
     if (error.status === 401) return leave(page.isSignedIn ? "The session has ended. Sign in again." : "");
     if (error.status === undefined) throw error;
-    page.trouble = { message: error.message, isUnreachable: error.isUnreachable, since: page.trouble?.since ?? new Date().toISOString() };
+    page.trouble = { message: error.message, isUnreachable: error.isUnreachable, since: page.trouble?.since ?? new Date(now()).toISOString() };
   }
   render();
 }
@@ -58,10 +58,12 @@ async function loadWords() {
   page.hasWords = true;
 }
 
-/** Load what the route shows, unless nothing has changed since the last time. */
+/** Load what the route shows, unless nothing has changed since the last time, nor can have by the clock alone. */
 async function loadParts(overview) {
   const seen = JSON.stringify([overview.changed_at, overview.running?.batches.map(({ batch_key: key }) => key)]);
-  const isChanged = seen !== page.lastSeen || overview.running !== null || hasOpenFlights();
+  // What is due moves with the clock, from the moment at which the first asset is.
+  const isDue = Date.parse(overview.status.next_due_at) <= now();
+  const isChanged = seen !== page.lastSeen || isDue || overview.running !== null || hasOpenFlights();
   const loads = [];
   if (isChanged || !page.batches) {
     loads.push(get("/api/sync/batches").then((answer) => { page.batches = answer.batches; }),
@@ -214,7 +216,7 @@ async function leaveForGood() {
     announce("Signed out.");
   } catch (error) {
     if (error.status === 401) return leave("");
-    page.trouble = { message: error.message, isUnreachable: error.isUnreachable, since: new Date().toISOString() };
+    page.trouble = { message: error.message, isUnreachable: error.isUnreachable, since: new Date(now()).toISOString() };
     render();
   }
 }

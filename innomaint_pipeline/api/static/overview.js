@@ -66,7 +66,7 @@ function describeLimit(limit, nowLimit) {
 
 function describeNextDue(iso) {
   if (!iso) return "nothing is known to become due";
-  return Date.parse(iso) <= now() ? ["due since ", when(iso, "clock")] : ["next due ", when(iso)];
+  return Date.parse(iso) <= now() ? ["due since ", when(iso, "clock")] : ["next due ", when(iso, "due")];
 }
 
 function describeTimeLeft(eta, running, status) {

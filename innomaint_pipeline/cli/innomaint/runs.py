@@ -8,6 +8,7 @@ cost a batch several seconds.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,9 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from innomaint_pipeline.cli.environment import project_folder
 from innomaint_pipeline.defs.failures import find_stop
+from innomaint_pipeline.defs.requests import ROW_REFUSED_TAG
 from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.store.readiness import find_dagster_trouble
 
 _MODULE = "innomaint_pipeline.definitions"
 _ATTRIBUTE = "defs"
@@ -32,7 +35,8 @@ class RunResult:
     """How a run ended.
 
     `stop_code` is the exit code of an error that concerns everybody, with its message; `fault` is why else
-    the run failed, unless for CMMS assets that remain.
+    the run failed, unless for CMMS assets that remain. `row_refused` is
+    why the database took no row of the batch.
     """
 
     run_id: str
@@ -41,6 +45,7 @@ class RunResult:
     stop_code: int | None = None
     message: str | None = None
     fault: str | None = None
+    row_refused: str | None = None
 
 
 class RunExecutor:
@@ -74,17 +79,35 @@ class RunExecutor:
         run_config: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> RunResult:
-        """Create a run and execute it to its end; an interrupt ends it as `report_canceling` says."""
+        """Create a run and execute it to its end; an interrupt ends it as `report_canceling` says.
+
+        Where Dagster's database fails, the result says so: what the run has stored is kept.
+        """
+        try:
+            return self._execute(job_name, partition_key, run_config or {}, tags or {})
+        except Exception as error:
+            trouble = find_dagster_trouble(error, os.environ["DAGSTER_PG_URL"])
+            if trouble is None:
+                raise
+            return RunResult("", "UNKNOWN", partition_key, trouble.exit_code, str(trouble))
+
+    def _execute(
+        self,
+        job_name: str,
+        partition_key: str | None,
+        run_config: Mapping[str, Any],
+        tags: Mapping[str, str],
+    ) -> RunResult:
         job = self._repository.get_reconstructable_job(job_name)
         definition = self._definition.get_job(job_name)
-        run_tags = {**definition.run_tags, "innomaint/started_by": "command line", **(tags or {})}
+        run_tags = {**definition.run_tags, "innomaint/started_by": "command line", **tags}
         if partition_key is not None:
             run_tags |= definition.get_tags_for_partition_key(
                 partition_key, selected_asset_keys=definition.asset_layer.executable_asset_keys
             )
         run = self.instance.create_run_for_job(
             job_def=definition,
-            run_config=run_config or {},
+            run_config=run_config,
             tags=run_tags,
             remote_job_origin=self._origin.get_job_origin(job_name),
             job_code_origin=job.get_python_origin(),
@@ -105,6 +128,7 @@ class RunExecutor:
             stop_code,
             message,
             fault=message or "the run's log says why" if is_fault else None,
+            row_refused=ended.tags.get(ROW_REFUSED_TAG) if ended else None,
         )
 
     def report_canceling(self) -> None:

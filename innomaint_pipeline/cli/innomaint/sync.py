@@ -36,10 +36,13 @@ from innomaint_pipeline.domain.requests import is_given_up
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Connection, Database, find_now
 from innomaint_pipeline.store.innomaint.batch_rows import sum_batch_rows
+from innomaint_pipeline.store.innomaint.outcome_log import count_unlogged
 from innomaint_pipeline.store.innomaint.progress import COMMANDS, count_asked, load_progress, selected_by
 from innomaint_pipeline.store.innomaint.selection import Plan, count_sync, plan_sync
 from innomaint_pipeline.store.leases import find_leases, forget_expired, report_progress
+from innomaint_pipeline.store.lock_waits import LockTeller
 from innomaint_pipeline.store.requests import OwnRequest, finish_own_request, open_own_request
+from innomaint_pipeline.store.rows import describe_refusals
 from innomaint_pipeline.store.settings import load_refresh_minutes
 from innomaint_pipeline.sync.holding import Claim, hold_lease
 from innomaint_pipeline.sync.innomaint.batch import Selection
@@ -110,6 +113,11 @@ def run_sync(settings: Settings, options: SyncOptions, *, is_quiet: bool) -> Syn
             run_ids = _execute(settings, database, work, result, is_quiet=is_quiet)
             with database.begin() as connection:
                 count_sync(connection, work.plan, run_ids, result)
+                if unlogged := count_unlogged(connection, run_ids):
+                    say(
+                        f"The database refuses {unlogged} rows of ic3_sync_log, which the next run of their "
+                        "batch writes; the logs of the runs in Dagster say why."
+                    )
                 # What was given up is not done: the same command takes it up again.
                 if work.request is not None and result.stop_code is None and not result.has_fault:
                     finish_own_request(connection, work.request.id)
@@ -140,8 +148,10 @@ def _execute(
             settings.home, is_embedded=settings.ic3_database_url is None, size=min(WORKERS, len(waiting))
         ) as pool,
     ):
+        locks = LockTeller(database.url, database.place, say)
         while waiting and result.stop_code is None:
             _advance(settings, database, work, show)
+            locks.look()
             ready = _not_leased(database, waiting)
             if not ready:
                 time.sleep(_LEASE_POLL_SECONDS)
@@ -160,6 +170,7 @@ def _execute(
                     if result.stop_code is not None:
                         pool.finish()
                 _advance(settings, database, work, show)
+                locks.look()
     return run_ids
 
 
@@ -184,6 +195,9 @@ def _note_end(ended: RunResult, result: SyncResult, database: Database) -> bool:
     if ended.fault is not None:
         result.has_fault = True
         say(f"{ended.partition_key}: its run ended as {ended.status}: {ended.fault}")
+        return False
+    if ended.row_refused is not None:
+        say(describe_refusals({ended.partition_key or "": ended.row_refused}, "cmms_sync_log"))
         return False
     return _was_leased_elsewhere(database, ended.run_id)
 

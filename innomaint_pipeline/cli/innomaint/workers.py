@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 from innomaint_pipeline.embedded.server import join
 from innomaint_pipeline.embedded.watch import bound_log
 from innomaint_pipeline.errors import InnomaintPipelineError
+from innomaint_pipeline.store.readiness import find_dagster_trouble
 
 if TYPE_CHECKING:
     from innomaint_pipeline.cli.innomaint.runs import RunExecutor
@@ -131,6 +132,8 @@ def _work(
 
         executor = RunExecutor()
     except Exception as error:
+        if not isinstance(error, InnomaintPipelineError):
+            error = find_dagster_trouble(error, os.environ["DAGSTER_PG_URL"]) or error
         code = error.exit_code if isinstance(error, InnomaintPipelineError) else 1
         results.put(_Started(os.getpid(), f"{type(error).__name__}: {error}", code))
         raise

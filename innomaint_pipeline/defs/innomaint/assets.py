@@ -7,7 +7,7 @@ assets, so that the tables of the good ones are materialized before.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -20,15 +20,17 @@ from innomaint_pipeline.defs.failures import REMAINING, Explanation, observe, re
 from innomaint_pipeline.defs.innomaint.partitions import BATCHES
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.recovery import RunsOfSource
+from innomaint_pipeline.defs.requests import ROW_REFUSED_TAG, ROW_STATUS_TAG
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.source import SOURCE_TAG
 from innomaint_pipeline.defs.workbook import OWNERS, ic3_asset_master
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause, describe_classes, describe_stop
 from innomaint_pipeline.domain.states import WHAT_TO_DO
-from innomaint_pipeline.errors import SelectionError
-from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.errors import DatabaseError, SelectionError
+from innomaint_pipeline.store.database import Database, find_now
 from innomaint_pipeline.store.innomaint.states import FailedAsset
+from innomaint_pipeline.store.rows import describe_refusals
 from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
 from innomaint_pipeline.sync.innomaint.fetching import PassReport
 from innomaint_pipeline.sync.innomaint.steps import (
@@ -154,8 +156,17 @@ def run_batch_step(context: dg.AssetExecutionContext, run: BatchRun, step: Calla
         step,
         name=run.batch_key,
         close=close,
-        explain=lambda error: _explanation(describe_stop(error, now=datetime.now(UTC))),
+        explain=lambda error: _explanation(describe_stop(error, now=_find_clock(run.database))),
     )
+
+
+def _find_clock(database: Database) -> datetime:
+    """Return the moment by the database's clock, by our own while the database is out of reach."""
+    try:
+        with database.begin() as connection:
+            return find_now(connection)
+    except DatabaseError:
+        return datetime.now(UTC)
 
 
 def _explanation(stop: Stop) -> Explanation:
@@ -255,6 +266,11 @@ def innomaint_response(
     )
 
 
+def _unlogged_metadata(unlogged: Mapping[str, str]) -> dict[str, Any]:
+    """Return, where the log lacks outcomes, how many; they stay to be written by the next run."""
+    return {"refused_by_ic3_sync_log": len(unlogged)} if unlogged else {}
+
+
 @dg.multi_asset(
     name=_ENRICH_STEP,
     specs=[
@@ -297,6 +313,8 @@ def enrich(
     if report.is_leased_elsewhere:
         context.log.info(_LEASED)
         return
+    if report.unlogged:
+        context.log.warning(describe_refusals(report.unlogged, "ic3_sync_log"))
     if report.new_unknown_fields:
         context.log.warning(
             "Innomaint sends fields that no document names; they are kept in api_attributes and in "
@@ -314,6 +332,7 @@ def enrich(
                     "assets_unchanged": report.unchanged,
                     "assets_failed": report.failed,
                     "data_issues": report.data_issues,
+                    **_unlogged_metadata(report.unlogged),
                 }
             yield dg.MaterializeResult(asset_key=name, metadata=metadata)
 
@@ -351,6 +370,13 @@ def cmms_sync_log(
     if report.is_leased_elsewhere:
         context.log.info(_LEASED)
         return
+    if report.row_refused is not None:
+        context.log.warning(describe_refusals({run.batch_key: report.row_refused}, _SETTLE))
+        # What follows a request of a person would take a run without a row for one that did nothing.
+        tags = {ROW_STATUS_TAG: report.status, ROW_REFUSED_TAG: report.row_refused}
+        context.instance.add_run_tags(context.run.run_id, tags)
+    if report.unlogged:
+        context.log.warning(describe_refusals(report.unlogged, "ic3_sync_log"))
     counts = report.counts
     context.log.info(
         f"{run.batch_key} {report.status}: {counts.success} synced, {counts.unchanged} of them unchanged, "
@@ -371,6 +397,7 @@ def cmms_sync_log(
             "skipped": report.skipped,
             "second_pass_requests": report.second_pass.requests,
             "status": report.status,
+            **_unlogged_metadata(report.unlogged),
             **(_explanation(report.stop).metadata() if report.stop else {}),
         }
     )

@@ -3,8 +3,6 @@
 Thin: the decision is `domain.innomaint.launches`'s, the facts are `store.innomaint.due_batches`'s.
 """
 
-import time
-
 import dagster as dg
 
 from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, sync_batch
@@ -19,15 +17,15 @@ from innomaint_pipeline.domain.innomaint.launches import decide_launches
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.schedule import parse_moment
 from innomaint_pipeline.settings import Settings
-from innomaint_pipeline.store.database import Connection
+from innomaint_pipeline.store.database import Connection, find_now
 from innomaint_pipeline.store.innomaint.batches import assign_new_batches
 from innomaint_pipeline.store.innomaint.due_batches import load_sync_facts
 from innomaint_pipeline.store.innomaint.health import load_conditions
 from innomaint_pipeline.store.innomaint.progress import note_round
 from innomaint_pipeline.store.settings import SYNC_INTERVAL_SECONDS, load_setting
 
-# The sensor's own beat: short, so that a changed interval takes effect at once. In between it does nothing.
-_BEAT_SECONDS = 5
+# The sensor's own beat: short, so that a changed interval takes effect soon. In between it does nothing.
+_BEAT_SECONDS = 10
 
 
 @dg.sensor(
@@ -45,10 +43,10 @@ def continuous_sync(
 ) -> dg.SensorResult | dg.SkipReason:
     """Launch what is due, without run keys: a batch that failed must be launched again."""
     settings = innomaint.settings()
-    now = time.time()
     with ic3.open() as database:
         with database.begin() as connection:
             stored_interval = load_setting(connection, SOURCE, SYNC_INTERVAL_SECONDS)
+            now = find_now(connection).timestamp()
         interval = stored_interval or settings.innomaint_sync_interval_s
         last = parse_moment(context.cursor)
         # A clock that was set back must not silence the sensor.

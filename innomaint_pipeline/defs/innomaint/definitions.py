@@ -3,7 +3,7 @@
 from innomaint_pipeline.defs.innomaint.assets import BATCH_ASSETS, sync_batch
 from innomaint_pipeline.defs.innomaint.automation import continuous_sync, load_innomaint_conditions
 from innomaint_pipeline.defs.innomaint.checks import CHECKS
-from innomaint_pipeline.defs.innomaint.requests import requested_syncs
+from innomaint_pipeline.defs.innomaint.requests import REQUESTED_BATCHES
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.source import SourceDefinitions
 from innomaint_pipeline.store.innomaint.batch_rows import RETENTIONS
@@ -12,7 +12,8 @@ INNOMAINT = SourceDefinitions(
     assets=BATCH_ASSETS,
     asset_checks=CHECKS,
     jobs=[sync_batch],
-    sensors=[continuous_sync, requested_syncs],
+    sensors=[continuous_sync],
+    requested_work=[REQUESTED_BATCHES],
     resources={"innomaint": InnomaintResource()},
     retentions=RETENTIONS,
     load_conditions=load_innomaint_conditions,

@@ -1,4 +1,4 @@
-"""Carrying out what people asked to be synced: `requested_syncs`."""
+"""Carrying out what people asked to be synced: a run for each batch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import dagster as dg
 
 from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, selection_run_config, sync_batch
 from innomaint_pipeline.defs.innomaint.partitions import register_batches
-from innomaint_pipeline.defs.requests import RequestedWork, RunPlace, build_requests_sensor
+from innomaint_pipeline.defs.requests import RequestedWork, RunPlace
 from innomaint_pipeline.domain.innomaint.batches import LEASES
 from innomaint_pipeline.domain.innomaint.launches import BATCHES_IN_FLIGHT
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, is_due_only
@@ -24,6 +24,7 @@ class _RequestedBatches:
     """A run of `sync_batch` for each batch of a selection."""
 
     kind = SYNC_REQUESTS
+    jobs: Sequence[Any] = (sync_batch,)
     runs = BATCH_RUNS
     parts_at_once = BATCHES_IN_FLIGHT
 
@@ -33,7 +34,7 @@ class _RequestedBatches:
 
     def place_run(self, part: RequestPart) -> RunPlace:
         """Return the batch's partition, which has the name of the part."""
-        return RunPlace(part.part)
+        return RunPlace(part.part, sync_batch.name)
 
     def build_run_config(self, request: OpenRequest, part: RequestPart) -> Mapping[str, Any]:
         """Return what the run of a batch asks for: everything not asked since, or what is due."""
@@ -53,14 +54,5 @@ class _RequestedBatches:
         return conclude_request(connection, request)
 
 
-_WORK: RequestedWork = _RequestedBatches()
-
-requested_syncs = build_requests_sensor(
-    "requested_syncs",
-    [sync_batch],
-    _WORK,
-    description=(
-        "Carries out what people asked the admin service for: a run for each batch, three at a time for "
-        "each request, again where a run was lost; also while continuous sync is paused."
-    ),
-)
+REQUESTED_BATCHES: RequestedWork = _RequestedBatches()
+"""What people asked to be synced."""

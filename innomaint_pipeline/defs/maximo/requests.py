@@ -1,4 +1,4 @@
-"""Carrying out what people asked to be read of Maximo: `requested_reads`."""
+"""Carrying out what people asked to be read of Maximo: a run for each structure and site."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from innomaint_pipeline.defs.maximo.assets import (
     read_run_config,
     table_key,
 )
-from innomaint_pipeline.defs.requests import RequestedWork, RunPlace, build_requests_sensor
+from innomaint_pipeline.defs.requests import RequestedWork, RunPlace
 from innomaint_pipeline.domain.maximo import SOURCE
 from innomaint_pipeline.domain.maximo.requests import READ_REQUESTS, describe_run, read_part
 from innomaint_pipeline.domain.requests import Outcome
@@ -30,6 +30,7 @@ class _RequestedReads:
     """A run for each structure and site of a request."""
 
     kind = READ_REQUESTS
+    jobs: Sequence[Any] = (maximo_global, maximo_site)
     runs = MAXIMO_RUNS
     parts_at_once = _READS_AT_ONCE
 
@@ -76,14 +77,5 @@ class _RequestedReads:
         )
 
 
-_WORK: RequestedWork = _RequestedReads()
-
-requested_reads = build_requests_sensor(
-    "requested_reads",
-    [maximo_global, maximo_site],
-    _WORK,
-    description=(
-        "Carries out the reads of Maximo that people asked the admin service for: a run for each structure "
-        "and site, three at a time for each request, again where a run was lost."
-    ),
-)
+REQUESTED_READS: RequestedWork = _RequestedReads()
+"""What people asked to be read of Maximo."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Integer, cast, func, insert, literal, select
@@ -13,6 +13,7 @@ from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause
 from innomaint_pipeline.store.housekeeping import Retention
 from innomaint_pipeline.store.innomaint.states import RunCounts
 from innomaint_pipeline.store.innomaint.tables import batch_log, data_issue, sync_log
+from innomaint_pipeline.store.rows import write_within
 from innomaint_pipeline.store.tables import lease
 
 
@@ -25,8 +26,10 @@ def save_batch_row(
     total: int,
     counts: RunCounts,
     stop: Stop | None = None,
-) -> None:
-    """Append the row of a batch run; its duration runs from the moment the run took the batch's lease.
+) -> str | None:
+    """Append the row of a batch run; return why the database refused it, None where it is there.
+
+    Its duration runs from the moment the run took the batch's lease.
 
     `stop` is why it ended early or failed, None where nothing is to be said.
 
@@ -56,13 +59,21 @@ def save_batch_row(
     )
     said = {"cause": stop.cause if stop else None, "reason": stop.reason if stop else None}
     values = [literal(value, batch_log.c[name].type) for name, value in (outcome | said).items()]
-    connection.execute(
-        insert(batch_log).from_select(
-            [*outcome, *said, "duration_ms", "synced_at"],
-            select(*values, cast(elapsed, Integer), func.clock_timestamp()).where(~is_written.exists()),
-        )
+    append = insert(batch_log).from_select(
+        [*outcome, *said, "duration_ms", "synced_at"],
+        select(*values, cast(elapsed, Integer), func.clock_timestamp()).where(~is_written.exists()),
     )
+
+    def write(rows: Sequence[str]) -> Collection[str]:
+        is_there = (
+            connection.execute(append.returning(batch_log.c.id)).first()
+            or connection.execute(is_written).first()
+        )
+        return () if is_there else rows
+
+    refused = write_within(connection, [batch_key], write)
     crash_points.reach("settle: batch row written")
+    return refused.get(batch_key)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     Text,
     TextClause,
+    and_,
     any_,
     bindparam,
     cast,
@@ -29,7 +30,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from innomaint_pipeline.domain.innomaint.detail import UnknownField, choose_unknown_fields
 from innomaint_pipeline.store.innomaint.enriched import ParsedAnswer
 from innomaint_pipeline.store.innomaint.tables import data_issue, unknown_field
-from innomaint_pipeline.store.rows import prepared, recordset, rows_parameter
+from innomaint_pipeline.store.rows import left_out, prepared, recordset, rows_parameter
 
 
 def save_issues(connection: Connection, answers: Sequence[ParsedAnswer], *, is_seen_again: bool) -> int:
@@ -37,7 +38,7 @@ def save_issues(connection: Connection, answers: Sequence[ParsedAnswer], *, is_s
 
     Return how many are open now. With `is_seen_again` false an issue that is open already stays as it is: an
     unchanged answer writes only what is new about it (a volatile value that became unreadable, characters
-    that had to be cleaned).
+    that had to be cleaned). Raises `RefusedRowError` where a trigger leaves one out.
     """
     rows = [
         {"asset_id": item.asset_id, "field": field, "raw_value": issue.raw_value, "reason": issue.reason}
@@ -48,6 +49,9 @@ def save_issues(connection: Connection, answers: Sequence[ParsedAnswer], *, is_s
     connection.execute(_resolve_issues(), parameters)
     if rows:
         connection.execute(_insert_issues(is_seen_again=is_seen_again), {"rows": parameters["rows"]})
+        missing = connection.execute(_find_unnoted(), {"rows": parameters["rows"]}).mappings().first()
+        if missing is not None:
+            raise left_out(data_issue, {str(name): value for name, value in missing.items()})
     return len(rows)
 
 
@@ -92,6 +96,16 @@ def _insert_issues(*, is_seen_again: bool) -> TextClause:
             where=None if is_seen_again else is_new,
         )
     )
+
+
+@cache
+def _find_unnoted() -> TextClause:
+    given = recordset(data_issue, _ISSUE_COLUMNS)
+    is_open = and_(data_issue.c.source == _ISSUE_SOURCE, data_issue.c.resolved_at.is_(None))
+    is_noted = select(data_issue.c.id).where(
+        is_open, data_issue.c.asset_id == given.c.asset_id, data_issue.c.field == given.c.field
+    )
+    return prepared(select(given.c.asset_id, given.c.field).where(~is_noted.exists()).limit(1))
 
 
 def save_unknown_fields(connection: Connection, answers: Sequence[ParsedAnswer]) -> list[str]:

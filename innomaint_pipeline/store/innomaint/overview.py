@@ -83,7 +83,10 @@ def load_overview(connection: Connection, account: SourceAccount) -> Overview:
 
 @dataclass(frozen=True)
 class Gauges:
-    """The numbers that monitoring records; `due` are CMMS assets, `in_flight` batches."""
+    """The numbers that monitoring records; `due` are CMMS assets, `in_flight` batches.
+
+    Ages are by the database's clock; `last_success_age_seconds` is None before the first good answer.
+    """
 
     total: int
     synced: int
@@ -96,14 +99,15 @@ class Gauges:
     due: int
     in_flight: int
     open_requests: int
-    last_success_at: datetime | None
+    last_success_age_seconds: float | None
 
 
 def load_gauges(connection: Connection, account: SourceAccount) -> Gauges:
     """Return the gauges; the connection must read a snapshot."""
     facts = load_health_facts(connection, account)
     rate = load_rate_state(connection, account.name)
-    newest = select(func.max(sync_state.c.last_success_at))
+    newest = func.max(sync_state.c.last_success_at)
+    age = select(func.greatest(func.extract("epoch", func.clock_timestamp() - newest), 0))
     return Gauges(
         total=facts.total,
         synced=facts.synced,
@@ -116,7 +120,7 @@ def load_gauges(connection: Connection, account: SourceAccount) -> Gauges:
         due=count_due(connection),
         in_flight=len(find_leases(connection, LEASES)),
         open_requests=count_open(connection, SYNC_REQUESTS),
-        last_success_at=connection.execute(newest).scalar_one(),
+        last_success_age_seconds=connection.execute(age).scalar_one(),
     )
 
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from innomaint_pipeline.store.innomaint.tables import asset_master, response, sync_state
-from innomaint_pipeline.store.rows import prepared, recordset, rows_parameter
+from innomaint_pipeline.store.rows import left_out, prepared, recordset, rows_parameter
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,13 @@ def _rows_with_bodies(answers: Sequence[NewAnswer]) -> str:
 
 
 def save_answers(connection: Connection, answers: Sequence[NewAnswer], *, run_id: str | None) -> None:
-    """Store answers in place of the earlier ones of the same CMMS assets, to be enriched (`is_pending`)."""
-    connection.execute(_save(), {"rows": _rows_with_bodies(answers), "run": run_id})
+    """Store answers in place of the earlier ones of the same CMMS assets, to be enriched (`is_pending`).
+
+    Raises `RefusedRowError` where a trigger leaves one out.
+    """
+    stored = connection.execute(_save(), {"rows": _rows_with_bodies(answers), "run": run_id})
+    if missing := {item.asset_id for item in answers}.difference(stored.scalars()):
+        raise left_out(response, {"asset_id": min(missing)})
 
 
 @cache
@@ -101,7 +106,7 @@ def _save() -> TextClause:
     return prepared(
         statement.on_conflict_do_update(
             index_elements=["asset_id"], set_={name: statement.excluded[name] for name in names}
-        )
+        ).returning(response.c.asset_id)
     )
 
 
@@ -183,9 +188,13 @@ def _lock_current(*, is_pending_only: bool) -> TextClause:
     )
 
 
-def mark_enriched(connection: Connection, asset_ids: Sequence[int]) -> None:
-    """Take answers off the list of those to be enriched."""
-    connection.execute(_mark_enriched(), {"asset_ids": list(asset_ids)})
+def mark_enriched(connection: Connection, asset_ids: Sequence[int]) -> set[int]:
+    """Take answers off the list of those to be enriched; return those that a trigger keeps on it."""
+    taken = connection.execute(_mark_enriched(), {"asset_ids": list(asset_ids)}).scalars().all()
+    if len(taken) == len(asset_ids):
+        return set()
+    still = select(response.c.asset_id).where(response.c.asset_id.in_(list(asset_ids)), response.c.is_pending)
+    return set(connection.execute(still).scalars())
 
 
 @cache
@@ -196,4 +205,5 @@ def _mark_enriched() -> TextClause:
             response.c.asset_id == any_(cast(bindparam("asset_ids"), ARRAY(Integer))), response.c.is_pending
         )
         .values(is_pending=False)
+        .returning(response.c.asset_id)
     )

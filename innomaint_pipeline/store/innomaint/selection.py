@@ -16,7 +16,7 @@ from innomaint_pipeline.domain.innomaint.stops import describe_classes
 from innomaint_pipeline.domain.requests import Outcome
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, SyncState
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.store.innomaint.batch_rows import find_early_end, sum_batch_rows
+from innomaint_pipeline.store.innomaint.batch_rows import find_early_end, find_row_statuses, sum_batch_rows
 from innomaint_pipeline.store.innomaint.batches import count_members
 from innomaint_pipeline.store.innomaint.due_batches import find_due_batches
 from innomaint_pipeline.store.innomaint.states import count_run, find_failed
@@ -46,7 +46,7 @@ def wish_for(options: SyncOptions, plan: Plan) -> Wish:
 class EarlierRun:
     """A run that did not end its batch's work: lost or interrupted, and followed by another one."""
 
-    batch_key: str
+    batch_key: str | None
     run_id: str
     cmms_asset_ids: tuple[str, ...]
 
@@ -98,11 +98,14 @@ def count_sync(
 ) -> None:
     """Fill in what became of the selection: from the batch rows of the runs that ended each batch's work.
 
-    Of `earlier` runs only what no later one has asked for again is added.
+    Of `earlier` runs, and of those whose row the database has refused, only what no later one has asked for
+    again is added.
     """
     sums = sum_batch_rows(connection, run_ids)
     result.success, result.failed, result.unchanged = sums.success, sums.failed, sums.unchanged
-    for run in earlier:
+    with_row = find_row_statuses(connection, run_ids)
+    rowless = [EarlierRun(None, run_id, ()) for run_id in run_ids if run_id not in with_row]
+    for run in (*earlier, *rowless):
         counts = count_run(connection, run.batch_key, run.run_id, run.cmms_asset_ids)
         result.success += counts.success
         result.failed += counts.failed

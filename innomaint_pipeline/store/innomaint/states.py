@@ -1,7 +1,6 @@
-"""The truth about each CMMS asset, and its log: innomaint_sync_state and ic3_sync_log (docs/how-it-works.md).
+"""The truth about each CMMS asset: innomaint_sync_state (docs/how-it-works.md).
 
-Belongs here: who is due, and what became of whom. An outcome is logged once for each CMMS asset and run: a
-failure worth retrying stays unlogged (`is_logged`) until the run's second pass has decided it.
+Belongs here: who is due, and what became of whom. The log of it is `outcome_log`'s.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,17 +25,16 @@ from sqlalchemy import (
     cast,
     column,
     func,
-    insert,
-    literal,
-    literal_column,
     null,
     select,
+    true,
     update,
 )
 
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, ErrorClass, SyncState, retry_delay
-from innomaint_pipeline.store.innomaint.tables import asset_master, response, sync_log, sync_state
-from innomaint_pipeline.store.rows import prepared, recordset, rows_parameter
+from innomaint_pipeline.store.innomaint.outcome_log import LoggedAsset, append_outcomes
+from innomaint_pipeline.store.innomaint.tables import asset_master, response, sync_state
+from innomaint_pipeline.store.rows import left_out, prepared, recordset, rows_parameter, write_within
 
 _RETRYABLE = sorted(RETRYABLE_CLASSES)
 _SECONDS = column("due_in_seconds", Double)
@@ -62,8 +61,8 @@ class Failure:
     duration_ms: int = 0
 
 
-def _of_batch(batch_key: str, cmms_asset_ids: Sequence[str] | None) -> ColumnElement[bool]:
-    where = sync_state.c.batch_key == batch_key
+def _of_batch(batch_key: str | None, cmms_asset_ids: Sequence[str] | None) -> ColumnElement[bool]:
+    where = true() if batch_key is None else sync_state.c.batch_key == batch_key
     if cmms_asset_ids:
         where = and_(where, asset_master.c.cmms_asset_id.in_(list(cmms_asset_ids)))
     return where
@@ -164,8 +163,24 @@ def find_named_targets(connection: Connection, batch_key: str, cmms_asset_ids: S
     return [Target(*row) for row in connection.execute(query)]
 
 
-def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: str) -> None:
-    """Set CMMS assets to failed, due again by class and number of failures; their last good values stay."""
+def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: str) -> dict[str, str]:
+    """Set CMMS assets to failed, due again by class and number of failures; their last good values stay.
+
+    Returns, by CMMS asset id, why the database refused to note it: their states stay as they were.
+    """
+
+    def write(part: Sequence[Failure]) -> Collection[Failure]:
+        marked = _mark_failed(connection, part, run_id)
+        missing = _find_unmarked(connection, [item.target.asset_id for item in part], marked)
+        return [item for item in part if item.target.asset_id in missing]
+
+    refused = write_within(connection, failures, write) if failures else {}
+    return {item.target.cmms_asset_id: reason for item, reason in refused.items()}
+
+
+def _mark_failed(
+    connection: Connection, failures: Sequence[Failure], run_id: str
+) -> Sequence[tuple[Any, ...]]:
     given = recordset(
         sync_state,
         [
@@ -195,7 +210,7 @@ def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: 
         for item in failures
     ]
     is_same_run = sync_state.c.run_id == run_id
-    connection.execute(
+    statement = (
         update(sync_state)
         .where(sync_state.c.asset_id == given.c.asset_id)
         .values(
@@ -212,9 +227,10 @@ def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: 
             + case((is_same_run, func.coalesce(sync_state.c.duration_ms, 0)), else_=0),
             is_unchanged=None,
             is_logged=False,
-        ),
-        {"rows": rows_parameter(rows)},
+        )
+        .returning(sync_state.c.asset_id)
     )
+    return [tuple(row) for row in connection.execute(statement, {"rows": rows_parameter(rows)})]
 
 
 def clear_contract_errors(connection: Connection, cmms_asset_ids: Collection[str]) -> None:
@@ -240,64 +256,33 @@ def clear_contract_errors(connection: Connection, cmms_asset_ids: Collection[str
         )
 
 
-def log_failures(
-    connection: Connection,
-    batch_key: str,
-    *,
-    run_id: str | None = None,
-    of_run_id: str | None = None,
-    is_final_only: bool = False,
-) -> int:
-    """Write the outcomes of a batch that are not yet in ic3_sync_log; return how many.
-
-    With `run_id` only those of other runs (what a killed run left behind), with `of_run_id` those of this
-    one; with `is_final_only` only those whose class is not worth retrying, since the run's second pass
-    decides the others.
-    """
-    where = [
-        sync_state.c.batch_key == batch_key,
-        ~sync_state.c.is_logged,
-        sync_state.c.state == SyncState.FAILED,
-    ]
-    if run_id is not None:
-        where.append(sync_state.c.run_id.is_distinct_from(run_id))
-    if of_run_id is not None:
-        where.append(sync_state.c.run_id == of_run_id)
-    if is_final_only:
-        where.append(sync_state.c.error_class.not_in(_RETRYABLE))
-    unlogged = (
-        update(sync_state)
-        .values(is_logged=True)
-        .where(*where, sync_state.c.asset_id == asset_master.c.asset_id)
-        .returning(
-            asset_master.c.cmms_asset_id.label("serialnumber"),
-            sync_state.c.error_message,
-            sync_state.c.last_attempt_at.label("synced_at"),
-            sync_state.c.error_class,
-            sync_state.c.http_status,
-            sync_state.c.attempts,
-            sync_state.c.duration_ms,
-            sync_state.c.run_id,
-        )
-        .cte("unlogged")
-    )
-    statement = insert(sync_log).from_select(
-        ["sync_type", "status", *(column.name for column in unlogged.c)],
-        select(literal("api_sync"), literal("error"), *unlogged.c),
-    )
-    return len(connection.execute(statement.returning(sync_log.c.id)).all())
-
-
 def mark_synced(
     connection: Connection, outcomes: Sequence[dict], *, run_id: str, refresh_minutes: int
-) -> None:
-    """Set CMMS assets to synced and log it.
+) -> dict[str, str]:
+    """Set CMMS assets to synced and log it; return why a row of the log was not written, by CMMS asset id.
 
     Each outcome holds `asset_id`, `last_success_at` (when its answer came), `response_hash`, `is_unchanged`,
-    `attempts` and `duration_ms`; requests of the same run's failed first pass are added to them.
+    `attempts` and `duration_ms`; requests of the same run's failed first pass are added to them. A row of the
+    log that is refused stays to be written (`log_outcomes`). Raises `RefusedRowError` for a state that a
+    trigger leaves out.
     """
     parameters = {"rows": rows_parameter(outcomes), "run": run_id, "refresh_minutes": refresh_minutes}
-    connection.execute(_mark_synced(), parameters)
+    marked = [LoggedAsset(*row) for row in connection.execute(_mark_synced(), parameters)]
+    missing = _find_unmarked(connection, [item["asset_id"] for item in outcomes], marked)
+    if missing:
+        raise left_out(sync_state, {"asset_id": min(missing)})
+    return append_outcomes(connection, marked)
+
+
+def _find_unmarked(
+    connection: Connection, asset_ids: Sequence[int], marked: Collection[tuple[Any, ...]]
+) -> set[int]:
+    """Return the CMMS assets that are there, and that an update of their states has left out."""
+    missing = set(asset_ids).difference(row[0] for row in marked)
+    if not missing:
+        return missing
+    there = select(sync_state.c.asset_id).where(sync_state.c.asset_id.in_(sorted(missing)))
+    return set(connection.execute(there).scalars())
 
 
 @cache
@@ -307,7 +292,7 @@ def _mark_synced() -> TextClause:
     run_id = cast(bindparam("run", type_=Text), Text)
     refresh_minutes = cast(bindparam("refresh_minutes", type_=Integer), Integer)
     is_same_run = and_(sync_state.c.run_id == run_id, ~sync_state.c.is_logged)
-    synced = (
+    return prepared(
         update(sync_state)
         .where(sync_state.c.asset_id == given.c.asset_id, sync_state.c.asset_id == asset_master.c.asset_id)
         .values(
@@ -327,20 +312,7 @@ def _mark_synced() -> TextClause:
             + case((is_same_run, func.coalesce(sync_state.c.duration_ms, 0)), else_=0),
             is_logged=True,
         )
-        .returning(
-            asset_master.c.cmms_asset_id.label("serialnumber"),
-            sync_state.c.last_success_at.label("synced_at"),
-            sync_state.c.attempts,
-            sync_state.c.duration_ms,
-            sync_state.c.run_id,
-        )
-        .cte("synced")
-    )
-    return prepared(
-        insert(sync_log).from_select(
-            ["sync_type", "status", *(column.name for column in synced.c)],
-            select(literal_column("'api_sync'"), literal_column("'success'"), *synced.c),
-        )
+        .returning(sync_state.c.asset_id, asset_master.c.cmms_asset_id)
     )
 
 
@@ -354,9 +326,12 @@ class RunCounts:
 
 
 def count_run(
-    connection: Connection, batch_key: str, run_id: str, cmms_asset_ids: Sequence[str] | None = None
+    connection: Connection,
+    batch_key: str | None,
+    run_id: str,
+    cmms_asset_ids: Sequence[str] | None = None,
 ) -> RunCounts:
-    """Count the outcomes of one run in one batch, of those named where names are given.
+    """Count the outcomes of one run in one batch (None: in any), of those named where names are given.
 
     A run also enriches answers that a killed one left behind: they count only where they were selected.
     """

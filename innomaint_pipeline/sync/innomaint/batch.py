@@ -5,14 +5,18 @@ Belongs here: what the three steps fetch, enrich and settle share.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import RENEWAL_SECONDS
+from innomaint_pipeline.store.rows import describe_refusals
 from innomaint_pipeline.sync.holding import Claim
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,3 +58,10 @@ class BatchRun:
             self.repeat_after_seconds,
             self.renewal_seconds,
         )
+
+
+def tell_refusals(refused: Mapping[str, str], table: str) -> Mapping[str, str]:
+    """Warn of what the database refused of a table, where it did; return it."""
+    if refused:
+        logger.warning("%s", describe_refusals(refused, table))
+    return refused

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from innomaint_pipeline import crash_points
@@ -20,14 +19,14 @@ from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.errors import AuthError, DatabaseError
 from innomaint_pipeline.sources.outcomes import RequestFailure, RequestSuccess
-from innomaint_pipeline.store.database import Connection
+from innomaint_pipeline.store.database import Connection, find_now
 from innomaint_pipeline.store.innomaint.responses import NewAnswer, mark_enriched, save_answers
 from innomaint_pipeline.store.innomaint.states import Failure, Target, clear_contract_errors, mark_failed
 from innomaint_pipeline.store.leases import report_progress
 from innomaint_pipeline.store.rows import write_splitting
 from innomaint_pipeline.store.settings import AUTH_REFUSED_AT, clear_setting, save_setting
 from innomaint_pipeline.sync.event_loop import run_in_thread
-from innomaint_pipeline.sync.innomaint.batch import BatchRun
+from innomaint_pipeline.sync.innomaint.batch import BatchRun, tell_refusals
 
 if TYPE_CHECKING:
     from innomaint_pipeline.sources.innomaint import InnomaintClient
@@ -137,7 +136,8 @@ class _Recorder:
                 # An older answer, left by a killed run, would make a success of the newer failure. Answers
                 # are locked before states, by everybody.
                 mark_enriched(connection, [failure.target.asset_id for failure in failures])
-                mark_failed(connection, failures, run_id=self.run.run_id)
+                refused = mark_failed(connection, failures, run_id=self.run.run_id)
+                tell_refusals(refused, "innomaint_sync_state")
                 clear_contract_errors(connection, self.also_transient)
             report_progress(
                 connection,
@@ -191,7 +191,7 @@ def fetch_targets(
         run_in_thread(_ask_all(recorder, open_client, is_bulk=is_bulk), check)
     except AuthError:
         with run.database.begin() as connection:
-            moment = datetime.now(UTC).isoformat(timespec="seconds")
+            moment = find_now(connection).isoformat(timespec="seconds")
             save_setting(connection, SOURCE, AUTH_REFUSED_AT, moment)
         raise
     finally:

@@ -16,9 +16,10 @@ from innomaint_pipeline.domain.innomaint.selection import SINGLE_RUNS
 from innomaint_pipeline.errors import DatabaseError, RunCancelledError, SourceRefusedError
 from innomaint_pipeline.store.database import Database, find_now
 from innomaint_pipeline.store.innomaint.asset_details import Outcome, load_outcome
-from innomaint_pipeline.store.innomaint.states import find_named_targets, log_failures
+from innomaint_pipeline.store.innomaint.outcome_log import log_outcomes
+from innomaint_pipeline.store.innomaint.states import find_named_targets
 from innomaint_pipeline.sync.holding import hold_lease
-from innomaint_pipeline.sync.innomaint.batch import BatchRun
+from innomaint_pipeline.sync.innomaint.batch import BatchRun, tell_refusals
 from innomaint_pipeline.sync.innomaint.fetching import OpenClient, fetch_targets
 from innomaint_pipeline.sync.innomaint.steps import arrived_enriched
 
@@ -87,7 +88,7 @@ def sync_assets(
             stopped_by = error
         with database.begin() as connection:
             for run in runs:
-                log_failures(connection, run.batch_key, of_run_id=run_id)
+                tell_refusals(log_outcomes(connection, run.batch_key, of_run_id=run_id), "ic3_sync_log")
             batch_keys = {name: key for key, group in names.items() for name in group}
             outcomes = {name: load_outcome(connection, name, since) for name in batch_keys}
     return SingleReport(batch_keys, outcomes, stopped_by)

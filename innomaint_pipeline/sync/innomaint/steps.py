@@ -7,7 +7,7 @@ is repeatable; a run whose batch another run works on does nothing and says so (
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
@@ -18,7 +18,7 @@ from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.domain.innomaint.detail import parse_detail
 from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause, describe_failures, describe_stop
 from innomaint_pipeline.domain.states import ErrorClass
-from innomaint_pipeline.errors import BreakerOpenError, DatabaseError, SelectionError
+from innomaint_pipeline.errors import BreakerOpenError, DatabaseError, RefusedRowError, SelectionError
 from innomaint_pipeline.store.database import Connection, find_now
 from innomaint_pipeline.store.innomaint.batch_rows import save_batch_row
 from innomaint_pipeline.store.innomaint.enriched import (
@@ -30,6 +30,7 @@ from innomaint_pipeline.store.innomaint.enriched import (
     write_volatile,
 )
 from innomaint_pipeline.store.innomaint.misfits import save_issues, save_unknown_fields
+from innomaint_pipeline.store.innomaint.outcome_log import log_outcomes
 from innomaint_pipeline.store.innomaint.responses import (
     StoredAnswer,
     load_answers,
@@ -49,14 +50,13 @@ from innomaint_pipeline.store.innomaint.states import (
     find_strangers,
     find_targets,
     has_failed,
-    log_failures,
     mark_failed,
     mark_synced,
 )
 from innomaint_pipeline.store.leases import release_lease
 from innomaint_pipeline.store.rows import write_splitting
 from innomaint_pipeline.sync.holding import hold_lease
-from innomaint_pipeline.sync.innomaint.batch import BatchRun
+from innomaint_pipeline.sync.innomaint.batch import BatchRun, tell_refusals
 from innomaint_pipeline.sync.innomaint.fetching import OpenClient, PassReport, fetch_targets
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ _SHOWN_STRANGERS = 10
 class EnrichReport:
     """What enriching did; `success` includes `unchanged`.
 
-    By table: `rows_written`, and `rows_held`, how many rows belong to the batch's CMMS assets now.
+    By table: `rows_written`, and `rows_held`, how many rows belong to the batch's CMMS assets now. `unlogged`
+    says, by CMMS asset id, why ic3_sync_log lacks their rows; the batch's next run writes them.
     """
 
     success: int = 0
@@ -79,6 +80,7 @@ class EnrichReport:
     rows_written: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ENRICHED_TABLES, 0))
     rows_held: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ENRICHED_TABLES, 0))
     new_unknown_fields: list[str] = field(default_factory=list)
+    unlogged: dict[str, str] = field(default_factory=dict)
     is_leased_elsewhere: bool = False
 
 
@@ -96,7 +98,8 @@ class SettleReport:
     """The end of a batch run.
 
     `remaining` are the batch's failed CMMS assets whose class is worth retrying: while there are any, the
-    batch has not succeeded. `stop` is what the batch's row says of why it is not complete.
+    batch has not succeeded. `stop` is what the batch's row says of why it is not complete. `unlogged` is what
+    the database refuses of ic3_sync_log, by CMMS asset id, `row_refused` why it refuses the batch's row.
     """
 
     total: int
@@ -106,6 +109,8 @@ class SettleReport:
     remaining: tuple[FailedAsset, ...]
     is_leased_elsewhere: bool = False
     stop: Stop | None = None
+    unlogged: Mapping[str, str] = field(default_factory=dict)
+    row_refused: str | None = None
 
     @property
     def skipped(self) -> int:
@@ -131,7 +136,7 @@ def fetch_batch(
             return FetchReport(0, PassReport(), is_leased_elsewhere=True)
         crash_points.reach("fetch: lease taken")
         with run.database.begin() as connection:
-            log_failures(connection, run.batch_key, run_id=run.run_id)
+            tell_refusals(log_outcomes(connection, run.batch_key, run_id=run.run_id), "ic3_sync_log")
             selected = count_batch(connection, run.batch_key, run.selection.cmms_asset_ids)
             targets = find_targets(
                 connection,
@@ -144,7 +149,8 @@ def fetch_batch(
         with _enriched_when_stopped(run, timezone):
             passed = fetch_targets(run, targets, open_client, watch.check, is_bulk=True)
         with run.database.begin() as connection:
-            log_failures(connection, run.batch_key, is_final_only=not is_last_step)
+            unlogged = log_outcomes(connection, run.batch_key, is_final_only=not is_last_step)
+            tell_refusals(unlogged, "ic3_sync_log")
         crash_points.reach("fetch: failures logged")
         return FetchReport(selected, passed)
 
@@ -221,7 +227,7 @@ def enrich_batch(
             _rebuild(run, timezone, tables, report)
         with run.database.begin() as connection:
             if is_last_step:
-                log_failures(connection, run.batch_key)
+                log_outcomes(connection, run.batch_key)
             report.rows_held = count_rows(connection, run.batch_key)
         return report
 
@@ -287,10 +293,12 @@ def _enrich_pending(
                 given = {item.target.asset_id: fetched_at[item.target.asset_id] for item in failures}
                 current = lock_current(connection, given, is_pending_only=True)
                 failures = [item for item in failures if item.target.asset_id in current]
-                mark_failed(connection, failures, run_id=run.run_id)
+                refused = tell_refusals(
+                    mark_failed(connection, failures, run_id=run.run_id), "innomaint_sync_state"
+                )
                 mark_enriched(connection, sorted(current))
             crash_points.reach("enrich: refusals committed")
-            report.failed += len(failures)
+            report.failed += len(failures) - len(refused)
         if len(page) < _PAGE_ROWS:
             return
 
@@ -324,7 +332,7 @@ def _apply(
         written["ic3_asset_performance"] = written.get("ic3_asset_performance", 0) + count
     crash_points.reach("enrich: details written")
     stamp_synced(connection, answers)
-    mark_synced(
+    unlogged = mark_synced(
         connection,
         [
             {
@@ -340,12 +348,15 @@ def _apply(
         run_id=run.run_id,
         refresh_minutes=run.refresh_minutes,
     )
-    mark_enriched(connection, [item.asset_id for item in answers])
+    if mark_enriched(connection, [item.asset_id for item in answers]):
+        reason = "a trigger of innomaint_response left out a row without an error"
+        raise RefusedRowError(reason, reason=reason, is_certain=False)
     issues = save_issues(connection, changed, is_seen_again=True) if changed else 0
     issues += save_issues(connection, unchanged, is_seen_again=False) if unchanged else 0
     unknown = save_unknown_fields(connection, changed)
     crash_points.reach("enrich: states written")
     # Counted last: a transaction that fails raises before this.
+    report.unlogged |= unlogged
     report.success += len(answers)
     report.unchanged += len(unchanged)
     report.data_issues += issues
@@ -420,7 +431,14 @@ def settle_batch(run: BatchRun, open_client: OpenClient, timezone: ZoneInfo) -> 
         closed = _close(run, has_remaining=bool(remaining), outage=outage)
         crash_points.reach("settle: batch row committed")
         return SettleReport(
-            closed.total, closed.counts, closed.status, second_pass, remaining, stop=closed.stop
+            closed.total,
+            closed.counts,
+            closed.status,
+            second_pass,
+            remaining,
+            stop=closed.stop,
+            unlogged=closed.unlogged,
+            row_refused=closed.row_refused,
         )
 
 
@@ -437,6 +455,8 @@ class _Closed:
     counts: RunCounts
     status: str
     stop: Stop | None
+    unlogged: Mapping[str, str]
+    row_refused: str | None
 
 
 def _close(
@@ -448,7 +468,7 @@ def _close(
 ) -> _Closed:
     """Write the row: of a run that `ended_by` stopped, or of a settled one, be it during an `outage`."""
     with run.database.begin() as connection:
-        log_failures(connection, run.batch_key)
+        unlogged = tell_refusals(log_outcomes(connection, run.batch_key), "ic3_sync_log")
         total = count_batch(connection, run.batch_key, run.selection.cmms_asset_ids)
         counts = count_run(connection, run.batch_key, run.run_id, run.selection.cmms_asset_ids)
         error = ended_by or outage
@@ -464,7 +484,7 @@ def _close(
         else:
             # Also of a run that had nothing to ask: the row tells of the batch.
             status = "partial" if has_failed(connection, run.batch_key) else "complete"
-        save_batch_row(
+        row_refused = save_batch_row(
             connection,
             batch_key=run.batch_key,
             run_id=run.run_id,
@@ -475,4 +495,6 @@ def _close(
         )
         # With the row, so that at no moment a finished run holds its batch: a kill between would.
         release_lease(connection, lease_name(run.batch_key), run.run_id)
-    return _Closed(total, counts, status, stop if status != "complete" else None)
+    if row_refused is not None:
+        tell_refusals({run.batch_key: row_refused}, "cmms_sync_log")
+    return _Closed(total, counts, status, stop if status != "complete" else None, unlogged, row_refused)

@@ -28,6 +28,7 @@ from innomaint_pipeline.sources.workbook.container import show_name
 from innomaint_pipeline.sources.workbook.reading import read_mapping, read_register
 from innomaint_pipeline.store.database import Connection, Database
 from innomaint_pipeline.store.innomaint.batches import lock_imports
+from innomaint_pipeline.store.rows import describe_refusals
 from innomaint_pipeline.store.settings import (
     IMPORT_ERROR,
     IMPORT_VERDICT,
@@ -192,7 +193,7 @@ def import_sheets(
     try:
         with database.begin() as connection:
             report = _write(connection, parsed, batch_size=batch_size, run_id=run_id)
-            report = replace(report, notices=tuple(notices))
+            report = replace(report, notices=(*notices, *report.notices))
             reports.append(report)
             save_setting(connection, SOURCE, LAST_IMPORT, report.to_setting())
             clear_setting(connection, SOURCE, IMPORT_ERROR)
@@ -233,7 +234,7 @@ def _write(
         present_ids=[it.cmms_asset_id for it in rejects if it.cmms_asset_id is not None],
     )
     rejects += _refused_rows(parsed, counts.refused)
-    save_rejects(
+    unkept = save_rejects(
         connection,
         workbook=parsed[0].workbook,
         rejects=[
@@ -252,7 +253,14 @@ def _write(
         for it in imported
         for issue in it.issues
     ]
-    save_workbook_issues(connection, issues, [it.cmms_asset_id for it in imported])
+    unnoted = save_workbook_issues(connection, issues, [it.cmms_asset_id for it in imported])
+    refusals = {
+        "ic3_sync_log": counts.unlogged,
+        "innomaint_import_reject": {
+            f"{rejects[place].sheet}, row {rejects[place].row_number}": why for place, why in unkept.items()
+        },
+        "innomaint_data_issue": {issues[place]["cmms_asset_id"]: why for place, why in unnoted.items()},
+    }
     examples: dict[str, list[str]] = {}
     for it in rejects:
         examples.setdefault(it.reason, []).append(f"{it.sheet}, row {it.row_number}")
@@ -271,6 +279,7 @@ def _write(
         header_rows={sheet.sheet: sheet.header_row_number for sheet in parsed},
         columns={header: name for sheet in parsed for header, name in sheet.columns.items()},
         attributes=tuple(dict.fromkeys(header for sheet in parsed for header in sheet.unmatched_headers)),
+        notices=tuple(describe_refusals(refused, table) for table, refused in refusals.items() if refused),
         issues=len(issues),
         issue_examples=tuple(f"{it['cmms_asset_id']}: {it['reason']}" for it in issues[:_REJECT_REASONS]),
         missing_examples=counts.missing_examples,

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from typing import Any
 
@@ -10,7 +12,10 @@ import pytest
 
 from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.domain.innomaint.selection import AT_ONCE
+from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.simulator.limit import build_fixed_latency
+from innomaint_pipeline.store.connections import read_address
 from innomaint_pipeline.store.leases import acquire_lease
 from innomaint_pipeline_tests.cli.conftest import Cli
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
@@ -268,8 +273,7 @@ def test_a_refused_token_exits_with_3_and_marks_no_asset(connected: Cli, pipelin
     assert {row["status"] for row in pipeline.rows("select status from cmms_sync_log")} == {"failed"}
 
 
-@pytest.mark.leaves("expired_leases")
-def test_a_run_whose_row_the_database_refuses_exits_with_4_and_says_why(
+def test_a_run_whose_row_the_database_refuses_says_so_and_is_not_repeated(
     connected: Cli, pipeline: Pipeline
 ) -> None:
     pipeline.execute(
@@ -277,14 +281,54 @@ def test_a_run_whose_row_the_database_refuses_exits_with_4_and_says_why(
         " $$ begin raise exception 'no rows today'; end $$"
     )
     pipeline.execute(
-        "create trigger refuse before insert on cmms_sync_log for each row execute function refuse()"
+        "create trigger refuse before insert on cmms_sync_log for each row execute function refuse();"
+        "create trigger refuse before insert on ic3_sync_log for each row"
+        f" when (new.serialnumber = '{pipeline.serials[0]}') execute function refuse()"
     )
 
     ended = connected("sync", "--partition", FIRST_BATCH, "--json")
 
+    assert ended.code == 0
+    assert numbers(ended.json)[:4] == (6, 6, 0, 0)
+    assert f"cmms_sync_log, each alone: '{FIRST_BATCH}': no rows today" in ended.err
+    assert "refuses 1 rows of ic3_sync_log" in ended.err
+    assert len(requested(pipeline)) == 6
+
+
+def test_dagsters_database_that_refuses_in_mid_run_ends_it_with_4_and_loses_nothing(
+    connected: Cli, postgres: EmbeddedPostgres, pipeline: Pipeline, dagster_url: str
+) -> None:
+    name = read_address(dagster_url)["dbname"]
+
+    def refuse() -> None:
+        while not len(pipeline.simulator.record):
+            time.sleep(0.01)
+        with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"alter database {name} allow_connections false".encode())
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
+            )
+
+    pipeline.simulator.app.latency = build_fixed_latency(0.5)
+    refusing = threading.Thread(target=refuse, daemon=True)
+    refusing.start()
+    try:
+        ended = connected("sync", "--partition", FIRST_BATCH, "--json")
+    finally:
+        refusing.join()
+        with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"alter database {name} allow_connections true".encode())
+        pipeline.simulator.app.latency = None
+
     assert ended.code == 4
-    assert "no rows today" in ended.err
-    assert f"{FIRST_BATCH}: " in ended.err
+    assert "Dagster's database" in ended.err
+    assert name in ended.err
+    assert pipeline.rows("select resource from innomaint_lease where expires_at > now()") == []
+    assert pipeline.one("select count(*) from innomaint_response") == {"count": len(requested(pipeline))}
+    again = connected("sync", "--partition", FIRST_BATCH, "--json")
+    assert again.code == 0
+    assert sorted(requested(pipeline)) == sorted(pipeline.serials[:6]), "nobody is asked for twice"
+    assert set(pipeline.states().values()) == {("synced", None), ("never", None)}
 
 
 def test_a_batch_that_another_run_works_on_is_waited_for(connected: Cli, pipeline: Pipeline) -> None:

@@ -8,7 +8,8 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs.maximo.assets import MAXIMO_RUNS
 from innomaint_pipeline.defs.maximo.automation import load_maximo_conditions, maximo_due
-from innomaint_pipeline.defs.maximo.requests import requested_reads
+from innomaint_pipeline.defs.maximo.requests import REQUESTED_READS
+from innomaint_pipeline.defs.requests import build_requests_sensor
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.settings import load_settings
@@ -154,7 +155,7 @@ def test_what_a_person_asks_for_is_carried_out_and_told(beside: dg.DagsterInstan
     with maximo.database.begin() as connection:
         task, _ = submit_read(connection, "locations", (SITE,), is_forced=True, asked_by="test")
 
-    (request,) = look(beside, requested_reads).run_requests
+    (request,) = look(beside, build_requests_sensor([REQUESTED_READS])).run_requests
 
     assert (request.job_name, request.partition_key) == ("maximo_site", SITE)
     result = defs.resolve_job_def("maximo_site").execute_in_process(
@@ -166,7 +167,7 @@ def test_what_a_person_asks_for_is_carried_out_and_told(beside: dg.DagsterInstan
     )
     assert result.success
     assert {item.structure for item in maximo.app.record} == {"mxapilocations"}
-    look(beside, requested_reads)
+    look(beside, build_requests_sensor([REQUESTED_READS]))
     with maximo.database.begin() as connection:
         told = load_task(connection, task)
     assert told is not None

@@ -297,3 +297,32 @@ def test_a_mapping_file_extends_the_synonyms(empty_pipeline: Pipeline, tmp_path:
         "Nirjhar",
         {"Farbe": "blau"},
     )
+
+
+def test_what_a_table_beside_the_master_refuses_costs_no_row_of_the_workbook(
+    empty_pipeline: Pipeline, workbook: Path
+) -> None:
+    refusing = {
+        "ic3_sync_log": "new.serialnumber = 'Pump 2'",
+        "innomaint_import_reject": "new.row_number = 5",
+        "innomaint_data_issue": "true",
+    }
+    for how in ("raise exception 'made' using errcode = '42501'", "return null"):
+        empty_pipeline.execute("truncate ic3_asset_master, ic3_sync_log, innomaint_import_reject cascade")
+        for table, condition in refusing.items():
+            empty_pipeline.execute(
+                f"create or replace function refuse_{table}() returns trigger language plpgsql as"
+                f" $$ begin if {condition} then {how}; end if; return new; end $$;"
+                f" create or replace trigger refuse before insert on {table} for each row"
+                f" execute function refuse_{table}()"
+            )
+        report = load(empty_pipeline, workbook)
+        assert counts(report)[:5] == (6, 4, 0, 0, 2), how
+        logged = empty_pipeline.rows("select serialnumber from ic3_sync_log order by id")
+        assert [row["serialnumber"] for row in logged] == ["Pump 1", "Pump 5", "Pump 6"], how
+        rejects = empty_pipeline.rows("select row_number from innomaint_import_reject")
+        assert [row["row_number"] for row in rejects] == [4], how
+        told = " ".join(report.notices)
+        assert all(table in told for table in refusing), "each is told"
+        assert "Pump 2" in told
+        assert "row 5" in told
