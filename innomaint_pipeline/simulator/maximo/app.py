@@ -11,10 +11,12 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -26,6 +28,7 @@ from innomaint_pipeline.simulator.maximo.faults import Behaviour, Fault, FaultSc
 from innomaint_pipeline.simulator.maximo.query import (
     OffsetRefusedError,
     QueryError,
+    read_lower_bound,
     read_select,
     read_where,
     select,
@@ -215,13 +218,17 @@ class MaximoApp:
             if behaviour.largest_page is not None and size > behaviour.largest_page:
                 return self._error(behaviour.too_large_status, "BMXAA0000E", "The page is too large.")
         lost = behaviour.site_lost
-        every = [row for row in self.world.rows[name].values() if lost is None or row.get("siteid") != lost]
-        matching = self._find(name, every, parameters)
+        held = self.world.rows[name].values()
+        every = [row for row in held if lost is None or row.get("siteid") != lost]
+        is_ordered = (
+            parameters.get("oslc.orderBy") in {f"+{IDS[name]}", IDS[name]} and not behaviour.ignores_order
+        )
+        matching = self._match(name, every, parameters, size if is_ordered else None)
         total = None if behaviour.ignores_count else len(matching)
         if parameters.get("count") == "1" and total is not None:
             return 200, {"totalCount": total}, []
         found = sorted(matching, key=lambda row: row[IDS[name]])
-        if parameters.get("oslc.orderBy") not in {f"+{IDS[name]}", IDS[name]} or behaviour.ignores_order:
+        if not is_ordered:
             # Without an order, pages repeat rows and skip others.
             found = (
                 build_dice(self.world.seed, name, len(self.record)).choices(found, k=len(found))
@@ -247,21 +254,32 @@ class MaximoApp:
             value = {"rdfs:member": [{f"spi:{key}": item for key, item in row.items()} for row in rows]}
         return 200, value, headers
 
-    def _find(self, name: str, rows: list[Any], parameters: dict[str, str]) -> list[Any]:
+    def _match(self, name: str, rows: list[Any], parameters: dict[str, str], most: int | None) -> list[Any]:
+        """Return the rows that match: all where they are counted or have no order, else `most` and one."""
+        if most is None or "1" in {parameters.get("count"), parameters.get("collectioncount")}:
+            return list(self._find(name, rows, parameters))
+        # A site may have a hundred thousand: no more are looked for than are sent.
+        rows = sorted(rows, key=lambda row: row[IDS[name]])
+        behind = read_lower_bound(parameters.get("oslc.where", ""), IDS[name])
+        if behind is not None and not self.behaviour.ignores_filter:
+            rows = rows[bisect_right(rows, behind, key=lambda row: row[IDS[name]]) :]
+        return list(islice(self._find(name, rows, parameters), most + 1))
+
+    def _find(self, name: str, rows: Iterable[Any], parameters: dict[str, str]) -> Iterator[Any]:
         behaviour = self.behaviour
         where = parameters.get("oslc.where", "")
         if where and not behaviour.ignores_filter:
             if behaviour.ignores_site:
                 where = " and ".join(part for part in where.split(" and ") if not part.startswith("siteid"))
             condition = read_where(where, refuses_offsets=behaviour.refuses_offsets)
-            rows = [row for row in rows if condition(row)]
+            rows = filter(condition, rows)
         internal = parameters.get("domaininternalwhere", "")
         if internal and not behaviour.ignores_internal_status:
-            rows = [row for row in rows if self._has_internal(name, row, internal)]
+            rows = filter(lambda row: self._has_internal(name, row, internal), rows)
         after = parameters.get("lastfetchts", "")
         if parameters.get("fetchmodedelta") == "1" and after.isdecimal() and not behaviour.ignores_delta:
-            rows = [row for row in rows if int(row["_rowstamp"]) > int(after)]
-        return rows
+            rows = filter(lambda row: int(row["_rowstamp"]) > int(after), rows)
+        return iter(rows)
 
     def _has_internal(self, name: str, row: Any, condition: str) -> bool:
         sign = "!=" if "!=" in condition else "="
