@@ -106,6 +106,8 @@ def _is_global_under_way(instance: dg.DagsterInstance) -> bool:
 
 def load_maximo_conditions(connection: Connection, settings: Settings) -> tuple[Health, list[Condition]]:
     """Return how Maximo is doing and what people are told; nothing where it is not read."""
-    if settings.maximo_base_url is None or not has_schema(connection):
-        return Health.HEALTHY, []
+    if settings.maximo_base_url is None:
+        return Health.NOT_SET, []
+    if not has_schema(connection):
+        return Health.UNKNOWN, []
     return load_conditions(connection)

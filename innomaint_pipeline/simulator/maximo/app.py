@@ -39,6 +39,7 @@ CONTEXT = "/maximo"
 CONTROL_PATH = "/_simulator/"
 _LOGIN_PAGE = b"<!DOCTYPE html><html><title>Login</title><form action='j_security_check'></form></html>"
 _ROUTES = ("api", "oslc")
+LONG_NUMBER = b"987654321987654321"
 _SESSION = "JSESSIONID=0000simulated"
 _USER, _PASSWORD = "maxadmin", "canary-token-native-password"  # invented
 
@@ -74,6 +75,8 @@ class MaximoApp:
     insert_site: str | None = "KDFAC"
     on_page: Callable[[str, int], None] | None = None
     """Told the structure and how many pages of it were sent, before each page: rows may change meanwhile."""
+    long_number: str | None = None
+    """Digits that stand for `LONG_NUMBER` in answers: more than Python writes."""
     has_other_key: bool = False
     refuses_second_key: bool = True
     made_keys: list[str] = field(default_factory=list)
@@ -105,6 +108,8 @@ class MaximoApp:
         status, value, extra = self._answer(parts, parameters, headers, scope["method"], body)
         self._note(name, parameters, headers, status, None)
         content = value if isinstance(value, bytes) else _encode(value)
+        if self.long_number is not None:
+            content = content.replace(LONG_NUMBER, self.long_number.encode())
         kind = b"text/html" if isinstance(value, bytes) else b"application/json"
         await _reply(send, status, content, [*self._headers(), *extra], kind)
 
