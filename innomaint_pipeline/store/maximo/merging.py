@@ -54,7 +54,10 @@ _KEPT_EXTRA = """nullif(
 
 @dataclass
 class MergeCounts:
-    """What became of roots; `refused` are those that the database refuses, with its words."""
+    """What became of roots; `refused` are those that the database refuses, with its words.
+
+    `stored` are those that were refused before and are not now.
+    """
 
     inserted: int = 0
     updated: int = 0
@@ -68,13 +71,15 @@ class MergeCounts:
 class Merge:
     """One merge of a structure; `kept` are attributes and children whose stored values stay.
 
-    `is_rebuild`: from stored answers, which do not tell that a root was deleted since.
+    `rejected` are the roots of open rejects. `is_rebuild`: from stored answers, which do not tell that a root
+    was deleted since.
     """
 
     connection: Connection
     structure: Structure
     run_id: str
     kept: Collection[Attribute] = frozenset()
+    rejected: Collection[int] = frozenset()
     is_rebuild: bool = False
     counts: MergeCounts = field(default_factory=MergeCounts)
     named: dict[str, dict[str, bool]] = field(default_factory=dict)
@@ -104,7 +109,7 @@ class Merge:
             self.write(units[:middle])
             self.write(units[middle:])
         else:
-            self.counts.stored += [unit.id for unit, _ in units]
+            self.counts.stored += [unit.id for unit, _ in units if unit.id in self.rejected]
 
     def _write(self, units: Sequence[tuple[Unit, bool]]) -> None:
         root = root_table(self.structure)

@@ -59,12 +59,12 @@ def save_state(connection: Connection, place: Place, **values: Any) -> None:
     connection.execute(update(sync_state).where(_is_at(place)).values(**values))
 
 
-def count_rejects(connection: Connection, place: Place) -> int:
-    """Return how many rejects of a structure at a site are open."""
-    statement = select(func.count()).where(
+def load_rejected(connection: Connection, place: Place) -> set[int]:
+    """Return the roots of a structure at a site whose rejects are open."""
+    statement = select(reject.c.row_id).where(
         reject.c.endpoint == place.endpoint, reject.c.site == place.site, reject.c.resolved_at.is_(None)
     )
-    return connection.execute(statement).scalar_one()
+    return set(connection.execute(statement).scalars())
 
 
 def find_places(connection: Connection, endpoint: str | None = None) -> list[Place]:

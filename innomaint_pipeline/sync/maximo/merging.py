@@ -38,8 +38,8 @@ from innomaint_pipeline.store.maximo.states import (
     TYPE,
     VANISHED,
     add_drift,
-    count_rejects,
     load_known,
+    load_rejected,
     load_state,
     load_vanished,
     resolve_drift,
@@ -77,7 +77,8 @@ def merge(run: MaximoRun, reading: Reading) -> dict[str, Any]:
         known = load_known(connection, run.place)
         tally = _Tally()
         kept = _judge_drift(connection, run, reading, state, tally)
-        merged = Merge(connection, run.structure, run.run_id, kept)
+        rejected = load_rejected(connection, run.place)
+        merged = Merge(connection, run.structure, run.run_id, kept, rejected)
         words = None if reading.words is None else tuple(reading.words)
         for bodies in iterate_bodies(connection, run.place, is_pending=True):
             merged.write(_parse(run, bodies, kept, words, tally))
@@ -94,8 +95,8 @@ def merge(run: MaximoRun, reading: Reading) -> dict[str, Any]:
         wrong = [(path, name, TYPE, f"came as {kind}") for (path, name), kind in tally.mistakes.items()]
         tally.drift += add_drift(connection, run.place, wrong, run_id=run.run_id)
         counts = merged.counts
-        rejected = len(counts.refused.keys() | wrong_rows)
-        status = PARTIAL if reading.faults or rejected else SUCCESS
+        refused = len(counts.refused.keys() | wrong_rows)
+        status = PARTIAL if reading.faults or refused else SUCCESS
         watermark = _save_state(connection, run, reading, known, state)
         row = save_run(
             connection,
@@ -111,10 +112,10 @@ def merge(run: MaximoRun, reading: Reading) -> dict[str, Any]:
                 "deleted": tally.deleted,
                 "out_of_scope": counts.out_of_scope,
                 "placeholders": placeholders,
-                "rejected": rejected,
+                "rejected": refused,
                 "drift": tally.drift,
                 "status": status,
-                "message": _join([*reading.notes, *_tell_rejects(rejected)]),
+                "message": _join([*reading.notes, *_tell_rejects(refused)]),
             },
         )
         crash_points.reach("maximo merge: run row written")
@@ -389,7 +390,7 @@ def _save_state(
     now, structure, mode = utc_now(), run.structure, Mode(reading.mode)
     # What a full read found wrong is not right because a later increment saw none of it.
     open_faults: list[str] = reading.faults if mode is Mode.FULL else before["open_faults"] or []
-    rejects = _tell_rejects(count_rejects(connection, run.place))
+    rejects = _tell_rejects(len(load_rejected(connection, run.place)))
     values: dict[str, Any] = {
         "state": PARTIAL if open_faults or reading.faults or rejects else SUCCESS,
         "error_class": None,
@@ -441,7 +442,8 @@ def rebuild(run: MaximoRun) -> dict[str, int]:
         words = load_known(connection, run.place).words
         kept = load_vanished(connection, run.place)
         tally = _Tally()
-        merged = Merge(connection, run.structure, run.run_id, kept, is_rebuild=True)
+        rejected = load_rejected(connection, run.place)
+        merged = Merge(connection, run.structure, run.run_id, kept, rejected, is_rebuild=True)
         for bodies in iterate_bodies(connection, run.place, is_pending=False):
             merged.write(_parse(run, bodies, kept, words, tally))
         merged.finish(is_full=True)
