@@ -17,13 +17,12 @@ from innomaint_pipeline.domain.maximo.values import (
     READERS,
     WrongTypeError,
     is_absent,
+    is_link,
     read_rowstamp,
     type_of,
 )
 
 ROWSTAMP = "_rowstamp"
-_LINKS = frozenset({"href", "localref", "about", "_imagelibref", "_id"})
-_COLLECTION = "_collectionref"
 _BY_LANGUAGE = "_description"
 
 Place = tuple[str, str]
@@ -75,11 +74,6 @@ class Seen:
     def to_json(self) -> dict[str, Any]:
         """Return what was seen as JSON, from which `Seen(**value)` makes the same."""
         return {"objects": self.objects, "attributes": self.attributes, "types": self.types}
-
-
-def is_link(name: str) -> bool:
-    """Tell whether an attribute is a link, which says where something is and nothing of it."""
-    return name in _LINKS or name.endswith(_COLLECTION)
 
 
 def count_seen(structure: Structure, bodies: Iterable[Mapping[str, Any]], seen: Seen) -> None:

@@ -40,6 +40,11 @@ CONTROL_PATH = "/_simulator/"
 _LOGIN_PAGE = b"<!DOCTYPE html><html><title>Login</title><form action='j_security_check'></form></html>"
 _ROUTES = ("api", "oslc")
 LONG_NUMBER = b"987654321987654321"
+_NO_CHILD: tuple[tuple[str, Any], ...] = (
+    ("assetmeter", []),
+    ("assetspec", {}),
+    ("doclinks", {"href": "https://maximo-internal.example/doclinks", "member": []}),
+)
 _SESSION = "JSESSIONID=0000simulated"
 _USER, _PASSWORD = "maxadmin", "canary-token-native-password"  # invented
 
@@ -314,6 +319,12 @@ class MaximoApp:
             sent["relatedrec_collectionref"] = f"{row['href']}/relatedrec"
         if "doclinks" in sent:
             sent["doclinks"] = {"href": f"{row['href']}/doclinks", "member": sent["doclinks"]}
+        if self.behaviour.sends_nulls and name == "mxapiasset":
+            # No child, in each of the ways in which a server says so.
+            asked = parameters.get("oslc.select", "")
+            for place, (child, nothing) in enumerate(_NO_CHILD):
+                if f"{child}{{" in asked and row["assetuid"] % len(_NO_CHILD) == place:
+                    sent.setdefault(child, nothing)
         return sent
 
     # what is wrong, and control
