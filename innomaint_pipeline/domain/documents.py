@@ -101,9 +101,11 @@ def load_json(
         raise UnstorableDocumentError("the answer holds a number of thousands of digits") from None
 
 
-def dump_json(value: Any) -> str:
-    """Write JSON; decimals become numbers of exactly the same digits."""
-    return simplejson.dumps(value, use_decimal=True, ensure_ascii=False, separators=(",", ":"))
+def dump_json(value: Any, *, is_sorted: bool = False) -> str:
+    """Write JSON, with sorted names if wanted; decimals become numbers of exactly the same digits."""
+    return simplejson.dumps(
+        value, use_decimal=True, ensure_ascii=False, separators=(",", ":"), sort_keys=is_sorted
+    )
 
 
 class _Reader:

@@ -35,9 +35,11 @@ def is_absent(value: Any) -> bool:
 
     Nor does an object of links alone, or one around an empty list.
     """
+    if isinstance(value, str):
+        return not value or value.isspace()
     if isinstance(value, dict):
         return all(is_link(name) or (name == "member" and is_absent(item)) for name, item in value.items())
-    return value is None or value == [] or (isinstance(value, str) and not value.strip())
+    return value is None or (isinstance(value, list) and not value)
 
 
 def type_of(value: Any) -> str:
