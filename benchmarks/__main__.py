@@ -19,6 +19,7 @@ NAMES = (
     "reenrich",
     "unchanged",
     "throughput",
+    "maximo",
     "memory",
     "soak",
     "rate",

@@ -39,6 +39,15 @@ CrashPoint = Literal[
     "settle: second pass enriched",
     "settle: batch row written",
     "settle: batch row committed",
+    "maximo fetch: lease taken",
+    "maximo fetch: page written",
+    "maximo fetch: page committed",
+    "maximo fetch: missing ids committed",
+    "maximo fetch: complete",
+    "maximo merge: rows written",
+    "maximo merge: answers settled",
+    "maximo merge: run row written",
+    "maximo merge: committed",
 ]
 CRASH_POINTS: tuple[CrashPoint, ...] = get_args(CrashPoint)
 

@@ -330,6 +330,11 @@ class Settings(BaseSettings):
         host = urlsplit(self.maximo_base_url or "").hostname
         return None if is_loopback(host) else self.innomaint_proxy_url or self.https_proxy
 
+    @property
+    def has_innomaint(self) -> bool:
+        """Tell whether Innomaint is read: its token is set, or no other source is."""
+        return self.innomaint_api_token is not None or self.maximo_base_url is None
+
     def require_maximo(self) -> tuple[str, SecretStr]:
         """Return Maximo's address and key, or raise `ConfigurationError`."""
         if self.maximo_base_url is None:

@@ -107,6 +107,7 @@ def maximo(database: Database, _maximo_process: MaximoSimulator) -> Maximo:
     app = _maximo_process.app
     app.world = World(persons=60, assets=230, domains=40)
     app.behaviour, app.on_page, app.latency = Behaviour(), None, None
+    app.long_number = None
     app.default_site = app.insert_site = "KDFAC"
     app.has_other_key, app.refuses_second_key, app.made_keys = False, True, []
     app.key = CANARY_TOKEN

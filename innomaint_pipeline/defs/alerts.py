@@ -8,7 +8,7 @@ import dagster as dg
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.source import ConditionLoader
 from innomaint_pipeline.domain.alerts import decide_notices
-from innomaint_pipeline.domain.health import most_urgent
+from innomaint_pipeline.domain.health import Health, most_urgent
 from innomaint_pipeline.domain.schedule import parse_moment
 from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline.store.alerts import load_told, save_told
@@ -79,7 +79,9 @@ def build_alerts(loaders: Sequence[ConditionLoader]) -> dg.SensorDefinition:
             )
         if failures:
             raise ConnectionError("; ".join(failures))
-        words = f"health {most_urgent(health for health, _ in found)}; " + (
+        absent = sum(health is Health.NOT_SET for health, _ in found)
+        of_sources = f" ({absent} of {len(found)} sources not set)" if absent else ""
+        words = f"health {most_urgent(health for health, _ in found)}{of_sources}; " + (
             f"told: {', '.join(dict.fromkeys(sent))}" if sent else "nothing new to tell"
         )
         return dg.SensorResult(skip_reason=dg.SkipReason(words), cursor=str(beat_at))

@@ -32,6 +32,7 @@ _ESCAPED_ASCII = re.compile(r"\\(?:u00([2-7][0-9a-fA-F])|(.))", re.DOTALL)
 _REMOVED = "held characters that cannot be stored; they were removed"
 _ECHOED = "held the API token; it was replaced"
 _UNESCAPED = "held control characters in texts that were not escaped; they were read as they are"
+_TOO_LONG = "has too many digits to be stored; the field was left out"
 _FURTHER = "as many further values had to be cleaned"
 _HIDDEN = "another field's name is the same without characters that cannot be stored; that field was left out"
 
@@ -75,6 +76,7 @@ def load_json(
     parse_constant: Callable[[str], Any] | None = None,
     parse_float: Callable[[str], Any] = Decimal,
     *,
+    parse_int: Callable[[str], Any] | None = None,
     is_strict: bool = True,
 ) -> Any:
     """Read JSON with exact decimals; control characters may stand in texts when `is_strict` is false.
@@ -82,7 +84,13 @@ def load_json(
     Raises `UnreadableDocumentError` or `UnstorableDocumentError`.
     """
     try:
-        return json.loads(text, parse_float=parse_float, parse_constant=parse_constant, strict=is_strict)
+        return json.loads(
+            text,
+            parse_float=parse_float,
+            parse_int=parse_int,
+            parse_constant=parse_constant,
+            strict=is_strict,
+        )
     except json.JSONDecodeError as error:
         raise UnreadableDocumentError(
             f"the answer is no JSON ({error.msg} at character {error.pos})"
@@ -93,42 +101,74 @@ def load_json(
         raise UnstorableDocumentError("the answer holds a number of thousands of digits") from None
 
 
-def dump_json(value: Any) -> str:
-    """Write JSON; decimals become numbers of exactly the same digits."""
-    return simplejson.dumps(value, use_decimal=True, ensure_ascii=False, separators=(",", ":"))
+def dump_json(value: Any, *, is_sorted: bool = False) -> str:
+    """Write JSON, with sorted names if wanted; decimals become numbers of exactly the same digits."""
+    return simplejson.dumps(
+        value, use_decimal=True, ensure_ascii=False, separators=(",", ":"), sort_keys=is_sorted
+    )
 
 
-def read_document(text: str, redact: Callable[[str], str] = str, *, root: str = "") -> Document:
-    """Read JSON, cleaned of what PostgreSQL cannot hold, each thing that was left out named by an issue.
+class _Reader:
+    """Reads one document, setting apart the numbers that no database can hold."""
 
-    NUL characters and lone surrogates go out of texts and names, NaN, infinities and numbers of more than a
-    thousand digits out of their objects; `redact` takes out a secret that was sent back. Where a cleaned name
-    meets another field's, the field whose name was clean stays. Paths of issues begin below `root`. Raises
-    `UnreadableDocumentError` or `UnstorableDocumentError`.
-    """
-    unstorable: list[_Unstorable] = []
+    def __init__(self, text: str, *, keeps_rest: bool) -> None:
+        self.has_unstorable = False
+        self._text = text
+        self._keeps_rest = keeps_rest
 
-    def read_constant(name: str) -> _Unstorable:
-        unstorable.append(_Unstorable(name, "is no number of JSON; the field was left out"))
-        return unstorable[-1]
+    def read(self, *, is_strict: bool = True) -> Any:
+        try:
+            return self._load(None, is_strict=is_strict)
+        except UnstorableDocumentError:
+            if not self._keeps_rest:
+                raise
+            # A function of our own for each integer is slow: only where one has thousands of digits.
+            return self._load(self._read_whole, is_strict=is_strict)
 
-    def read_fraction(digits: str) -> Decimal | _Unstorable:
+    def _load(self, parse_int: Callable[[str], Any] | None, *, is_strict: bool) -> Any:
+        return load_json(
+            self._text, self._read_constant, self._read_fraction, parse_int=parse_int, is_strict=is_strict
+        )
+
+    def _set_apart(self, text: str, reason: str) -> _Unstorable:
+        self.has_unstorable = True
+        return _Unstorable(text, reason)
+
+    def _read_constant(self, name: str) -> _Unstorable:
+        return self._set_apart(name, "is no number of JSON; the field was left out")
+
+    def _read_fraction(self, digits: str) -> Decimal | _Unstorable:
         try:
             number = Decimal(digits)
         except InvalidOperation:  # an exponent of twenty digits
             number = None
         if number is not None and _is_storable(number):
             return number
-        unstorable.append(_Unstorable(digits, "has too many digits to be stored; the field was left out"))
-        return unstorable[-1]
+        return self._set_apart(digits, _TOO_LONG)
 
+    def _read_whole(self, digits: str) -> int | _Unstorable:
+        return int(digits) if len(digits) <= LONGEST_NUMBER_DIGITS else self._set_apart(digits, _TOO_LONG)
+
+
+def read_document(
+    text: str, redact: Callable[[str], str] = str, *, root: str = "", keeps_rest: bool = False
+) -> Document:
+    """Read JSON, cleaned of what PostgreSQL cannot hold, each thing that was left out named by an issue.
+
+    NUL characters and lone surrogates go out of texts and names, NaN, infinities and numbers of more than a
+    thousand digits out of their objects; `redact` takes out a secret that was sent back. Where a cleaned name
+    meets another field's, the field whose name was clean stays. Paths of issues begin below `root`. An
+    integer of thousands of digits makes the document unstorable, unless `keeps_rest`: it then goes out, too.
+    Raises `UnreadableDocumentError` or `UnstorableDocumentError`.
+    """
+    reader = _Reader(text, keeps_rest=keeps_rest)
     issues: list[DataIssue] = []
     try:
-        value = load_json(text, read_constant, read_fraction)
+        value = reader.read()
     except UnreadableDocumentError as error:
         if "control character" not in str(error):
             raise
-        value = load_json(text, read_constant, read_fraction, is_strict=False)
+        value = reader.read(is_strict=False)
         issues.append(DataIssue("", "unescaped", _UNESCAPED))
     if text.count("{") + text.count("[") > DEEPEST_NESTING:
         _check_nesting(value)
@@ -139,7 +179,7 @@ def read_document(text: str, redact: Callable[[str], str] = str, *, root: str = 
     plain = _plain(text)
     is_suspect = bool(
         issues
-        or unstorable
+        or reader.has_unstorable
         or "\\u0000" in lowered
         or "\\ud" in lowered
         or redact(plain) != plain

@@ -13,8 +13,9 @@ from enum import StrEnum
 
 
 class Health(StrEnum):
-    """One word for the state of a sync."""
+    """One word for the state of a sync; `NOT_SET` where its source is not configured."""
 
+    NOT_SET = "not_set"
     UNKNOWN = "unknown"
     HEALTHY = "healthy"
     STALE = "stale"
@@ -27,11 +28,12 @@ _URGENCY = (Health.HEALTHY, Health.UNKNOWN, Health.PAUSED, Health.STALE, Health.
 
 
 def most_urgent(words: Iterable[Health]) -> Health:
-    """Return the word for several sources together; unknown where there is none.
+    """Return the word for several sources together; unknown where none is set.
 
-    A person's pause of one source must not hide another's trouble.
+    A person's pause of one source must not hide another's trouble, and one that is not set says nothing.
     """
-    return max(words, key=_URGENCY.index, default=Health.UNKNOWN)
+    known = [word for word in words if word is not Health.NOT_SET]
+    return max(known, key=_URGENCY.index, default=Health.UNKNOWN)
 
 
 @dataclass(frozen=True)

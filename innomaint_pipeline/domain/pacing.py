@@ -87,13 +87,14 @@ class SourceAccount:
     """An account at a source, as the settings tell it; `name` is that of its row of the shared clock.
 
     `refresh_start_minutes` and `sync_interval_start_seconds` count until others are stored; a rate of 0
-    means: no limit, or not known.
+    means: no limit, or not known. `is_set` is false where other sources are configured and this one is not.
     """
 
     name: str
     refresh_start_minutes: int
     configured_rate_per_second: float = 0.0
     sync_interval_start_seconds: int = 30
+    is_set: bool = True
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ STATE_WORDS = {
     "waiting": Word("waiting", "…", Tone.NEVER, "its turn has not come yet"),
     "running": Word("running", "↻", Tone.RUNNING, "a run works on it"),
     "healthy": Word("healthy", "✓", Tone.COMPLETE, "none of the words for trouble applies"),
+    "not_set": Word("not set", "○", Tone.NEVER, "this source is not configured; others are"),
     "unknown": Word("unknown", "?", Tone.NEVER, "nothing was asked for yet"),
     "stale": Word("stale", "~", Tone.PARTIAL, "the oldest good data are older than two refresh intervals"),
     "degraded": Word(

@@ -19,7 +19,9 @@ from zoneinfo import ZoneInfo
 from pydantic import SecretStr
 
 from innomaint_pipeline import crash_points
+from innomaint_pipeline.domain.maximo.declarations import BY_SHORT_NAME
 from innomaint_pipeline.sources.innomaint import InnomaintClient
+from innomaint_pipeline.sources.maximo.client import MaximoClient
 from innomaint_pipeline.sources.outcomes import RequestPolicy
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.batches import find_batch_keys
@@ -29,6 +31,8 @@ from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
 from innomaint_pipeline.sync.innomaint.fetching import OpenClient
 from innomaint_pipeline.sync.innomaint.single import sync_assets
 from innomaint_pipeline.sync.innomaint.steps import enrich_batch, fetch_batch, settle_batch
+from innomaint_pipeline.sync.maximo.reading import MaximoRun, ReadSettings
+from innomaint_pipeline.sync.maximo.steps import sync_structure
 from innomaint_pipeline.sync.workbook.importing import import_master
 
 logger = logging.getLogger(__name__)
@@ -36,13 +40,16 @@ logger = logging.getLogger(__name__)
 BATCH_SIZE = 6
 FIRST_BATCH = "batch_000001"
 KOLKATA = ZoneInfo("Asia/Kolkata")
+SITE = "KDFAC"
+# Several pages a read, and half of the site may vanish, but not more.
+MAXIMO_SETTINGS = ReadSettings(page_size=60, max_delete_pct=60)
 
 
 @dataclass(frozen=True)
 class Order:
     """What to do, and the point and the time of reaching it at which to die."""
 
-    work: Literal["upgrade", "sync", "single"]
+    work: Literal["upgrade", "sync", "single", "maximo"]
     run_id: str
     database_url: str
     api_url: str = ""
@@ -55,7 +62,10 @@ class Order:
 
 
 def do_work(order: Order) -> None:
-    """Upgrade a database; import a workbook and sync every CMMS asset not asked since a time; sync a few."""
+    """Upgrade a database; import a workbook and sync every CMMS asset not asked since a time; sync a few.
+
+    Of Maximo: read structures in full.
+    """
     database = Database(order.database_url)
     try:
         if order.work == "upgrade":
@@ -63,6 +73,8 @@ def do_work(order: Order) -> None:
         elif order.work == "single":
             names = {FIRST_BATCH: order.names}
             sync_assets(database, names, _client_opener(database, order), KOLKATA, refresh_minutes=1440)
+        elif order.work == "maximo":
+            _read_maximo(database, order)
         else:
             import_master(database, Path(order.workbook), batch_size=BATCH_SIZE, run_id=order.run_id)
             with database.begin() as connection:
@@ -80,6 +92,17 @@ def _client_opener(database: Database, order: Order) -> OpenClient:
         return InnomaintClient(order.api_url, SecretStr(order.token), pacing, policy)
 
     return open_client
+
+
+def _read_maximo(database: Database, order: Order) -> None:
+    def open_client(run_id: str) -> MaximoClient:
+        pacing = SharedPacing(database, order.api_url, owner=run_id, rate_ms=0)
+        policy = RequestPolicy(retry_base_seconds=0.001, timeout_seconds=60)
+        return MaximoClient(order.api_url, SecretStr(order.token), pacing, policy)
+
+    for name in order.names:
+        run = MaximoRun(database, BY_SHORT_NAME[name], SITE, order.run_id, MAXIMO_SETTINGS)
+        sync_structure(run, open_client)
 
 
 def _sync(database: Database, order: Order, batch_key: str) -> None:

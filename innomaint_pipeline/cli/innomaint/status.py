@@ -44,6 +44,7 @@ def innomaint_account(settings: Settings) -> SourceAccount:
         settings.innomaint_refresh_minutes,
         configured_rate_per_second=1000 / rate_ms if rate_ms else 0.0,
         sync_interval_start_seconds=settings.innomaint_sync_interval_s,
+        is_set=settings.has_innomaint,
     )
 
 

@@ -76,5 +76,7 @@ def continuous_sync(
 
 def load_innomaint_conditions(connection: Connection, settings: Settings) -> tuple[Health, list[Condition]]:
     """Return how Innomaint's sync is doing, and what people are told about it."""
-    account = SourceAccount(settings.innomaint_api_url, settings.innomaint_refresh_minutes)
+    account = SourceAccount(
+        settings.innomaint_api_url, settings.innomaint_refresh_minutes, is_set=settings.has_innomaint
+    )
     return load_conditions(connection, account)

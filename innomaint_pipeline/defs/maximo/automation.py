@@ -62,9 +62,13 @@ def maximo_due(
             is_paused = bool(load_setting(connection, SOURCE, PAUSED))
         if is_paused:
             return dg.SkipReason("a person has paused it")
+        lacking = ""
         try:
             sites = _sites(settings, database)
-        except (SourceRefusedError, StructureError, ConfigurationError) as error:
+        except ConfigurationError as error:
+            # What has no site is read all the same.
+            sites, lacking = (), f"; {error}"
+        except (SourceRefusedError, StructureError) as error:
             return dg.SkipReason(f"no site is known: {error}")
         minutes = read_settings(settings, database).interval_minutes
         with database.begin() as connection:
@@ -75,7 +79,7 @@ def maximo_due(
     if "" in wanted and not _is_global_under_way(context.instance):
         requests.append(_request(maximo_global.name, None))
     requests += [_request(maximo_site.name, site) for site in sites if site in wanted and site not in busy]
-    words = f"{len(due)} of {len(all_places(sites))} reads are due, {len(requests)} runs launched"
+    words = f"{len(due)} of {len(all_places(sites))} reads are due, {len(requests)} runs launched{lacking}"
     new = [site for site in sites if not context.instance.has_dynamic_partition(str(SITES.name), site)]
     if not requests:
         return dg.SensorResult(
@@ -106,6 +110,8 @@ def _is_global_under_way(instance: dg.DagsterInstance) -> bool:
 
 def load_maximo_conditions(connection: Connection, settings: Settings) -> tuple[Health, list[Condition]]:
     """Return how Maximo is doing and what people are told; nothing where it is not read."""
-    if settings.maximo_base_url is None or not has_schema(connection):
-        return Health.HEALTHY, []
+    if settings.maximo_base_url is None:
+        return Health.NOT_SET, []
+    if not has_schema(connection):
+        return Health.UNKNOWN, []
     return load_conditions(connection)

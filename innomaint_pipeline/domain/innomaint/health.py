@@ -35,10 +35,16 @@ class HealthFacts:
     last_stop: Stop | None = None
     probe_in_seconds: float | None = None
     next_look_seconds: int | None = None
+    is_set: bool = True
 
 
-def assess_health(facts: HealthFacts) -> Health:
-    """Return the first word that applies; a pause before all, because nothing is asked for while it lasts."""
+def assess_health(facts: HealthFacts) -> Health:  # noqa: PLR0911 # a word a line
+    """Return the first word that applies; a pause before all, because nothing is asked for while it lasts.
+
+    What is not configured has no state of its own.
+    """
+    if not facts.is_set:
+        return Health.NOT_SET
     if facts.is_paused:
         return Health.PAUSED
     if facts.is_breaker_open or facts.is_token_refused:
@@ -67,9 +73,15 @@ class HealthMoments:
 _NOTHING = "nothing"
 
 
-def explain_health(facts: HealthFacts, moments: HealthMoments) -> HealthReport:
+def explain_health(  # noqa: PLR0911 # a word a line
+    facts: HealthFacts, moments: HealthMoments
+) -> HealthReport:
     """Return the word of `assess_health` with its reason."""
     word = assess_health(facts)
+    if word is Health.NOT_SET:
+        return HealthReport(
+            word, None, "Innomaint is not set: INNOMAINT_API_TOKEN is missing, and Maximo is read.", _NOTHING
+        )
     if word is Health.PAUSED:
         return HealthReport(
             word,
@@ -171,8 +183,8 @@ def _next_probe(facts: HealthFacts) -> str:
 
 def find_conditions(facts: HealthFacts, report: HealthReport, *, refused_at: str | None) -> list[Condition]:
     """Return what people are told about Innomaint, good or bad; `refused_at` is when it refused the token."""
-    is_fine = report.word in {Health.HEALTHY, Health.UNKNOWN}
-    is_failing = facts.consecutive_failures >= FAILED_BATCHES_IN_A_ROW
+    is_fine = report.word in {Health.HEALTHY, Health.UNKNOWN, Health.NOT_SET}
+    is_failing = facts.is_set and facts.consecutive_failures >= FAILED_BATCHES_IN_A_ROW
     return [
         Condition(
             "health",
@@ -193,10 +205,10 @@ def find_conditions(facts: HealthFacts, report: HealthReport, *, refused_at: str
         ),
         Condition(
             "token",
-            "refused" if refused_at else None,
+            "refused" if refused_at and facts.is_set else None,
             f"Innomaint refused the token at {refused_at}: renew INNOMAINT_API_TOKEN and start again. "
             "No asset was marked as failed."
-            if refused_at
+            if refused_at and facts.is_set
             else "Innomaint accepts the token.",
         ),
     ]

@@ -5,6 +5,7 @@ Belongs here: judging answers. Messages name codes and counts, never what an ans
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 from innomaint_pipeline.domain.documents import (
+    DataIssue,
+    Document,
     UnreadableDocumentError,
     UnstorableDocumentError,
     read_document,
@@ -32,6 +35,7 @@ _KEY_CODES = frozenset({"BMXAA9549E", "BMXAA0021E", "BMXAA7901E"})
 _RIGHT_CODES = frozenset({"BMXAA9301E", "BMXAA0024E"})
 _NOT_FOUND_CODE = "BMXAA8727E"
 _NOT_PARSED_CODE = "BMXAA8744E"
+_MEMBER = re.compile(r"member\[(\d+)\]\.")
 _ADVICE = (
     "look at MAXIMO_API_KEY: whether it is complete, not expired and not revoked; innomaint maximo key "
     "create makes one where login is native. No row was changed"
@@ -74,13 +78,26 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Page:
-    """A page: its rows as they came, whether more are announced, and what its head says."""
+    """A page: its rows as they came, whether more are announced, and what its head says.
+
+    `issues` are the values that were left out of rows, since no database can hold them.
+    """
 
     rows: tuple[dict[str, Any], ...]
     has_next: bool = False
     total: int | None = None
     maxrowstamp: int | None = None
     date: datetime | None = None
+    issues: tuple[DataIssue, ...] = ()
+
+    def wrong_rows(self) -> dict[int, str]:
+        """Return the rows, by their place, that hold a value that no database can, each with why."""
+        found: dict[int, str] = {}
+        for issue in self.issues:
+            place = _MEMBER.match(issue.field)
+            if place is not None and int(place[1]) not in found:
+                found[int(place[1])] = f"{issue.field[place.end() :]}: {issue.reason}"
+        return found
 
 
 def read_date(headers: Mapping[str, str]) -> datetime | None:
@@ -96,8 +113,10 @@ def refuse_key(detail: str) -> AuthError:
     return AuthError(f"Maximo refuses the key ({detail}): {_ADVICE}")
 
 
-def judge_json(answer: HttpAnswer, *, now: datetime, redact: Callable[[str], str] = str) -> Any:
-    """Return the JSON of a good answer, or a `Refusal`.
+def judge_json(
+    answer: HttpAnswer, *, now: datetime, redact: Callable[[str], str] = str
+) -> Document | Refusal:
+    """Return the JSON of a good answer, cleaned, or a `Refusal`.
 
     Raises `AuthError` where the key is refused, `AnswerError` for what may pass, and for a login page with
     the kind `LOGIN_PAGE`.
@@ -106,23 +125,24 @@ def judge_json(answer: HttpAnswer, *, now: datetime, redact: Callable[[str], str
         raise AnswerError(
             ErrorClass.TRANSIENT, f"HTTP {answer.status} sends to another page", kind=LOGIN_PAGE
         )
-    value = _read(answer, redact)
+    document = _read(answer, redact)
+    value = document.value
     error = value.get("Error", value.get("oslc:Error")) if isinstance(value, dict) else None
     if isinstance(error, dict):
         return _refuse(answer, _text(error, "reasonCode"), _status(answer, error), now)
     if answer.status >= 400:
         return _refuse(answer, None, answer.status, now)
-    return value
+    return document
 
 
-def _read(answer: HttpAnswer, redact: Callable[[str], str]) -> Any:
+def _read(answer: HttpAnswer, redact: Callable[[str], str]) -> Document:
     is_good = answer.status < 400
     text = answer.text if not is_good else answer.require_text()
     try:
-        return read_document(text, redact).value
+        return read_document(text, redact, keeps_rest=True)
     except UnreadableDocumentError as error:
         if answer.status in {401, 408, 429} or answer.status >= 500:
-            return None
+            return Document(None, "")
         if text.lstrip()[:1] == "<":
             if is_good:
                 raise AnswerError(
@@ -134,7 +154,7 @@ def _read(answer: HttpAnswer, redact: Callable[[str], str]) -> Any:
                 "between, or MAXIMO_BASE_URL leads elsewhere",
             ) from None
         if not is_good:
-            return None
+            return Document(None, "")
         raise AnswerError(ErrorClass.TRANSIENT, str(error)) from None
     except UnstorableDocumentError as error:
         raise AnswerError(ErrorClass.TRANSIENT, str(error)) from None
@@ -177,8 +197,9 @@ def _refuse(answer: HttpAnswer, code: str | None, status: int, now: datetime) ->
     return Refusal(Trouble.DATA, code, f"Maximo refuses the query ({shown})", status)
 
 
-def read_page(answer: HttpAnswer, value: Any) -> Page:
+def read_page(answer: HttpAnswer, document: Document) -> Page:
     """Return the page that the JSON of a good answer is; raises `StructureError` where it is none."""
+    value = document.value
     members = value.get("member") if isinstance(value, dict) else None
     if not isinstance(members, list):
         names = value if isinstance(value, dict) else ()
@@ -201,6 +222,7 @@ def read_page(answer: HttpAnswer, value: Any) -> Page:
         total=read_total(value),
         maxrowstamp=read_rowstamp(answer.headers.get("maxrowstamp")),
         date=read_date(answer.headers),
+        issues=document.issues,
     )
 
 

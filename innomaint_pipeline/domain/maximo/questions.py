@@ -7,7 +7,7 @@ understand, so that each answer is checked (`answers`).
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -33,7 +33,8 @@ class Question:
     """One read of a structure at a site.
 
     `changed_since` and `booked_since` are moments as the server takes them; `last_fetch` is a row stamp;
-    `words` are the status words to ask for where the server does not know internal values.
+    `words` are the status words to ask for where the server does not know internal values. With `ids` these
+    rows are asked for, whatever their status.
     """
 
     structure: Structure
@@ -44,6 +45,21 @@ class Question:
     words: tuple[str, ...] | None = None
     booked_since: str | None = None
     has_personal_data: bool = False
+    ids: tuple[int, ...] | None = None
+
+    def of_ids(self, ids: Sequence[int], *, booked_since: str | None) -> Question:
+        """Return the question for these rows, whatever their status.
+
+        Whatever their site, too, unless the structure is too large to be asked for without one.
+        """
+        return replace(
+            self,
+            site=self.site if self.structure.must_narrow else None,
+            changed_since=None,
+            last_fetch=None,
+            booked_since=booked_since,
+            ids=tuple(ids),
+        )
 
     @property
     def filter_name(self) -> str:
@@ -76,6 +92,9 @@ def _conditions(question: Question, *, with_status: bool = True) -> list[str]:
     found = []
     if question.site is not None:
         found.append(f"siteid={quote(question.site)}")
+    if question.ids is not None:
+        found.append(f"{structure.id} in [{','.join(map(str, question.ids))}]")
+        return found
     if question.mode is Mode.FULL:
         if structure.flag is not None:
             found.append(f"{structure.flag[0]}={structure.flag[1]}")
@@ -95,7 +114,8 @@ def _in_words(scope: StatusScope | None, words: tuple[str, ...]) -> str:
 
 def _status(question: Question) -> Parameters:
     scope = question.structure.status
-    if question.mode is not Mode.FULL or scope is None or question.words is not None:
+    is_full = question.mode is Mode.FULL and question.ids is None
+    if not is_full or scope is None or question.words is not None:
         return []
     return [("domaininternalwhere", scope.condition)]
 
@@ -111,7 +131,7 @@ def page_parameters(question: Question, *, last: int | None, size: int, is_first
         found.append(("oslc.where", " and ".join(conditions)))
     found += _status(question)
     found += _booked_since(question)
-    if structure.cursor is Cursor.ROWSTAMP and question.mode is not Mode.SINCE:
+    if structure.cursor is Cursor.ROWSTAMP and question.ids is None:
         found.append(("fetchmodedelta", "1"))
         if question.last_fetch is not None:
             found.append(("lastfetchts", str(question.last_fetch)))
@@ -138,23 +158,6 @@ def count_parameters(question: Question, *, with_status: bool = True) -> Paramet
     if with_status:
         found += _status(question)
     return [*found, ("oslc.pageSize", "1"), ("count", "1")]
-
-
-def id_parameters(question: Question, ids: Sequence[int], *, booked_since: str | None = None) -> Parameters:
-    """Return the parameters that ask for these ids, whatever their status and site."""
-    structure = question.structure
-    found = _base(structure, has_personal_data=question.has_personal_data)
-    found.append(("oslc.where", f"{structure.id} in [{','.join(map(str, ids))}]"))
-    if booked_since is not None:
-        found += [
-            (f"{structure.object_name}.{child.member}.where", f"{TRANSACTION_DATE}>={quote(booked_since)}")
-            for child in structure.appended
-        ]
-    return [
-        *found,
-        ("oslc.orderBy", f"+{structure.id}"),
-        ("oslc.pageSize", str(max(len(ids), SMALLEST_PAGE))),
-    ]
 
 
 def any_parameters(question: Question) -> Parameters:

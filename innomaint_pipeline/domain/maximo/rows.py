@@ -17,13 +17,12 @@ from innomaint_pipeline.domain.maximo.values import (
     READERS,
     WrongTypeError,
     is_absent,
+    is_link,
     read_rowstamp,
     type_of,
 )
 
 ROWSTAMP = "_rowstamp"
-_LINKS = frozenset({"href", "localref", "about", "_imagelibref", "_id"})
-_COLLECTION = "_collectionref"
 _BY_LANGUAGE = "_description"
 
 Place = tuple[str, str]
@@ -77,11 +76,6 @@ class Seen:
         return {"objects": self.objects, "attributes": self.attributes, "types": self.types}
 
 
-def is_link(name: str) -> bool:
-    """Tell whether an attribute is a link, which says where something is and nothing of it."""
-    return name in _LINKS or name.endswith(_COLLECTION)
-
-
 def count_seen(structure: Structure, bodies: Iterable[Mapping[str, Any]], seen: Seen) -> None:
     """Add what is seen in the objects of a page."""
     for body in bodies:
@@ -110,11 +104,15 @@ def _objects(node: Node, around: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What to do with the attributes of a node, looked up by name."""
+    """What to do with the attributes of a node, looked up by name.
+
+    `inner` are those that are read by way of `dotted`, `unread` the children and the row stamp.
+    """
 
     columns: Mapping[str, tuple[tuple[Attribute, Kind], ...]]
     dotted: tuple[tuple[str, str, Attribute], ...]
-    members: frozenset[str]
+    inner: frozenset[str]
+    unread: frozenset[str]
 
 
 @lru_cache(maxsize=64)
@@ -134,8 +132,13 @@ def _plan_of(node: Node) -> _Plan:
     for column, attribute in by_column.items():
         if column not in taken and column != node.line_number:
             columns.setdefault(column, []).append((attribute, attribute.kind))
-    members = frozenset(child.member for child in node.children)
-    return _Plan({name: tuple(found) for name, found in columns.items()}, tuple(dotted), members)
+    inner = {f"{outer}.{name}" for outer, name, _ in dotted} | {outer for outer, _, _ in dotted}
+    return _Plan(
+        {name: tuple(found) for name, found in columns.items()},
+        tuple(dotted),
+        frozenset(inner),
+        frozenset({ROWSTAMP, *(child.member for child in node.children)}),
+    )
 
 
 def parse_root(
@@ -172,17 +175,15 @@ class _Parser:
         columns: dict[str, Any] = {
             item.column: None for item in node.table.attributes if (path, item.column) not in self._kept
         }
+        plan = _plan_of(node)
         plain = {
-            name: _without_links(value)
+            name: _without_links(value) if isinstance(value, (dict, list)) else value
             for name, value in body.items()
-            if name not in _plan_of(node).members
-            and name != ROWSTAMP
-            and not is_link(name)
-            and not is_absent(value)
+            if name not in plan.unread and not is_absent(value) and not is_link(name)
         }
         if not node.is_selected:
             # It shares its objects with another node, which keeps the rest.
-            plain = {name: value for name, value in plain.items() if name in _plan_of(node).columns}
+            plain = {name: value for name, value in plain.items() if name in plan.columns}
         extra = self._fill(node, path, columns, plain)
         self._fill_dotted(node, path, columns, body, extra)
         columns |= node.given
@@ -203,12 +204,11 @@ class _Parser:
     ) -> dict[str, Any]:
         """Give columns their values; return what has none, and what is of a wrong type."""
         plan = _plan_of(node)
-        dotted = {f"{outer}.{inner}" for outer, inner, _ in plan.dotted} | {item[0] for item in plan.dotted}
         extra: dict[str, Any] = {}
         for name, value in plain.items():
             targets = plan.columns.get(name)
             if targets is None:
-                if name not in dotted:
+                if name not in plan.inner:
                     extra[name] = value
                 continue
             for attribute, kind in targets:
@@ -254,7 +254,8 @@ class _Parser:
         }
         around = [str(columns.get(name)) for name in (*node.inherited, *node.given)]
         kept = sorted(column for place, column in self._kept if place == path)
-        return hashlib.sha256(dump_json(_sorted({**hashed, "": [kept, around]})).encode()).hexdigest()[:32]
+        content = dump_json({**hashed, "": [kept, around]}, is_sorted=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def _dotted(body: Mapping[str, Any], outer: str, inner: str) -> Any:
@@ -272,12 +273,6 @@ def _without_links(value: Any) -> Any:
             if not is_link(name) and name != ROWSTAMP and item is not None
         }
     return [_without_links(item) for item in value] if isinstance(value, list) else value
-
-
-def _sorted(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _sorted(value[name]) for name in sorted(value)}
-    return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
 def find_placeholders(unit: Unit) -> dict[str, bool]:

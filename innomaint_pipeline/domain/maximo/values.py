@@ -15,6 +15,8 @@ from typing import Any
 from innomaint_pipeline.domain.maximo.structures import Kind
 
 _LARGEST = 2**63 - 1
+_LINKS = frozenset({"href", "localref", "about", "_imagelibref", "_id"})
+_COLLECTION = "_collectionref"
 _WHOLE = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*", re.ASCII)
 
@@ -23,9 +25,21 @@ class WrongTypeError(ValueError):
     """A value whose type is not that of its column."""
 
 
+def is_link(name: str) -> bool:
+    """Tell whether an attribute is a link, which says where something is and nothing of it."""
+    return name in _LINKS or name.endswith(_COLLECTION)
+
+
 def is_absent(value: Any) -> bool:
-    """Tell whether a value says nothing: null, a blank text, an empty list or object."""
-    return value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
+    """Tell whether a value says nothing: null, a blank text, an empty list or object.
+
+    Nor does an object of links alone, or one around an empty list.
+    """
+    if isinstance(value, str):
+        return not value or value.isspace()
+    if isinstance(value, dict):
+        return all(is_link(name) or (name == "member" and is_absent(item)) for name, item in value.items())
+    return value is None or (isinstance(value, list) and not value)
 
 
 def type_of(value: Any) -> str:

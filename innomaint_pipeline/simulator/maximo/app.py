@@ -11,10 +11,12 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -26,6 +28,7 @@ from innomaint_pipeline.simulator.maximo.faults import Behaviour, Fault, FaultSc
 from innomaint_pipeline.simulator.maximo.query import (
     OffsetRefusedError,
     QueryError,
+    read_lower_bound,
     read_select,
     read_where,
     select,
@@ -36,6 +39,12 @@ CONTEXT = "/maximo"
 CONTROL_PATH = "/_simulator/"
 _LOGIN_PAGE = b"<!DOCTYPE html><html><title>Login</title><form action='j_security_check'></form></html>"
 _ROUTES = ("api", "oslc")
+LONG_NUMBER = b"987654321987654321"
+_NO_CHILD: tuple[tuple[str, Any], ...] = (
+    ("assetmeter", []),
+    ("assetspec", {}),
+    ("doclinks", {"href": "https://maximo-internal.example/doclinks", "member": []}),
+)
 _SESSION = "JSESSIONID=0000simulated"
 _USER, _PASSWORD = "maxadmin", "canary-token-native-password"  # invented
 
@@ -71,6 +80,8 @@ class MaximoApp:
     insert_site: str | None = "KDFAC"
     on_page: Callable[[str, int], None] | None = None
     """Told the structure and how many pages of it were sent, before each page: rows may change meanwhile."""
+    long_number: str | None = None
+    """Digits that stand for `LONG_NUMBER` in answers: more than Python writes."""
     has_other_key: bool = False
     refuses_second_key: bool = True
     made_keys: list[str] = field(default_factory=list)
@@ -102,6 +113,8 @@ class MaximoApp:
         status, value, extra = self._answer(parts, parameters, headers, scope["method"], body)
         self._note(name, parameters, headers, status, None)
         content = value if isinstance(value, bytes) else _encode(value)
+        if self.long_number is not None:
+            content = content.replace(LONG_NUMBER, self.long_number.encode())
         kind = b"text/html" if isinstance(value, bytes) else b"application/json"
         await _reply(send, status, content, [*self._headers(), *extra], kind)
 
@@ -215,13 +228,17 @@ class MaximoApp:
             if behaviour.largest_page is not None and size > behaviour.largest_page:
                 return self._error(behaviour.too_large_status, "BMXAA0000E", "The page is too large.")
         lost = behaviour.site_lost
-        every = [row for row in self.world.rows[name].values() if lost is None or row.get("siteid") != lost]
-        matching = self._find(name, every, parameters)
+        held = self.world.rows[name].values()
+        every = [row for row in held if lost is None or row.get("siteid") != lost]
+        is_ordered = (
+            parameters.get("oslc.orderBy") in {f"+{IDS[name]}", IDS[name]} and not behaviour.ignores_order
+        )
+        matching = self._match(name, every, parameters, size if is_ordered else None)
         total = None if behaviour.ignores_count else len(matching)
         if parameters.get("count") == "1" and total is not None:
             return 200, {"totalCount": total}, []
         found = sorted(matching, key=lambda row: row[IDS[name]])
-        if parameters.get("oslc.orderBy") not in {f"+{IDS[name]}", IDS[name]} or behaviour.ignores_order:
+        if not is_ordered:
             # Without an order, pages repeat rows and skip others.
             found = (
                 build_dice(self.world.seed, name, len(self.record)).choices(found, k=len(found))
@@ -247,21 +264,32 @@ class MaximoApp:
             value = {"rdfs:member": [{f"spi:{key}": item for key, item in row.items()} for row in rows]}
         return 200, value, headers
 
-    def _find(self, name: str, rows: list[Any], parameters: dict[str, str]) -> list[Any]:
+    def _match(self, name: str, rows: list[Any], parameters: dict[str, str], most: int | None) -> list[Any]:
+        """Return the rows that match: all where they are counted or have no order, else `most` and one."""
+        if most is None or "1" in {parameters.get("count"), parameters.get("collectioncount")}:
+            return list(self._find(name, rows, parameters))
+        # A site may have a hundred thousand: no more are looked for than are sent.
+        rows = sorted(rows, key=lambda row: row[IDS[name]])
+        behind = read_lower_bound(parameters.get("oslc.where", ""), IDS[name])
+        if behind is not None and not self.behaviour.ignores_filter:
+            rows = rows[bisect_right(rows, behind, key=lambda row: row[IDS[name]]) :]
+        return list(islice(self._find(name, rows, parameters), most + 1))
+
+    def _find(self, name: str, rows: Iterable[Any], parameters: dict[str, str]) -> Iterator[Any]:
         behaviour = self.behaviour
         where = parameters.get("oslc.where", "")
         if where and not behaviour.ignores_filter:
             if behaviour.ignores_site:
                 where = " and ".join(part for part in where.split(" and ") if not part.startswith("siteid"))
             condition = read_where(where, refuses_offsets=behaviour.refuses_offsets)
-            rows = [row for row in rows if condition(row)]
+            rows = filter(condition, rows)
         internal = parameters.get("domaininternalwhere", "")
         if internal and not behaviour.ignores_internal_status:
-            rows = [row for row in rows if self._has_internal(name, row, internal)]
+            rows = filter(lambda row: self._has_internal(name, row, internal), rows)
         after = parameters.get("lastfetchts", "")
         if parameters.get("fetchmodedelta") == "1" and after.isdecimal() and not behaviour.ignores_delta:
-            rows = [row for row in rows if int(row["_rowstamp"]) > int(after)]
-        return rows
+            rows = filter(lambda row: int(row["_rowstamp"]) > int(after), rows)
+        return iter(rows)
 
     def _has_internal(self, name: str, row: Any, condition: str) -> bool:
         sign = "!=" if "!=" in condition else "="
@@ -291,6 +319,12 @@ class MaximoApp:
             sent["relatedrec_collectionref"] = f"{row['href']}/relatedrec"
         if "doclinks" in sent:
             sent["doclinks"] = {"href": f"{row['href']}/doclinks", "member": sent["doclinks"]}
+        if self.behaviour.sends_nulls and name == "mxapiasset":
+            # No child, in each of the ways in which a server says so.
+            asked = parameters.get("oslc.select", "")
+            for place, (child, nothing) in enumerate(_NO_CHILD):
+                if f"{child}{{" in asked and row["assetuid"] % len(_NO_CHILD) == place:
+                    sent.setdefault(child, nothing)
         return sent
 
     # what is wrong, and control

@@ -31,6 +31,12 @@ def read_where(text: str, *, refuses_offsets: bool) -> Condition:
     return lambda row: all(condition(row) for condition in conditions)
 
 
+def read_lower_bound(text: str, name: str) -> int | None:
+    """Return the number above which `oslc.where` asks for ids, where it does."""
+    found = re.search(rf"(?:^|\sand\s)\s*{name}>(\d+)\s*$", text)
+    return None if found is None else int(found[1])
+
+
 def _read_condition(text: str, refuses_offsets: bool) -> Condition:  # noqa: FBT001 # handed down
     found = _CONDITION.fullmatch(text)
     if found is None:

@@ -70,7 +70,8 @@ class World:
         self._build_domains(domains)
         self._build_persons(persons)
         self._build_places("KDFAC", 1000, 171, assets)
-        self._build_places("LCVIRQ", 90_000, 40, 60)
+        # Behind those of the other site, however many it has.
+        self._build_places("LCVIRQ", max(90_000, assets + 2000), 40, 60)
         self._build_inventory("KDFAC", 7000, 100)
         self._build_inventory("LCVIRQ", 9000, 12)
         self._build_work_orders("LCVIRQ", 500_000, 120)

@@ -9,7 +9,7 @@ The key travels in its header alone. No cookie is sent, no redirect followed, no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 import httpx
 from pydantic import SecretStr
 
+from innomaint_pipeline.domain.documents import Document
 from innomaint_pipeline.domain.http_answers import AnswerError, HttpAnswer
 from innomaint_pipeline.domain.maximo.answers import (
     LOGIN_PAGE,
@@ -36,7 +37,6 @@ from innomaint_pipeline.domain.maximo.questions import (
     Question,
     any_parameters,
     count_parameters,
-    id_parameters,
     page_parameters,
 )
 from innomaint_pipeline.domain.pacing import Pacing
@@ -64,10 +64,11 @@ BuildParameters = Callable[[Question], Parameters]
 
 @dataclass(frozen=True)
 class Answered:
-    """A page, the question that was answered, and the size at which it was."""
+    """A page, the question that was answered, the size at which it was, and that of the next page."""
 
     page: Page
     question: Question
+    asked_size: int
     size: int
 
 
@@ -129,19 +130,24 @@ class MaximoClient:
         """
         failures = 0
         refused = 0
+        given, plain = question, without_offset
         while True:
             parameters = page_parameters(question, last=last, size=size, is_first=is_first)
             found = await self._ask(question.structure.name, parameters)
             if isinstance(found, Page):
-                return Answered(found, question, max(SMALLEST_PAGE, refused // 2) if refused else size)
+                return Answered(found, question, size, max(SMALLEST_PAGE, refused // 2) if refused else size)
             if isinstance(found, Refusal):
-                if without_offset is not None and question.has_dates and _is_of_query(found):
-                    question, without_offset = without_offset(question), None
+                if plain is not None and question.has_dates and _is_of_query(found):
+                    question, plain = plain(question), None
                     continue
                 if found.trouble is not Trouble.DATA or refused or size <= SMALLEST_PAGE:
                     raise found.to_error()
                 refused, size = size, SMALLEST_PAGE
+                # It was not the moments alone.
+                question, plain = given, without_offset
                 continue
+            if found.trouble is Trouble.RATE_LIMITED:
+                raise found
             failures += 1
             if size <= SMALLEST_PAGE and failures >= self._policy.max_attempts:
                 raise found
@@ -151,13 +157,6 @@ class MaximoClient:
                 failures = 0 if size == SMALLEST_PAGE else failures
             await self._sleep(wait)
 
-    async def fetch_ids(
-        self, question: Question, ids: Sequence[int], *, booked_since: str | None = None
-    ) -> Page:
-        """Ask for rows by their ids, whatever their status."""
-        parameters = id_parameters(question, ids, booked_since=booked_since)
-        return await self._insist_on_page(question.structure.name, parameters)
-
     async def fetch_any(self, question: Question) -> Page:
         """Ask for a few rows whatever their status."""
         return await self._insist_on_page(question.structure.name, any_parameters(question))
@@ -166,11 +165,11 @@ class MaximoClient:
         """Return how many rows the server counts; None where it does not count."""
         parameters = count_parameters(question, with_status=with_status)
         found = await self._insist(f"os/{question.structure.name}", parameters)
-        return read_total(found)
+        return read_total(found.value)
 
     async def whoami(self) -> dict[str, Any]:
         """Return what the server says of the key's own user."""
-        found = await self._insist("whoami", [("lean", "1")])
+        found = (await self._insist("whoami", [("lean", "1")])).value
         return found if isinstance(found, dict) else {}
 
     async def ask_raw(self, path: str, parameters: Parameters) -> tuple[Any, HttpAnswer | None]:
@@ -179,7 +178,7 @@ class MaximoClient:
         found = await self._send(path, parameters, kept)
         if isinstance(found, StructureError):
             raise found
-        return found, kept[-1] if kept else None
+        return found.value if isinstance(found, Document) else found, kept[-1] if kept else None
 
     async def revoke_key(self) -> None:
         """End the key in use."""
@@ -208,7 +207,7 @@ class MaximoClient:
                 return found
             failures = await self._wait_or_raise(found, failures)
 
-    async def _insist(self, path: str, parameters: Parameters) -> Any:
+    async def _insist(self, path: str, parameters: Parameters) -> Document:
         failures = 0
         while True:
             found = await self._send(path, parameters, [])
@@ -232,7 +231,7 @@ class MaximoClient:
         *,
         method: str = "GET",
         base: str | None = None,
-    ) -> Any:
+    ) -> Document | Refusal | StructureError:
         """Send one request; return its JSON, a `Refusal`, or the `StructureError` of what may pass."""
         self._numbers += 1
         login_pages: list[AnswerError] = []
@@ -266,7 +265,7 @@ class MaximoClient:
     async def _tell_login_page(self, sign: str) -> None:
         """Raise `AuthError` unless the server knows who we are: then the page was an outage."""
         found = await self._send("whoami", [("lean", "1")], [])
-        if not isinstance(found, (dict, Refusal, StructureError)):
+        if isinstance(found, Document) and not isinstance(found.value, dict):
             raise refuse_key(f"{LOGIN_PAGE}: {sign}")
 
 

@@ -73,6 +73,7 @@ def load_health_facts(connection: Connection, account: SourceAccount) -> HealthF
         is_token_refused=load_setting(connection, SOURCE, AUTH_REFUSED_AT) is not None,
         last_stop=find_last_stop(connection),
         probe_in_seconds=_probe_in_seconds(rate),
+        is_set=account.is_set,
         next_look_seconds=interval if find_leases(connection, UP_LEASE) else None,
     )
 

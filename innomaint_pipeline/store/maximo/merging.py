@@ -44,9 +44,20 @@ _PARKED = "\x01parked "
 """Begins the key of a row whose key another row has taken, until its own new one is written."""
 
 
+_KEPT_EXTRA = """nullif(
+    coalesce(excluded."_extra", jsonb_build_object()) || (
+        SELECT coalesce(jsonb_object_agg(key, value), jsonb_build_object())
+        FROM jsonb_each(coalesce("{table}"."_extra", jsonb_build_object()))
+        WHERE key = ANY(CAST(:kept_extra AS text[]))
+    ), jsonb_build_object())"""
+
+
 @dataclass
 class MergeCounts:
-    """What became of roots; `refused` are those that the database refuses, with its words."""
+    """What became of roots; `refused` are those that the database refuses, with its words.
+
+    `stored` are those that were refused before and are not now.
+    """
 
     inserted: int = 0
     updated: int = 0
@@ -58,12 +69,18 @@ class MergeCounts:
 
 @dataclass
 class Merge:
-    """One merge of a structure; `kept` are attributes and children whose stored values stay."""
+    """One merge of a structure; `kept` are attributes and children whose stored values stay.
+
+    `rejected` are the roots of open rejects. `is_rebuild`: from stored answers, which do not tell that a root
+    was deleted since.
+    """
 
     connection: Connection
     structure: Structure
     run_id: str
     kept: Collection[Attribute] = frozenset()
+    rejected: Collection[int] = frozenset()
+    is_rebuild: bool = False
     counts: MergeCounts = field(default_factory=MergeCounts)
     named: dict[str, dict[str, bool]] = field(default_factory=dict)
 
@@ -92,16 +109,22 @@ class Merge:
             self.write(units[:middle])
             self.write(units[middle:])
         else:
-            self.counts.stored += [unit.id for unit, _ in units]
+            self.counts.stored += [unit.id for unit, _ in units if unit.id in self.rejected]
 
     def _write(self, units: Sequence[tuple[Unit, bool]]) -> None:
         root = root_table(self.structure)
         ids = [unit.id for unit, _ in units]
-        held = set(
+        held = dict(
             self.connection.execute(
-                select(root.c[self.structure.id]).where(root.c[self.structure.id] == func.any(ids))
-            ).scalars()
+                select(root.c[self.structure.id], root.c["_sync_status"]).where(
+                    root.c[self.structure.id] == func.any(ids)
+                )
+            )
+            .tuples()
+            .all()
         )
+        if self.is_rebuild:
+            units = [(unit, is_in) for unit, is_in in units if held.get(unit.id) != DELETED]
         # What is out of scope and was never held is not stored.
         wanted = [(unit, is_in) for unit, is_in in units if is_in or unit.id in held]
         inside = [unit for unit, is_in in wanted if is_in]
@@ -119,9 +142,10 @@ class Merge:
                 rows = {unit.id: [row for row in unit.rows if row.node.table is spec] for unit in inside}
             touched |= self._write_table(spec, rows, statuses)
         touched |= self._delete_missing(inside)
-        self.counts.out_of_scope += len(wanted) - len(inside)
-        for unit in inside:
-            if unit.id not in held:
+        for unit, is_in in wanted:
+            if not is_in and held[unit.id] != OUT_OF_SCOPE:
+                self.counts.out_of_scope += 1
+            elif unit.id not in held:
                 self.counts.inserted += 1
             elif unit.id in touched:
                 self.counts.updated += 1
@@ -172,14 +196,22 @@ class Merge:
         if spec.movable:
             self._make_room(table, spec, list(values.values()))
         touched: set[int] = set()
+        kept_extra = self._kept_extra(spec)
         for columns, group in group_by_columns(values.values()).items():
-            statement = _upsert(table, spec.identity, columns)
-            written = self.connection.execute(
-                statement, {"rows": rows_parameter(group), "run_id": self.run_id}
-            ).all()
+            statement = _upsert(table, spec.identity, columns, keeps_extra=bool(kept_extra))
+            parameters: dict[str, Any] = {"rows": rows_parameter(group), "run_id": self.run_id}
+            if kept_extra:
+                parameters["kept_extra"] = kept_extra
+            written = self.connection.execute(statement, parameters).all()
             for found in written:
                 touched |= owners[tuple(found)]
         return touched
+
+    def _kept_extra(self, spec: TableSpec) -> list[str]:
+        """Return the attributes without a column whose stored values stay."""
+        paths = {path for path, node in self.structure.nodes() if node.table is spec}
+        columns = {item.column for item in spec.attributes}
+        return sorted(name for path, name in self.kept if path in paths and name not in {"", *columns})
 
     def _make_room(self, table: Table, spec: TableSpec, rows: Sequence[Mapping[str, Any]]) -> None:
         """Set aside the rows that are called what another is called from now on.
@@ -274,7 +306,9 @@ def _with_parents(node: Node, path: str, parent: str | None) -> Iterable[tuple[s
 
 
 @lru_cache(maxsize=256)
-def _upsert(table: Table, identity: tuple[str, ...], columns: tuple[str, ...]) -> TextClause:
+def _upsert(
+    table: Table, identity: tuple[str, ...], columns: tuple[str, ...], *, keeps_extra: bool
+) -> TextClause:
     given = recordset(table, columns)
     values = [name for name in columns if name not in identity]
     statement = insert(table).from_select(
@@ -287,10 +321,12 @@ def _upsert(table: Table, identity: tuple[str, ...], columns: tuple[str, ...]) -
         ).order_by(*(given.c[name] for name in identity)),
     )
     new = statement.excluded
+    extra = {"_extra": literal_column(_KEPT_EXTRA.format(table=table.name))} if keeps_extra else {}
     statement = statement.on_conflict_do_update(
         index_elements=[table.c[name] for name in identity],
         set_={
             **{name: new[name] for name in values},
+            **extra,
             "_last_sync": func.now(),
             "_sync_run_id": new["_sync_run_id"],
         },

@@ -6,7 +6,6 @@ the tables can be built from is always one whole read. A pending answer that is 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, text
 from sqlalchemy.types import Text
 
-from innomaint_pipeline.domain.documents import dump_json, load_json
+from innomaint_pipeline.domain.documents import load_json
 from innomaint_pipeline.domain.maximo.structures import Structure
 from innomaint_pipeline.store.maximo.tables import response
 from innomaint_pipeline.store.rows import rows_parameter
@@ -34,12 +33,16 @@ class Place:
         return {"endpoint": self.endpoint, "site": self.site}
 
 
+# The hash is of what is stored: names in another order, or 1E-7 for 0.0000001, are no other answer.
 _SAVE = text("""
 INSERT INTO maximo.response (endpoint, site, id, is_pending, body, body_hash)
 SELECT :endpoint, :site, given.id, true,
-    CASE WHEN held.body_hash IS NOT DISTINCT FROM given.body_hash THEN NULL ELSE given.body::jsonb END,
+    CASE WHEN held.body_hash IS NOT DISTINCT FROM given.body_hash THEN NULL ELSE given.body END,
     given.body_hash
-FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS given (id bigint, body text, body_hash text)
+FROM (
+    SELECT id, body, encode(sha256(convert_to(body::text, 'UTF8')), 'hex') AS body_hash
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS parsed (id bigint, body jsonb)
+) AS given
 LEFT JOIN maximo.response held ON held.endpoint = :endpoint AND held.site = :site AND held.id = given.id
     AND NOT held.is_pending
 ON CONFLICT (endpoint, site, id, is_pending) DO UPDATE
@@ -57,11 +60,7 @@ ORDER BY id LIMIT :most
 
 def save_pending(connection: Connection, place: Place, bodies: Mapping[int, Mapping[str, Any]]) -> None:
     """Keep the answers of a page, by id, until they are merged."""
-    rows = []
-    for identifier, body in bodies.items():
-        content = dump_json(body)
-        digest = hashlib.sha256(content.encode()).hexdigest()
-        rows.append({"id": identifier, "body": content, "body_hash": digest})
+    rows = [{"id": identifier, "body": body} for identifier, body in bodies.items()]
     if rows:
         connection.execute(_SAVE, {**place.parameters(), "rows": rows_parameter(rows)})
 

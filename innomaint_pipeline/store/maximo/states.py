@@ -59,6 +59,14 @@ def save_state(connection: Connection, place: Place, **values: Any) -> None:
     connection.execute(update(sync_state).where(_is_at(place)).values(**values))
 
 
+def load_rejected(connection: Connection, place: Place) -> set[int]:
+    """Return the roots of a structure at a site whose rejects are open."""
+    statement = select(reject.c.row_id).where(
+        reject.c.endpoint == place.endpoint, reject.c.site == place.site, reject.c.resolved_at.is_(None)
+    )
+    return set(connection.execute(statement).scalars())
+
+
 def find_places(connection: Connection, endpoint: str | None = None) -> list[Place]:
     """Return the structures and sites that were ever read."""
     rows = connection.execute(
@@ -177,4 +185,16 @@ def resolve_rejects(connection: Connection, place: Place, ids: Sequence[int]) ->
             reject.c.resolved_at.is_(None),
             reject.c.row_id == func.any(list(ids)),
         )
+    )
+
+
+def resolve_rejects_not_pending(connection: Connection, place: Place) -> None:
+    """Note that roots that were rejected before are not there any more: no answer of the read is theirs."""
+    connection.execute(
+        text(
+            "UPDATE maximo.reject r SET resolved_at = now() WHERE r.endpoint = :endpoint AND r.site = :site "
+            "AND r.resolved_at IS NULL AND NOT EXISTS (SELECT FROM maximo.response p WHERE "
+            "p.endpoint = :endpoint AND p.site = :site AND p.id = r.row_id AND p.is_pending)"
+        ),
+        place.parameters(),
     )

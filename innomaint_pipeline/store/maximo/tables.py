@@ -182,6 +182,7 @@ sync_state = Table(
     Column("restored_on", Date, comment="UTC day of the last full read for a row stamp that went backwards"),
     Column("due_at", TIME, comment="when the next read is due"),
     Column("full_due_at", TIME, comment="when the next full read is due"),
+    Column("open_faults", JSONB, comment="what the last full read found wrong, a sentence each"),
     Column("known", JSONB, comment="attributes seen so far, by node, with their types"),
     Column("reading", JSONB, comment="how far the read under way is"),
     comment="One row for each structure and site: how it stands, and from where it goes on",
@@ -193,11 +194,11 @@ reject = Table(
     Column("id", BigInteger, Identity(), primary_key=True, comment="number of the reject"),
     *_place(is_key=False),
     Column("row_id", BigInteger, nullable=False, comment="unique id of the root"),
-    Column("reason", Text, nullable=False, comment="the database's own words"),
+    Column("reason", Text, nullable=False, comment="the database's own words, or which value was left out"),
     Column("run_id", Text, comment="the run that found it last"),
     Column("found_at", TIME, nullable=False, server_default=func.now(), comment="when it was found last"),
     Column("resolved_at", TIME, comment="when it could be stored; null: it is open"),
-    comment="Roots that the database refuses, each with its children",
+    comment="Roots that the database refuses, each with its children, and those stored without a value",
 )
 Index(
     "uq_reject_open",

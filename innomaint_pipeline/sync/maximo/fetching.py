@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.maximo.answers import (
     Page,
     check_rows,
@@ -28,7 +29,13 @@ from innomaint_pipeline.domain.maximo.plans import (
     transactions_reach,
 )
 from innomaint_pipeline.domain.maximo.privacy import remove_private
-from innomaint_pipeline.domain.maximo.questions import IDS_AT_ONCE, TRANSACTION_DATE, Mode, Question
+from innomaint_pipeline.domain.maximo.questions import (
+    IDS_AT_ONCE,
+    SMALLEST_PAGE,
+    TRANSACTION_DATE,
+    Mode,
+    Question,
+)
 from innomaint_pipeline.domain.maximo.rows import ROWSTAMP, Seen, count_seen
 from innomaint_pipeline.domain.maximo.structures import Cursor, as_list
 from innomaint_pipeline.domain.maximo.values import WrongTypeError, parse_moment, read_rowstamp
@@ -64,6 +71,7 @@ def fetch(run: MaximoRun, open_client: OpenClient, watch: LeaseWatch) -> Reading
     Raises `StructureError`, `SourceRefusedError`, `DatabaseError`, `RunCancelledError`, each after what had
     arrived was stored.
     """
+    crash_points.reach("maximo fetch: lease taken")
     fetcher = _Fetcher(run)
     reading = fetcher.begin()
     if not reading.is_complete:
@@ -97,6 +105,8 @@ class _Fetcher:
             is_forced=run.options.is_forced,
             since=run.options.since,
         )
+        if self._known.words is not None:
+            self._known = replace(self._known, words=self._find_words())
         self.reading = self._new(decision)
         before = Reading(**stored) if stored else None
         if before is not None and self._goes_on(before):
@@ -120,7 +130,7 @@ class _Fetcher:
     def _new(self, decision: Decision) -> Reading:
         run, known = self._run, self._known
         now = utc_now()
-        words = None if known.words is None or decision.mode is not Mode.FULL else list(known.words)
+        words = None if known.words is None else list(known.words)
         booked: datetime | None = None
         if self._structure.appended:
             booked = transactions_reach(known, now=now, days=run.settings.transaction_days)
@@ -145,6 +155,8 @@ class _Fetcher:
         reading.watermark_from = (
             str(decision.last_fetch) if decision.last_fetch is not None else reading.changed_since
         )
+        if decision.mode is Mode.SINCE and since is not None:
+            reading.closes_gap = known.watermark is not None and since <= parse_moment(known.watermark)
         if decision.reason:
             reading.note(f"{decision.mode} read: {decision.reason}")
         moment = f"|{reading.changed_since}" if decision.mode is Mode.SINCE else ""
@@ -169,16 +181,17 @@ class _Fetcher:
     async def read(self, open_client: OpenClient) -> None:
         """Ask page by page, then for what is missing."""
         async with open_client(self._run.run_id) as client:
-            while not await self._read_pages(client):
-                pass
+            while not self.reading.has_all_pages:
+                await self._read_pages(client)
             if self.reading.is_full:
                 await self._prove_whole(client)
             await self._fetch_long_reach(client)
         self.reading.is_complete = True
         self._save({})
+        crash_points.reach("maximo fetch: complete")
 
-    async def _read_pages(self, client: MaximoClient) -> bool:
-        """Ask for pages to the end; False where another question must be asked from the start."""
+    async def _read_pages(self, client: MaximoClient) -> None:
+        """Ask for pages to the end, or until another question must be asked from the start."""
         while True:
             reading = self.reading
             is_first = reading.last is None
@@ -187,13 +200,13 @@ class _Fetcher:
                 last=reading.last,
                 size=reading.size,
                 is_first=is_first,
-                without_offset=None if reading.date_form is not None else self._without_offset,
+                without_offset=None if reading.date_form == DateForm.PLAIN else self._without_offset,
             )
             self._remember(answered.question)
-            page, asked = answered.page, reading.size
+            page = answered.page
             reading.pages += 1
-            if is_first and self._must_restart(page):
-                return False
+            if self._must_restart(page, is_first=is_first):
+                return
             ids = check_rows(answered.question, page, last=reading.last)
             if is_first:
                 reading.total_before = page.total
@@ -203,10 +216,12 @@ class _Fetcher:
             reading.last = ids[-1] if ids else reading.last
             reading.fetched += len(ids)
             self._look_at(page.rows)
+            reading.wrong |= {str(ids[place]): why for place, why in page.wrong_rows().items()}
+            reading.has_all_pages = not ids or (len(ids) < answered.asked_size and not page.has_next)
             self._save(dict(zip(ids, page.rows, strict=True)))
-            # A page that was asked for at a smaller size may be shorter than `asked` without being the last.
-            if not ids or (len(ids) < min(asked, answered.size) and not page.has_next):
-                return True
+            crash_points.reach("maximo fetch: page committed")
+            if reading.has_all_pages:
+                return
 
     def _without_offset(self, question: Question) -> Question:
         """Return the question with its moments an hour earlier, as the clock on the server's wall."""
@@ -227,17 +242,17 @@ class _Fetcher:
         )
         if is_plain:
             reading.note("the server takes no moment with an offset in a filter")
-        if reading.date_form is None:
+        if reading.date_form is None or is_plain:
             reading.date_form = DateForm.PLAIN if is_plain else DateForm.WITH_OFFSET
         reading.changed_since, reading.booked_since = question.changed_since, question.booked_since
 
-    def _must_restart(self, page: Page) -> bool:
-        """Tell whether the first page shows that the question must be another; begin that one."""
+    def _must_restart(self, page: Page, *, is_first: bool) -> bool:
+        """Tell whether a page shows that the question must be another; begin that one."""
         reading, structure = self.reading, self._structure
         if reading.is_full and reading.words is None and ignores_status(structure, page):
             self._ask_by_words()
             return True
-        if structure.cursor is not Cursor.ROWSTAMP or reading.mode != Mode.INCREMENT:
+        if not is_first or structure.cursor is not Cursor.ROWSTAMP or reading.mode != Mode.INCREMENT:
             return False
         if page.maxrowstamp is None:
             if not page.rows:
@@ -254,7 +269,8 @@ class _Fetcher:
             return True
         return False
 
-    def _ask_by_words(self) -> None:
+    def _find_words(self) -> tuple[str, ...]:
+        """Return the installation's words for the scope, as domains have them by now, else our own."""
         scope = self._structure.status
         if scope is None:
             raise AssertionError("only a structure with a status is asked for by it")
@@ -265,10 +281,12 @@ class _Fetcher:
                 ]
             else:
                 inside = list(scope.internal_values)
-            words = load_words(connection, scope.domain, inside)
+            return load_words(connection, scope.domain, inside) or scope.internal_values
+
+    def _ask_by_words(self) -> None:
         pages = self.reading.pages
         notes = self.reading.notes
-        known = replace(self._known, words=words or scope.internal_values)
+        known = replace(self._known, words=self._find_words())
         self._known = known
         self.reading = self._new(Decision(Mode.FULL))
         self.reading.pages, self.reading.notes = pages, notes
@@ -331,6 +349,7 @@ class _Fetcher:
                 total=reading.total_before or reading.fetched,
                 done=reading.fetched,
             )
+            crash_points.reach("maximo fetch: page written")
 
     def _with_transactions(self, row: dict[str, Any], held: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return a root with the transactions that were held before, those of the same id as they are now."""
@@ -363,12 +382,16 @@ class _Fetcher:
             return
         if reading.fetched == 0 and self._structure.status is not None:
             await self._look_for_words(client, question)
+            if reading.faults and reading.words is not None:
+                # The words are wrong: by them, no row that answers could be told to be in scope.
+                return
         with self._run.database.begin() as connection:
             missing = find_unseen(connection, self._structure, self._run.site, PENDING_IDS)
         if reading.total_after is not None and reading.total_after < reading.fetched:
             # Some left the scope, or were deleted, behind the page that had brought them.
             missing += self._seen_ids()
-        await self._ask_for(client, question, sorted(missing))
+        # A read that was broken off here has asked for some before.
+        await self._ask_for(client, question, sorted(set(missing) - set(reading.deleted)))
 
     async def _look_for_words(self, client: MaximoClient, question: Question) -> None:
         if not await client.count(question, with_status=False):
@@ -389,10 +412,8 @@ class _Fetcher:
         """Ask for rows by id: those that answer are read anew, the others are gone."""
         for start in range(0, len(ids), IDS_AT_ONCE):
             chunk = ids[start : start + IDS_AT_ONCE]
-            page = await client.fetch_ids(question, chunk)
-            self.reading.pages += 1
-            found = {row[self._structure.id]: row for row in page.rows if self._structure.id in row}
-            if not found.keys() <= set(chunk):
+            found = await self._rows_of(client, question.of_ids(chunk, booked_since=question.booked_since))
+            if found is None:
                 self.reading.note(
                     "the server ignores the filter by id: no row is taken as deleted", is_fault=True
                 )
@@ -400,6 +421,27 @@ class _Fetcher:
                 return
             self.reading.deleted += [identifier for identifier in chunk if identifier not in found]
             self._save(found, is_counted=False)
+            crash_points.reach("maximo fetch: missing ids committed")
+
+    async def _rows_of(self, client: MaximoClient, question: Question) -> dict[int, Mapping[str, Any]] | None:
+        """Return the rows that answer to their ids; None where others came, too."""
+        wanted = question.ids or ()
+        found: dict[int, Mapping[str, Any]] = {}
+        last: int | None = None
+        size = max(len(wanted), SMALLEST_PAGE)
+        while True:
+            answered = await client.fetch_page(question, last=last, size=size, is_first=False)
+            page = answered.page
+            self.reading.pages += 1
+            ids = check_rows(question, page, last=last)
+            found |= zip(ids, page.rows, strict=True)
+            self.reading.wrong |= {str(ids[place]): why for place, why in page.wrong_rows().items()}
+            if not found.keys() <= set(wanted):
+                return None
+            is_last = not ids or (len(ids) < answered.asked_size and not page.has_next)
+            if is_last or len(found) == len(wanted):
+                return found
+            last, size = ids[-1], answered.size
 
     async def _fetch_long_reach(self, client: MaximoClient) -> None:
         """Ask once more for roots that were never held: their transactions have the longest reach."""
@@ -415,9 +457,14 @@ class _Fetcher:
             new = find_new_ids(connection, run.place, run.structure)
         question = reading.question(run)
         for start in range(0, len(new), IDS_AT_ONCE):
-            page = await client.fetch_ids(question, new[start : start + IDS_AT_ONCE], booked_since=reach)
-            reading.pages += 1
-            self._save({row[run.structure.id]: row for row in page.rows}, is_counted=False)
+            chunk = new[start : start + IDS_AT_ONCE]
+            found = await self._rows_of(client, question.of_ids(chunk, booked_since=reach))
+            if found is None:
+                reading.note(
+                    "the server ignores the filter by id: old transactions are missing", is_fault=True
+                )
+                return
+            self._save(found, is_counted=False)
 
 
 def booked_reach(run: MaximoRun, reading: Reading) -> str | None:

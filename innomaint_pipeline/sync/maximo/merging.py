@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from innomaint_pipeline import crash_points
 from innomaint_pipeline.domain.maximo.plans import (
     Known,
     largest_harmless_loss,
@@ -18,6 +19,7 @@ from innomaint_pipeline.domain.maximo.plans import (
     next_full_read,
     smallest_drift,
 )
+from innomaint_pipeline.domain.maximo.privacy import is_personal
 from innomaint_pipeline.domain.maximo.questions import Mode, in_scope
 from innomaint_pipeline.domain.maximo.rows import Place as Attribute
 from innomaint_pipeline.domain.maximo.rows import Unit, parse_root
@@ -37,10 +39,12 @@ from innomaint_pipeline.store.maximo.states import (
     VANISHED,
     add_drift,
     load_known,
+    load_rejected,
     load_state,
     load_vanished,
     resolve_drift,
     resolve_rejects,
+    resolve_rejects_not_pending,
     save_reject,
     save_run,
     save_state,
@@ -73,23 +77,28 @@ def merge(run: MaximoRun, reading: Reading) -> dict[str, Any]:
         known = load_known(connection, run.place)
         tally = _Tally()
         kept = _judge_drift(connection, run, reading, state, tally)
-        merged = Merge(connection, run.structure, run.run_id, kept)
+        rejected = load_rejected(connection, run.place)
+        merged = Merge(connection, run.structure, run.run_id, kept, rejected)
         words = None if reading.words is None else tuple(reading.words)
         for bodies in iterate_bodies(connection, run.place, is_pending=True):
             merged.write(_parse(run, bodies, kept, words, tally))
         placeholders = merged.finish(is_full=reading.is_full)
+        crash_points.reach("maximo merge: rows written")
         _judge_deletions(connection, run, reading, tally)
-        _close_rejects(connection, run, merged)
+        wrong_rows = {int(identifier): why for identifier, why in reading.wrong.items()}
+        _close_rejects(connection, run, merged, wrong_rows)
+        if _is_whole(reading):
+            # Of what no whole read brings any more, nothing is left to come right.
+            resolve_rejects_not_pending(connection, run.place)
         settle_pending(connection, run.place, run.structure)
+        crash_points.reach("maximo merge: answers settled")
         wrong = [(path, name, TYPE, f"came as {kind}") for (path, name), kind in tally.mistakes.items()]
         tally.drift += add_drift(connection, run.place, wrong, run_id=run.run_id)
         counts = merged.counts
-        rejected = len(counts.refused)
-        if rejected:
-            reading.note(f"{rejected} rows were refused by the database: see maximo.reject", is_fault=True)
-        status = PARTIAL if reading.faults else SUCCESS
-        watermark = _save_state(connection, run, reading, known, status)
-        return save_run(
+        refused = len(counts.refused.keys() | wrong_rows)
+        status = PARTIAL if reading.faults or refused else SUCCESS
+        watermark = _save_state(connection, run, reading, known, state)
+        row = save_run(
             connection,
             {
                 **_head(run, reading),
@@ -103,12 +112,15 @@ def merge(run: MaximoRun, reading: Reading) -> dict[str, Any]:
                 "deleted": tally.deleted,
                 "out_of_scope": counts.out_of_scope,
                 "placeholders": placeholders,
-                "rejected": rejected,
+                "rejected": refused,
                 "drift": tally.drift,
                 "status": status,
-                "message": "; ".join(reading.notes) or None,
+                "message": _join([*reading.notes, *_tell_rejects(refused)]),
             },
         )
+        crash_points.reach("maximo merge: run row written")
+    crash_points.reach("maximo merge: committed")
+    return row
 
 
 def fail(run: MaximoRun, error_class: str, message: str) -> dict[str, Any]:
@@ -176,11 +188,21 @@ def _parse(
     return units
 
 
-def _close_rejects(connection: Connection, run: MaximoRun, merged: Merge) -> None:
-    if merged.counts.stored:
-        resolve_rejects(connection, run.place, merged.counts.stored)
-    for identifier, reason in merged.counts.refused.items():
+def _close_rejects(
+    connection: Connection, run: MaximoRun, merged: Merge, wrong: Mapping[int, str] | None = None
+) -> None:
+    """Resolve what could be stored; list what was refused, and rows `wrong` that lack a value."""
+    refused = {**(wrong or {}), **merged.counts.refused}
+    stored = [identifier for identifier in merged.counts.stored if identifier not in refused]
+    if stored:
+        resolve_rejects(connection, run.place, stored)
+    for identifier, reason in refused.items():
         save_reject(connection, run.place, identifier, reason, run_id=run.run_id)
+
+
+def _is_whole(reading: Reading) -> bool:
+    """Tell whether a read brought all that is in scope, without anything that speaks against it."""
+    return reading.is_full and reading.total_after is not None and not reading.faults
 
 
 # deletions
@@ -313,7 +335,7 @@ def _find_vanished_attributes(
         for item in node.table.attributes
         if item.column not in filled
         and not item.is_optional
-        and not (item.is_personal and not run.settings.keeps_personal_data)
+        and (run.settings.keeps_personal_data or not is_personal(item.column))
         and sources.get(item.column, item.column) not in seen
     }
     every, held = count_holders(connection, run.structure, run.site, node, list(absent))
@@ -325,7 +347,9 @@ def _find_vanished_attributes(
     ]
     declared = _columns_of(node)
     for name in known:
-        if name not in seen and name not in declared:
+        # What is personal is gone because we take it out.
+        is_kept = run.settings.keeps_personal_data or not is_personal(name)
+        if name not in seen and name not in declared and is_kept:
             count = count_extra_holders(connection, node, name)
             if count >= least:
                 found.append((path, name, VANISHED, f"held by {count} of {every} rows"))
@@ -351,16 +375,27 @@ def _save_known(
 # state
 
 
+def _tell_rejects(count: int) -> list[str]:
+    return [f"{count} rows do not fit into the database: see maximo.reject"] if count else []
+
+
+def _join(sentences: Iterable[str]) -> str | None:
+    return "; ".join(dict.fromkeys(sentences)) or None
+
+
 def _save_state(
-    connection: Connection, run: MaximoRun, reading: Reading, known: Known, status: str
+    connection: Connection, run: MaximoRun, reading: Reading, known: Known, before: Mapping[str, Any]
 ) -> str | None:
     """Save from where the next read goes on, and return it as text."""
     now, structure, mode = utc_now(), run.structure, Mode(reading.mode)
-    is_complete = mode is Mode.FULL and reading.total_after is not None and not reading.faults
+    # What a full read found wrong is not right because a later increment saw none of it.
+    open_faults: list[str] = reading.faults if mode is Mode.FULL else before["open_faults"] or []
+    rejects = _tell_rejects(len(load_rejected(connection, run.place)))
     values: dict[str, Any] = {
-        "state": status,
+        "state": PARTIAL if open_faults or reading.faults or rejects else SUCCESS,
         "error_class": None,
-        "message": "; ".join(reading.notes) or None,
+        "message": _join([*reading.notes, *open_faults, *rejects]),
+        "open_faults": open_faults,
         "last_sync_at": now,
         "last_run_at": now,
         "due_at": now + timedelta(minutes=run.settings.interval_minutes),
@@ -372,7 +407,7 @@ def _save_state(
         values["server_total"] = reading.total_after
         values["words"] = reading.words
         values["full_due_at"] = next_full_read(structure, now)
-    if is_complete:
+    if _is_whole(reading):
         values["last_full_at"] = now
         values["booked_since"] = booked_reach(run, reading)
     if reading.restored_on is not None:
@@ -380,8 +415,9 @@ def _save_state(
     shown: str | None = None
     if structure.cursor is Cursor.CHANGEDATE:
         first = None if reading.first_page_at is None else datetime.fromisoformat(reading.first_page_at)
-        before = known.watermark
-        shown = new_watermark(reading.highest, first_page_at=first, before=before, mode=mode)
+        shown = known.watermark
+        if reading.closes_gap:
+            shown = new_watermark(reading.highest, first_page_at=first, before=shown, mode=mode)
         values["watermark"] = shown
     elif structure.cursor is Cursor.ROWSTAMP:
         stamp = None if reading.has_bad_rowstamp else reading.maxrowstamp
@@ -406,7 +442,8 @@ def rebuild(run: MaximoRun) -> dict[str, int]:
         words = load_known(connection, run.place).words
         kept = load_vanished(connection, run.place)
         tally = _Tally()
-        merged = Merge(connection, run.structure, run.run_id, kept)
+        rejected = load_rejected(connection, run.place)
+        merged = Merge(connection, run.structure, run.run_id, kept, rejected, is_rebuild=True)
         for bodies in iterate_bodies(connection, run.place, is_pending=False):
             merged.write(_parse(run, bodies, kept, words, tally))
         merged.finish(is_full=True)

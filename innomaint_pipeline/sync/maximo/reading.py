@@ -100,7 +100,8 @@ class Reading:
     """How far a read is; stored with each page, so that a killed one goes on behind it.
 
     Moments are texts: those that the server wrote, or our own in ISO 8601. `deleted` are the ids that nobody
-    answers for.
+    answers for, `wrong` those of which a value was left out, with why. `closes_gap`: it reaches back to the
+    watermark, so that nothing lies between.
     """
 
     run_id: str
@@ -132,6 +133,9 @@ class Reading:
     restored_on: str | None = None
     accepts_deletes: bool = False
     accepts_drift: bool = False
+    wrong: dict[str, str] = field(default_factory=dict)
+    closes_gap: bool = True
+    has_all_pages: bool = False
     is_complete: bool = False
 
     @property

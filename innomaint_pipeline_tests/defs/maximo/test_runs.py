@@ -144,6 +144,17 @@ def test_what_is_due_is_launched_once_and_asks_for_nothing_else(beside: dg.Dagst
     assert {item.structure for item in maximo.app.record} == {"mxapiasset"}
 
 
+def test_without_a_site_what_has_none_is_read_all_the_same(
+    beside: dg.DagsterInstance, maximo: Maximo, bare_environment
+):
+    bare_environment.delenv("MAXIMO_SITES")
+    maximo.app.default_site = maximo.app.insert_site = None
+
+    (request,) = look(beside).run_requests
+
+    assert (request.job_name, request.partition_key) == ("maximo_global", None)
+
+
 def test_without_an_address_nothing_is_launched(beside: dg.DagsterInstance, bare_environment):
     bare_environment.delenv("MAXIMO_BASE_URL")
 

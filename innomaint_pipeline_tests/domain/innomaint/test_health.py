@@ -46,6 +46,7 @@ TWO_DAYS_SECONDS = 2 * 1440 * 60
         ({"is_token_refused": True}, Health.DOWN),
         ({"is_token_refused": True, "is_paused": True}, Health.PAUSED),
         ({"is_paused": True}, Health.PAUSED),
+        ({"is_set": False, "is_paused": True, "is_token_refused": True}, Health.NOT_SET),
     ],
 )
 def test_each_fact_gives_its_word(changes, health):
@@ -76,6 +77,7 @@ def test_an_error_alone_is_no_data_and_not_yet_stale():
 
 OF_EACH_WORD = {
     Health.HEALTHY: {},
+    Health.NOT_SET: {"is_set": False},
     Health.UNKNOWN: {"synced": 0},
     Health.STALE: {"oldest_success_seconds": 10.0 * TWO_DAYS_SECONDS},
     Health.DEGRADED: {"synced": 50, "failed": 50},
@@ -94,7 +96,7 @@ def test_each_word_of_health_but_the_good_ones_is_a_condition_with_its_reason_an
     for word, changes in OF_EACH_WORD.items():
         facts = replace(GOOD, **changes)
         report, found = explain_health(facts, HealthMoments()), conditions(facts)["health"]
-        is_good = word in {Health.HEALTHY, Health.UNKNOWN}
+        is_good = word in {Health.HEALTHY, Health.UNKNOWN, Health.NOT_SET}
         assert report.word is word
         assert found.value == (None if is_good else word)
         assert found.message.startswith(f"Health is {word}")
@@ -113,3 +115,10 @@ def test_a_refused_token_is_a_condition_that_says_what_to_do():
     found = conditions(GOOD, refused_at="2026-06-20T10:00:00+00:00")["token"]
     assert found.value == "refused"
     assert "2026-06-20T10:00:00+00:00: renew INNOMAINT_API_TOKEN" in found.message
+
+
+def test_of_a_source_that_is_not_set_nobody_is_told_anything():
+    facts = replace(GOOD, is_set=False, consecutive_failures=9, is_token_refused=True)
+    report = explain_health(facts, HealthMoments())
+    assert "INNOMAINT_API_TOKEN is missing" in report.reason
+    assert {item.value for item in find_conditions(facts, report, refused_at="2026-06-20")} == {None}

@@ -18,6 +18,8 @@ def test_a_new_attribute_and_a_new_child_are_listed_once_and_lose_no_row(maximo)
     for row in maximo.world.rows["mxapiasset"].values():
         row["pluscnew"] = "x"
         row["pluscchild"] = {"member": [{"a": 1, "password": "canary-token-x"}]}
+        # No child, and none that is new.
+        row["pluscnone"] = {"href": "https://maximo-internal.example/none", "member": []}
 
     first = maximo.sync("assets", is_forced=True)
     second = maximo.sync("assets", is_forced=True)
