@@ -167,6 +167,34 @@ def test_settings_and_requests_of_the_first_version_are_taken_over(pipeline: Pip
     assert stored.id > 41, "numbers go on after those taken over"
 
 
+def test_an_older_database_learns_from_its_log_since_when_assets_fail_and_when_they_changed(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.sync(pipeline.run("first"))
+    gone, steady = pipeline.serials[1], pipeline.serials[2]
+    pipeline.simulator.world.remove(gone)
+    for run_id in ("second", "third"):
+        pipeline.resync(run_id)
+    before = {serial: pipeline.state(serial) for serial in (gone, steady)}
+    pipeline.execute(
+        "alter table innomaint_sync_state drop column failed_since, drop column last_changed_at;"
+        "update innomaint_schema_version set version_num = '0004'"
+    )
+
+    upgrade_database(pipeline.database, batch_size=100)
+
+    second = pipeline.one(
+        "select synced_at from ic3_sync_log where serialnumber = :serial and run_id = 'second'", serial=gone
+    )
+    assert pipeline.state(gone)["failed_since"] == second["synced_at"] < before[gone]["last_attempt_at"]
+    assert pipeline.state(steady)["failed_since"] is None
+    recorded = pipeline.rows("select asset_id, recorded_at from ic3_asset_performance")
+    by_asset = {row["asset_id"]: row["recorded_at"] for row in recorded}
+    for state in (pipeline.state(gone), pipeline.state(steady)):
+        assert state["last_changed_at"] == by_asset[state["asset_id"]]
+        assert state["last_changed_at"] < before[steady]["last_success_at"]
+
+
 def test_an_upgrade_waits_for_somebodys_lock_a_moment_only_and_says_whose_it_is(database: Database) -> None:
     with database.begin() as connection:
         connection.execute(text("drop index ix_innomaint_request_open"))
