@@ -9,6 +9,7 @@ from sqlalchemy import text
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
+from innomaint_pipeline.store.comments import find_comments, write_comments
 from innomaint_pipeline.store.database import Database, limit_statements
 from innomaint_pipeline.store.innomaint.batches import assign_new_batches, lock_imports
 from innomaint_pipeline.store.requests import Wish, find_open, submit
@@ -31,6 +32,38 @@ def test_an_empty_database_gets_every_table(empty_database: Database) -> None:
 
 
 def test_a_repeated_upgrade_does_nothing(database: Database) -> None:
+    assert upgrade_database(database, batch_size=100) == []
+
+
+_UNDESCRIBED = text(
+    """
+    select c.relname::text, a.attname::text
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('public', 'maximo')
+    join lateral (
+        select null::name as attname, 0 as attnum
+        union all select attname, attnum from pg_attribute
+        where attrelid = c.oid and attnum > 0 and not attisdropped
+    ) a on true
+    left join pg_description d on d.classoid = 'pg_class'::regclass and d.objoid = c.oid
+        and d.objsubid = a.attnum
+    where c.relkind in ('r', 'v') and coalesce(d.description, '') = ''
+    """
+)
+
+
+def test_every_table_view_and_column_is_described_and_maximos_words_follow_the_declaration(
+    database: Database,
+) -> None:
+    changed = {("assets", None): "100 % 'theirs'", ("sync_status", "status"): "%s"}
+    with database.begin() as connection:
+        assert connection.execute(_UNDESCRIBED).tuples().all() == []
+        declared = find_comments(connection, "maximo")
+        write_comments(connection, changed, schema="maximo", views=["sync_status"])
+        assert find_comments(connection, "maximo") == declared | changed
+    assert upgrade_database(database, batch_size=100) == ["described 2 tables and columns of schema maximo"]
+    with database.begin() as connection:
+        assert find_comments(connection, "maximo") == declared
     assert upgrade_database(database, batch_size=100) == []
 
 
