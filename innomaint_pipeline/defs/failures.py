@@ -4,11 +4,12 @@ Retries live in one place for each cause: a request's in `sources.http`, trouble
 remains of single items in the source's last step.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import dagster as dg
+from dagster._core.events import AssetObservationData
 from dagster_shared.error import SerializableErrorInfo
 
 from innomaint_pipeline.errors import (
@@ -25,6 +26,7 @@ from innomaint_pipeline.errors import (
 )
 from innomaint_pipeline.redaction import secrets_removed
 
+PARTITION_TAG = "dagster/partition"
 _RETRY_WAITS_SECONDS = (5, 10, 20)
 # Metadata of a failure that single items, like CMMS assets, have caused: the others are done.
 REMAINING = "remaining"
@@ -105,9 +107,8 @@ def run_step(
 
     An open breaker and database trouble repeat the step after 5, 10 and 20 s. A refused token, a wrong
     setting and our own faults fail it at once. Where the run's work ends here, `close` notes it with what
-    ended it, and `explain` tells people: in the failure, and in an observation of each asset that the step
-    would have made, because the page of a partition shows no log. `name` says in messages what was worked
-    on.
+    ended it, and `explain` tells people: in the failure, and in an observation of each asset that is now not
+    made, because the page of a partition shows no log. `name` says in messages what was worked on.
     """
     try:
         with secrets_removed():
@@ -140,15 +141,41 @@ def _failure(context: dg.AssetExecutionContext, name: str, found: Explanation) -
 
 
 def observe(context: dg.AssetExecutionContext, metadata: Mapping[str, Any]) -> None:
-    """Show this on the pages of the partition, of every asset that the step would have made."""
-    for key in context.selected_asset_keys:
-        context.log_event(
-            dg.AssetObservation(
-                asset_key=key,
-                partition=context.partition_key if context.has_partition_key else None,
-                metadata=dict(metadata),
+    """Show this on the pages of the partition, of every asset that this step and those behind it now lack."""
+    own = dg.AssetSelection.assets(*context.selected_asset_keys)
+    concerned = own.downstream().resolve(context.job_def.asset_layer.asset_graph)
+    observe_missing(context.instance, context.run, metadata, among=concerned)
+
+
+def observe_missing(
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    metadata: Mapping[str, Any],
+    *,
+    among: Collection[dg.AssetKey] | None = None,
+) -> None:
+    """Note this as an observation of each asset that a run was to make and has not, `among` those given."""
+    planned = _find_keys(instance, run, dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED)
+    made = _find_keys(instance, run, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    for key in sorted(planned - made):
+        if among is None or key in among:
+            observation = dg.AssetObservation(
+                asset_key=key, partition=run.tags.get(PARTITION_TAG), metadata=dict(metadata)
             )
-        )
+            event = dg.DagsterEvent(
+                dg.DagsterEventType.ASSET_OBSERVATION.value,
+                run.job_name,
+                event_specific_data=AssetObservationData(observation),
+                message=f"{key.to_user_string()} was not made",
+            )
+            instance.report_dagster_event(event, run.run_id)
+
+
+def _find_keys(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType
+) -> set[dg.AssetKey]:
+    events = (record.dagster_event for record in instance.all_logs(run.run_id, of_type=kind))
+    return {event.asset_key for event in events if event is not None and event.asset_key is not None}
 
 
 def _close(

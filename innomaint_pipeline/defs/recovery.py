@@ -5,7 +5,8 @@ run, whatever it does, holds one under its own id, renewed every few seconds whi
 monitoring of Dagster asks for it, and ends a run that nobody renews, which frees its slot and lets Dagster
 launch it once more.
 
-Belongs here: the executor that holds the lease, the launcher that judges by it, and whose runs are whose.
+Belongs here: the executor that holds the lease, the launcher that judges by it and says on the pages of the
+assets what became of the run, and whose runs are whose.
 """
 
 import functools
@@ -27,6 +28,7 @@ from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 
+from innomaint_pipeline.defs.failures import PARTITION_TAG, Explanation, observe_missing
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.store.database import Database
@@ -39,10 +41,11 @@ logger = logging.getLogger(__name__)
 _SILENCE_SECONDS = 30.0
 # An expired lease is looked at twice: after the database or the machine stood still, the living renew first.
 _SECOND_LOOK_SECONDS = RENEWAL_SECONDS + 1.0
-_PARTITION_TAG = "dagster/partition"
-_LOST = (
+_LOST = Explanation(
+    "lost",
     "The process of this run is gone: it holds no lease on its work any more. What it had stored is kept; "
-    "the next run asks only for the rest."
+    "the next run asks only for the rest.",
+    "nothing: the run is repeated by itself, once; if that is lost, too, look at the memory of the machine",
 )
 UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
@@ -74,9 +77,9 @@ def find_partitions_in_runs(instance: dg.DagsterInstance, runs: RunsOfSource) ->
     """Return the partitions of a source with a run queued or under way, with the run's id."""
     found = instance.get_runs(filters=dg.RunsFilter(statuses=UNDER_WAY))
     return {
-        run.tags[_PARTITION_TAG]: run.run_id
+        run.tags[PARTITION_TAG]: run.run_id
         for run in found
-        if _PARTITION_TAG in run.tags and runs.includes(run)
+        if PARTITION_TAG in run.tags and runs.includes(run)
     }
 
 
@@ -149,7 +152,8 @@ class LeasedRunLauncher(DefaultRunLauncher):
             del self._suspected_at[run.run_id]
             with database.begin() as connection:
                 remove_leases(connection, run.run_id)
-        return CheckRunHealthResult(WorkerStatus.FAILED, _LOST)
+        observe_missing(self._instance, run, _LOST.metadata())
+        return CheckRunHealthResult(WorkerStatus.FAILED, _LOST.reason)
 
     def _is_silent(self, run_id: str) -> bool:
         newest = self._instance.get_records_for_run(run_id, limit=1, ascending=False).records

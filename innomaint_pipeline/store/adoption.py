@@ -7,15 +7,16 @@ addition is an Alembic revision. Everything runs in the caller's transaction.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Column, Connection, Executable, Index, Table, UniqueConstraint, text
-from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, SetColumnComment, SetTableComment
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
 
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError
 from innomaint_pipeline.store.catalog import TYPE, Catalog, FoundTable, read_catalog
+from innomaint_pipeline.store.comments import Place, declared_comments, find_comments, write_comments
 from innomaint_pipeline.store.objections import RELATION_KINDS, Judge, Objection, declared_keys, free_name
 from innomaint_pipeline.store.settings import load_setting, save_setting
 from innomaint_pipeline.store.tables import metadata
@@ -232,32 +233,32 @@ def _find_foreign_tables(
             )
 
 
-def write_comments(connection: Connection) -> list[str]:
+def describe_tables(connection: Connection, tables: Iterable[Table]) -> list[str]:
     """Set the declared comment of each table and column where there is none, or an older one of ours.
 
     What was set is kept as a setting, so that a comment of somebody else's is told from ours. Writes nothing
     the second time.
     """
-    catalog = read_catalog(connection, metadata.tables.keys())
     written: dict[str, str] = load_setting(connection, _SOURCE, _COMMENTS) or {}
-    before = dict(written)
-    for table in metadata.sorted_tables:
-        found = catalog.tables[table.name]
-        if not found.is_owned:
-            continue
-        present: dict[str, str | None] = {table.name: found.comment}
-        present |= {f"{table.name}.{name}": item.comment for name, item in found.columns.items()}
-        for item in (table, *table.columns):
-            place = table.name if item is table else f"{table.name}.{item.name}"
-            if item.comment is None or present[place] == item.comment:
-                continue
-            if present[place] is None or present[place] == written.get(place):
-                connection.execute(
-                    SetTableComment(item) if isinstance(item, Table) else SetColumnComment(item)
-                )
-                written[place] = item.comment
-    if written == before:
+    present = find_comments(connection, None)
+    changed = {
+        place: words
+        for place, words in declared_comments(tables).items()
+        if place in present
+        and present[place] != words
+        and present[place] in {None, written.get(_name_of(place))}
+    }
+    if not changed:
         return []
-    save_setting(connection, _SOURCE, _COMMENTS, written)
-    changed = sum(written[place] != before.get(place) for place in written)
-    return [f"described {changed} tables and columns"]
+    write_comments(connection, changed)
+    names = {_name_of(place): words for place, words in changed.items()}
+    # A column that came back has the words that are known already.
+    new = {name for name, words in names.items() if written.get(name) != words}
+    if not new:
+        return []
+    save_setting(connection, _SOURCE, _COMMENTS, written | names)
+    return [f"described {len(new)} tables and columns"]
+
+
+def _name_of(place: Place) -> str:
+    return ".".join(filter(None, place))

@@ -12,12 +12,12 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Column, Connection, MetaData, Table, Text, text
 from sqlalchemy.exc import DBAPIError
 
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
-from innomaint_pipeline.store.adoption import reconcile, write_comments
+from innomaint_pipeline.store.adoption import describe_tables, reconcile
 from innomaint_pipeline.store.database import AdvisoryLock, Database, take_lock
 from innomaint_pipeline.store.faults import Fault, is_lock_timeout, judge, lacks_right, short_message
 from innomaint_pipeline.store.innomaint import tables as innomaint_tables
@@ -31,6 +31,13 @@ SOURCE_TABLES = (innomaint_tables,)
 
 _LONGEST_LOCK_WAIT_SECONDS = 5
 _VERSION_TABLE = "innomaint_schema_version"
+# Alembic makes it.
+_version_table = Table(
+    _VERSION_TABLE,
+    MetaData(),
+    Column("version_num", Text, comment="the newest revision that has run"),
+    comment="How far the revisions of this program have run: one row",
+)
 
 
 def find_missing(connection: Connection) -> str | None:
@@ -112,7 +119,7 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             config = _config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-            done += write_comments(connection)
+            done += describe_tables(connection, (*metadata.sorted_tables, _version_table))
             done += upgrade_maximo(connection)
             done += finish_innomaint_upgrade(connection, batch_size=batch_size)
             crash_points.reach("upgrade: batches given")

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import dagster as dg
 import pytest
 
+from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs.failures import retry_wait_seconds
-from innomaint_pipeline.defs.innomaint.assets import remaining_failure, run_batch_step
+from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, remaining_failure, run_batch_step
 from innomaint_pipeline.domain.innomaint.stops import WHAT_HELPS, Stop, StopCause, describe_stop
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
@@ -26,6 +27,7 @@ from innomaint_pipeline.store.innomaint.states import FailedAsset
 from innomaint_pipeline.store.innomaint.status import load_status
 from innomaint_pipeline.sync.innomaint.batch import BatchRun
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
+from innomaint_pipeline_tests.defs.runs import make_run
 
 BREAKER = BreakerOpenError("the breaker is open", retry_in_seconds=30)
 DATABASE = DatabaseError("the database is away")
@@ -33,17 +35,24 @@ DATABASE = DatabaseError("the database is away")
 
 @dataclass
 class StepContext:
-    """What `run_batch_step` needs of a step: how often it was repeated, a log, and what it would make."""
+    """What `run_batch_step` needs of the step that fetches: how often it was repeated, a log, and its run."""
 
     retry_number: int = 0
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("step"))
     selected_asset_keys: frozenset[dg.AssetKey] = frozenset({dg.AssetKey("innomaint_response")})
-    partition_key: str = FIRST_BATCH
-    has_partition_key: bool = True
-    observed: list[dg.AssetObservation] = field(default_factory=list)
+    instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
+    job_def: dg.JobDefinition = field(default_factory=lambda: defs.resolve_job_def("sync_batch"))
 
-    def log_event(self, event: dg.AssetObservation) -> None:
-        self.observed.append(event)
+    def __post_init__(self) -> None:
+        self.instance.add_dynamic_partitions("innomaint_batches", [FIRST_BATCH])
+        run = self.instance.get_run_by_id(make_run(self.instance, FIRST_BATCH))
+        assert run is not None
+        self.run = run
+
+    def observed(self) -> list[dg.AssetObservation]:
+        found = self.instance.all_logs(self.run.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
+        data = (entry.get_dagster_event().asset_observation_data for entry in found)
+        return [item.asset_observation for item in data]
 
 
 def fail(
@@ -146,8 +155,11 @@ def test_each_cause_stands_in_the_row_in_health_and_on_the_page_of_the_partition
     assert row["cause"] == cause
     assert words in row["reason"]
     assert "secret words" not in row["reason"]
-    (observed,) = context.observed
-    assert (observed.asset_key, observed.partition) == (dg.AssetKey("innomaint_response"), FIRST_BATCH)
+    # Nothing behind the fetch is made either.
+    assert {item.asset_key for item in context.observed()} == BATCH_RUNS.asset_keys
+    assert {item.partition for item in context.observed()} == {FIRST_BATCH}
+    observed = context.observed()[0]
+    assert all(item.metadata == observed.metadata for item in context.observed())
     assert observed.metadata["cause"].value == cause
     assert words in str(observed.metadata["reason"].value)
     assert observed.metadata["what_to_do"].value == WHAT_HELPS[cause]

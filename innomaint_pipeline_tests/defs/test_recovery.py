@@ -81,6 +81,14 @@ def test_a_silent_run_without_a_lease_ends_as_failed_whatever_it_does(monitor: M
 
     messages = [entry.message for entry in monitor.instance.all_logs(run_id)]
     assert any("The process of this run is gone" in message for message in messages)
+    planned, observed = (
+        {event.asset_key for entry in found if (event := entry.dagster_event) is not None}
+        for kind in ("ASSET_MATERIALIZATION_PLANNED", "ASSET_OBSERVATION")
+        for found in (monitor.instance.all_logs(run_id, of_type=dg.DagsterEventType[kind]),)
+    )
+    assert observed == planned
+    if job == "sync_batch":
+        assert observed == BATCH_RUNS.asset_keys
     assert find_partitions_in_runs(monitor.instance, BATCH_RUNS) == {}
 
 

@@ -38,7 +38,7 @@ def test_failures_stand_in_groups_that_lead_to_their_assets(visitor: Visitor, sy
     visitor.sign_in()
     group = visitor.page.locator("[data-class=not_found]")
     expect(group.locator("h3")).to_contain_text(
-        re.compile(r"3 not found in Innomaint, 2 of them in Khyala; first seen today at \d\d:\d\d")
+        re.compile(r"3 not found in Innomaint, 2 of them in Khyala; failed since today at \d\d:\d\d")
     )
     expect(group).to_contain_text("What to do: correct the asset id in the workbook")
     expect(group).to_contain_text("A retry does not mend this; asked again in 7 days")

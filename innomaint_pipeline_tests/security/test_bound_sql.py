@@ -25,6 +25,7 @@ BUILT = {
     ("store/objections.py", "query"): "names, checks and types of the catalogue, as PostgreSQL quotes them",
     ("store/objections.py", "self._quote(table.name)"): "a name of tables.py, quoted",
     ("store/database.py", "seconds * 1000"): "a whole number, written as one",
+    ("store/comments.py", "';\\n'.join(statements)"): "names and words of the declarations, quoted",
     ("store/workbook.py", "_STAGE"): "a constant",
     ("store/workbook.py", "described"): "columns of tables.py, compiled",
     (f"{_REVISIONS}/r0001_states_follow_the_master.py", "schema"): "a name, quoted by PostgreSQL",
@@ -63,7 +64,7 @@ BUILT = {
     ("store/maximo/schema.py", "_dangling_sql()"): "names of the declarations",
     ("store/maximo/schema.py", "_held_resources_sql(connection)"): "a name, quoted by PostgreSQL",
     ("store/maximo/schema.py", "_sync_status_sql()"): "names of the declarations",
-    ("store/maximo/schema.py", "name"): "a constant",
+    ("store/maximo/schema.py", "view.fullname"): "a name of the declarations",
     ("store/maximo/schema.py", "specification"): "a column of the declarations, compiled",
     ("store/maximo/schema.py", "table.name"): "a name of the declarations",
 }

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
+from innomaint_pipeline.store.comments import find_comments, write_comments
 from innomaint_pipeline.store.database import Database, limit_statements
 from innomaint_pipeline.store.innomaint.batches import assign_new_batches, lock_imports
 from innomaint_pipeline.store.requests import Wish, find_open, submit
@@ -31,6 +32,38 @@ def test_an_empty_database_gets_every_table(empty_database: Database) -> None:
 
 
 def test_a_repeated_upgrade_does_nothing(database: Database) -> None:
+    assert upgrade_database(database, batch_size=100) == []
+
+
+_UNDESCRIBED = text(
+    """
+    select c.relname::text, a.attname::text
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace and n.nspname in ('public', 'maximo')
+    join lateral (
+        select null::name as attname, 0 as attnum
+        union all select attname, attnum from pg_attribute
+        where attrelid = c.oid and attnum > 0 and not attisdropped
+    ) a on true
+    left join pg_description d on d.classoid = 'pg_class'::regclass and d.objoid = c.oid
+        and d.objsubid = a.attnum
+    where c.relkind in ('r', 'v') and coalesce(d.description, '') = ''
+    """
+)
+
+
+def test_every_table_view_and_column_is_described_and_maximos_words_follow_the_declaration(
+    database: Database,
+) -> None:
+    changed = {("assets", None): "100 % 'theirs'", ("sync_status", "status"): "%s"}
+    with database.begin() as connection:
+        assert connection.execute(_UNDESCRIBED).tuples().all() == []
+        declared = find_comments(connection, "maximo")
+        write_comments(connection, changed, schema="maximo", views=["sync_status"])
+        assert find_comments(connection, "maximo") == declared | changed
+    assert upgrade_database(database, batch_size=100) == ["described 2 tables and columns of schema maximo"]
+    with database.begin() as connection:
+        assert find_comments(connection, "maximo") == declared
     assert upgrade_database(database, batch_size=100) == []
 
 
@@ -165,6 +198,34 @@ def test_settings_and_requests_of_the_first_version_are_taken_over(pipeline: Pip
         stored = submit(connection, Wish(SYNC_REQUESTS, {}, "", 0, {}, {}), asked_by="page")
     assert (request.id, request.total, [part.items for part in request.parts]) == (41, 12, [("Pump 1",)])
     assert stored.id > 41, "numbers go on after those taken over"
+
+
+def test_an_older_database_learns_from_its_log_since_when_assets_fail_and_when_they_changed(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.sync(pipeline.run("first"))
+    gone, steady = pipeline.serials[1], pipeline.serials[2]
+    pipeline.simulator.world.remove(gone)
+    for run_id in ("second", "third"):
+        pipeline.resync(run_id)
+    before = {serial: pipeline.state(serial) for serial in (gone, steady)}
+    pipeline.execute(
+        "alter table innomaint_sync_state drop column failed_since, drop column last_changed_at;"
+        "update innomaint_schema_version set version_num = '0004'"
+    )
+
+    upgrade_database(pipeline.database, batch_size=100)
+
+    second = pipeline.one(
+        "select synced_at from ic3_sync_log where serialnumber = :serial and run_id = 'second'", serial=gone
+    )
+    assert pipeline.state(gone)["failed_since"] == second["synced_at"] < before[gone]["last_attempt_at"]
+    assert pipeline.state(steady)["failed_since"] is None
+    recorded = pipeline.rows("select asset_id, recorded_at from ic3_asset_performance")
+    by_asset = {row["asset_id"]: row["recorded_at"] for row in recorded}
+    for state in (pipeline.state(gone), pipeline.state(steady)):
+        assert state["last_changed_at"] == by_asset[state["asset_id"]]
+        assert state["last_changed_at"] < before[steady]["last_success_at"]
 
 
 def test_an_upgrade_waits_for_somebodys_lock_a_moment_only_and_says_whose_it_is(database: Database) -> None:

@@ -71,6 +71,15 @@ MaybeCause = Annotated[str | None, example_field(StopCause.ASSETS)]
 Reason = Annotated[str | None, example_field("Innomaint does not know the id (HTTP 404)")]
 
 
+FailedSince = Annotated[
+    MaybeMoment, Field(description="when the first of these failures in a row was; null unless failed")
+]
+LastAnswerAt = Annotated[MaybeMoment, Field(description="when a good answer last came")]
+LastChangeAt = Annotated[
+    MaybeMoment, Field(description="when a good answer last came that differed from the one before")
+]
+
+
 class BatchRunAnswer(Answer):
     """A row of cmms_sync_log."""
 
@@ -191,6 +200,19 @@ class RecentRequestAnswer(Answer):
     address: Address
 
 
+class LastImportAnswer(Answer):
+    """The last import of a workbook, and what it counted."""
+
+    at: Moment
+    workbook: Annotated[str, example_field("asset-master.xlsx")]
+    rows: Annotated[int, example_field(2960)]
+    inserted: Annotated[int, example_field(0)]
+    updated: Annotated[int, example_field(7)]
+    unchanged: Annotated[int, example_field(2950)]
+    rejected: Annotated[int, example_field(3)]
+    missing: Annotated[int, example_field(0)]
+
+
 class OverviewAnswer(Answer):
     """What the page shows at a glance."""
 
@@ -206,6 +228,9 @@ class OverviewAnswer(Answer):
     requests: tuple[RecentRequestAnswer, ...]
     dagster_url: DagsterUrl = None
     tables: Annotated[dict[str, int], example_field({"ic3_asset_master": 2957})]
+    last_answer_at: LastAnswerAt
+    last_change_at: LastChangeAt
+    last_import: LastImportAnswer | None
     changed_at: MaybeMoment
 
 
@@ -248,6 +273,7 @@ class FailureAnswer(Answer):
     cmms_asset_id: AssetId
     error_class: Class
     message: Reason
+    failed_since: FailedSince
     last_attempt_at: MaybeMoment
     next_due_at: Moment
 
@@ -300,7 +326,7 @@ class FailureGroupAnswer(Answer):
     is_retryable: Flag
     places: tuple[PlaceCountAnswer, ...]
     places_total: Annotated[int, example_field(4)]
-    first_seen_at: MaybeMoment
+    failed_since: FailedSince
     last_attempt_at: MaybeMoment
     next_due_at: MaybeMoment
     what_to_do: Annotated[str, example_field(WHAT_TO_DO[ErrorClass.NOT_FOUND])]
@@ -351,7 +377,9 @@ class ListedAssetAnswer(Answer):
     state: AssetState
     error_class: MaybeClass
     batch_key: MaybeBatchKey
-    last_success_at: MaybeMoment
+    failed_since: FailedSince
+    last_success_at: LastAnswerAt
+    last_changed_at: LastChangeAt
 
 
 class AssetsAnswer(Answer):
@@ -407,8 +435,10 @@ class AssetDetailAnswer(Answer):
     error_class: MaybeClass
     error_message: Reason
     consecutive_failures: Annotated[int, example_field(1)]
+    failed_since: FailedSince
     last_attempt_at: MaybeMoment
-    last_success_at: MaybeMoment
+    last_success_at: LastAnswerAt
+    last_changed_at: LastChangeAt
     next_due_at: Moment
     sync_version: Annotated[int | None, example_field(3)]
     what_to_do: Annotated[str | None, example_field(WHAT_TO_DO[ErrorClass.NOT_FOUND])]

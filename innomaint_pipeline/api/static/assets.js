@@ -40,9 +40,10 @@ function chooser(name, label, chosen, named, choose) {
 const COLUMNS = [
   { title: "Asset", cell: ({ cmms_asset_id: id, asset_name: name }) => [h("a", { href: assetAddress(id) }, foreign(id, "id")), name && h("span", { class: "hint block" }, foreign(name))] },
   { title: "Place", cell: ({ location_name: name }) => (name ? foreign(name) : "–") },
-  { title: "State", cell: ({ state, error_class: name }) => [assetBadge(state), name && h("span", { class: "hint block" }, classWord(name))] },
+  { title: "State", cell: ({ state, error_class: name, failed_since: since }) => [assetBadge(state), name && h("span", { class: "hint block" }, classWord(name), since && [", since ", when(since, "clock")])] },
   { title: "Batch", cell: ({ batch_key: key }) => (key ? h("a", { href: batchAddress(key) }, foreign(key)) : "–") },
-  { title: "Last synced", cell: (found) => when(found.last_success_at) },
+  { title: "Last answer", cell: (found) => when(found.last_success_at) },
+  { title: "Last change", cell: (found) => when(found.last_changed_at, "ago", "–") },
 ];
 
 /** The view of one asset; `found` is null until it is known, `error` says why it is not. */
@@ -60,11 +61,13 @@ function buildSummary(found, title) {
   return h("section", { class: "card", "aria-labelledby": "view-title" },
     title, name && h("p", { class: "asset-name" }, foreign(String(name))),
     h("p", { id: "asset-state" }, assetBadge(found.state), found.error_class && [" ", classWord(found.error_class),
-      found.consecutive_failures > 1 && `, ${number(found.consecutive_failures)} times in a row`]),
+      found.consecutive_failures > 1 && `, ${number(found.consecutive_failures)} times in a row`,
+      found.failed_since && [", since ", when(found.failed_since, "clock")]]),
     found.error_message && h("p", { class: "wrong" }, foreign(found.error_message)),
     found.what_to_do && h("p", { class: "advice" }, h("strong", {}, "What to do: "), found.what_to_do, "."),
     h("dl", { class: "facts" },
-      h("div", {}, h("dt", {}, "Last synced"), h("dd", {}, when(found.last_success_at))),
+      h("div", {}, h("dt", {}, "Last answer"), h("dd", {}, when(found.last_success_at))),
+      h("div", {}, h("dt", {}, "Last change"), h("dd", { id: "asset-last-change" }, when(found.last_changed_at))),
       h("div", {}, h("dt", {}, "Last tried"), h("dd", {}, when(found.last_attempt_at))),
       h("div", {}, h("dt", {}, "Next due"), h("dd", { id: "next-due" }, when(found.next_due_at, "due", "–"))),
       h("div", {}, h("dt", {}, "Changed by"), h("dd", {}, counted(found.sync_version ?? 0, "sync"))),

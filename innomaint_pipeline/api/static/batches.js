@@ -85,6 +85,7 @@ function buildBatchBody(batch) {
 const FAILURE_COLUMNS = [
   { title: "Asset", cell: ({ cmms_asset_id: id }) => h("a", { href: assetAddress(id) }, foreign(id, "id")) },
   { title: "Why", cell: ({ error_class: name, message }) => [classWord(name), message && h("span", { class: "hint block" }, foreign(message))] },
+  { title: "Since", cell: (failure) => when(failure.failed_since, "clock", "–") },
   { title: "Tried", cell: (failure) => when(failure.last_attempt_at) },
   { title: "Due again", cell: (failure) => when(failure.next_due_at, "due", "–") },
 ];

@@ -4,7 +4,7 @@ import { h, s, table } from "./dom.js";
 import { clock, counted, duration, number, when } from "./times.js";
 
 const HEIGHT = 170;
-const MARGIN = { top: 10, right: 12, bottom: 22, left: 44 };
+const MARGIN = { top: 10, right: 12, bottom: 22, left: 52 };
 const COLUMNS = 40;
 const SPANS = [[1, "hour"], [6, "6 hours"], [24, "day"], [168, "week"], [720, "30 days"], [2160, "90 days"]];
 
@@ -41,7 +41,7 @@ function scales({ start, end, width }, highest) {
 }
 
 /** Lines at round values, and the ends of the time axis. */
-function axes(frame, highest, { x, y }, write = number) {
+function axes(frame, highest, { x, y }, write) {
   const middle = (frame.start + frame.end) / 2;
   return [
     [0, highest / 2, highest].map((value) => [
@@ -53,11 +53,26 @@ function axes(frame, highest, { x, y }, write = number) {
   ];
 }
 
-/** The next value at or above that reads well as an axis' end. */
-function roundUp(value) {
-  if (value <= 0) return 1;
-  const size = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 4, 6, 8, 10].map((step) => step * size).find((end) => end >= value);
+/** The next count at or above that reads well as an axis' end, and half of which is whole. */
+function roundUp(count) {
+  if (count <= 2) return 2;
+  const size = 10 ** Math.floor(Math.log10(count));
+  return [1, 2, 4, 6, 8, 10].map((step) => step * size).find((end) => end >= count);
+}
+
+const HOUR = 3600;
+/** Seconds that are a whole number of one unit, and half of which are, too. */
+const ENDS = [2, 4, 10, 20, 30, 60, 120, 240, 600, 1200, 1800, HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR, 12 * HOUR, 24 * HOUR];
+
+/** The next duration at or above that reads well as an axis' end. */
+function roundUpSeconds(seconds) {
+  return ENDS.find((end) => end >= seconds) ?? roundUp(seconds / (24 * HOUR)) * 24 * HOUR;
+}
+
+/** A whole duration in one unit, as on an axis. */
+function inOneUnit(seconds) {
+  const [size, unit] = [[24 * HOUR, "d"], [HOUR, "h"], [60, "min"], [1, "s"]].find(([length]) => seconds >= length) ?? [1, "s"];
+  return `${number(seconds / size)} ${unit}`;
 }
 
 function nothing(what) {
@@ -75,7 +90,7 @@ function buildProgressChart({ progress, total_assets: total }, frame) {
   const sentence = `${number(last.synced)} of ${counted(total, "asset")} have been synced; ${number(last.synced - points[0].synced)} of them last in this time.`;
   return figure("progress", "Progress", sentence,
     svg(frame, `Assets synced over time. ${sentence}`,
-      axes(frame, highest, scale),
+      axes(frame, highest, scale, number),
       s("line", { class: "target", x1: MARGIN.left, x2: frame.width - MARGIN.right, y1: scale.y(total), y2: scale.y(total) }, s("title", {}, `all ${number(total)}`)),
       s("path", { class: "area", d: `M ${ends[0]} ${scale.y(0)} L ${line} L ${ends[1]} ${scale.y(0)} Z` }),
       s("path", { class: "stroke", d: `M ${line}` })),
@@ -111,7 +126,7 @@ function buildChangesChart(runs, frame) {
   const wide = scale.inner / COLUMNS - 2;
   return figure("changes", "Changed against unchanged", sentence,
     svg(frame, `Answers by outcome over time. ${sentence}`,
-      axes(frame, highest, scale),
+      axes(frame, highest, scale, number),
       columns.map((column) => {
         let below = 0;
         const words = `${clock(new Date(column.at).toISOString())}: ${KINDS.map(([kind, word]) => `${number(column[kind])} ${word}`).join(", ")}`;
@@ -133,12 +148,12 @@ function buildDurationChart(runs, frame) {
   const seconds = timed.map(({ duration_ms: ms }) => ms / 1000);
   const sorted = [...seconds].sort((one, other) => one - other);
   const sentence = `Half of ${counted(timed.length, "batch run")} took ${duration(sorted[Math.floor(sorted.length / 2)])} or less; the longest ${duration(sorted.at(-1))}.`;
-  const highest = roundUp(sorted.at(-1));
+  const highest = roundUpSeconds(sorted.at(-1));
   const scale = scales(frame, highest);
   const good = new Set(["complete", "partial"]);
   return figure("duration", "Duration of batch runs", sentence,
     svg(frame, sentence,
-      axes(frame, highest, scale, (value) => duration(value)),
+      axes(frame, highest, scale, inOneUnit),
       timed.map((run, place) => mark(scale.x(Math.max(Date.parse(run.synced_at), frame.start)), scale.y(seconds[place]), good.has(run.status),
         `${run.batch_key}: ${run.status} after ${duration(seconds[place])}, ${clock(run.synced_at)}`))),
     table("Duration of batch runs", [

@@ -14,7 +14,7 @@ export function buildFailures(groups) {
 function buildGroup(group) {
   const { error_class: name, count, is_retryable: isRetryable, examples, places, messages } = group;
   return h("li", { key: name, class: `group tone-${isRetryable ? "failed" : "partial"}`, "data-class": name },
-    h("h3", {}, group.title, describePlaces(group), "; first seen ", when(group.first_seen_at, "day", "just now")),
+    h("h3", {}, group.title, describePlaces(group), "; failed since ", when(group.failed_since, "day", "just now")),
     h("p", { class: "advice" }, h("strong", {}, "What to do: "), group.what_to_do, group.what_to_do.endsWith(".") ? "" : "."),
     h("p", { class: "hint" },
       isRetryable ? "Worth retrying: asked again by itself " : "A retry does not mend this; asked again ", when(group.next_due_at, "due", "later"),

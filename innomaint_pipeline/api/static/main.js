@@ -5,6 +5,7 @@ import { buildAsset, buildAssets } from "./assets.js";
 import { setWords } from "./badges.js";
 import { buildBatchPanel, buildBatches } from "./batches.js";
 import { buildCharts } from "./charts.js";
+import { buildData } from "./data.js";
 import { announce, fill, h } from "./dom.js";
 import { buildFailures } from "./failures.js";
 import { buildControls, buildHealth, buildPace, buildProgress, describeTrouble, showBanner } from "./overview.js";
@@ -16,7 +17,7 @@ import { pause, saveInterval, settings } from "./settings.js";
 import { counted, now, number, refreshAges, setClock, when } from "./times.js";
 
 // Tests shorten the waits, with a script that runs before this one.
-const WAITS_MS = { running: 5000, idle: 30_000, ages: 5000, ...globalThis.innomaintPageWaitsMs };
+const WAITS_MS = { running: 5000, idle: 8000, ages: 5000, ...globalThis.innomaintPageWaitsMs };
 const ASSETS_AT_ONCE = 50;
 const place = (id) => document.getElementById(id);
 
@@ -122,7 +123,7 @@ function render() {
     h("button", { type: "button", class: "quiet", id: "sign-out", onclick: leaveForGood }, "Sign out"));
   showBanner(place("banner"), trouble ? null : overview.running);
   showView(overview);
-  fill(place("foot"), h("p", {}, "Numbers of ", when(overview.generated_at, "moment"), ". ", overview.running ? "Looked at every 5 s." : "Looked at every 30 s, every 5 s while a sync runs."));
+  fill(place("foot"), h("p", {}, "Numbers of ", when(overview.generated_at, "moment"), ". ", overview.running ? "Looked at every 5 s." : "Looked at every 8 s, every 5 s while a sync runs."));
 }
 
 function showView(overview) {
@@ -157,13 +158,8 @@ function buildOverview(overview) {
     h("div", { key: "body", class: "area-body" }, buildFailures(page.failures),
       buildBatches(page.batches, page.batchChoice, (choice) => { page.batchChoice = choice; render(); })),
     h("div", { key: "wide", class: "area-wide" },
-      buildCharts(page.history, { hours: page.hours, end: page.historyAt, width: chartWidth(), chooseHours }), buildTables(overview.tables)),
+      buildCharts(page.history, { hours: page.hours, end: page.historyAt, width: chartWidth(), chooseHours }), buildData(overview)),
   ];
-}
-
-function buildTables(tables) {
-  return h("section", { class: "card", key: "tables", "aria-labelledby": "tables-title" }, h("h2", { id: "tables-title" }, "Rows of the tables"),
-    h("dl", { class: "rows" }, Object.entries(tables).map(([name, rows]) => h("div", { key: name }, h("dt", {}, name), h("dd", {}, number(rows))))));
 }
 
 /** Three charts share a row where there is room, as the style sheet says. */

@@ -48,7 +48,7 @@ export function buildPace({ status, eta, rate_limit_per_second: limit, rate_now_
           status.consecutive_failures ? `the last ${counted(status.consecutive_failures, "run")} failed` : "none of the last failed"))));
 }
 
-function fact(title, id, ...content) {
+export function fact(title, id, ...content) {
   return h("div", {}, h("dt", {}, title), h("dd", { id }, content));
 }
 

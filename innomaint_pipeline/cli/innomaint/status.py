@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from datetime import datetime
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -97,13 +98,12 @@ def _render_tables(database: Database) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if groups:
         failures = Table(title="failed, in groups", title_justify="left", box=None, pad_edge=False)
-        for name in ("what", "where", "first seen", "due again"):
+        for name in ("what", "where", "failed since", "due again"):
             failures.add_column(name)
         for group in groups:
             where = ", ".join(f"{place.count} in {place.location_name or '-'}" for place in group.places[:2])
-            moments = (group.first_seen_at, group.next_due_at)
-            shown = (f"{moment:%Y-%m-%d %H:%M}" if moment else "-" for moment in moments)
-            failures.add_row(group.title, where, *shown)
+            moments = (group.failed_since, group.next_due_at)
+            failures.add_row(group.title, where, *map(_describe_moment, moments))
         parts.append(failures)
     tables = Table(title="rows", title_justify="left", box=None, pad_edge=False)
     tables.add_column("table")
@@ -122,6 +122,11 @@ def describe_seconds(seconds: int | None) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _describe_moment(moment: datetime | None) -> str:
+    """Return a moment in local time to the second, a dash for none."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}" if moment else "-"
 
 
 def _as_word(state: str) -> Text:
@@ -147,7 +152,7 @@ def _render_progress(progress: Progress) -> Text:
     )
     return Text(
         f"syncing: {progress.done} of {progress.total} asked for, "
-        f"since {progress.since.astimezone():%Y-%m-%d %H:%M:%S}\n"
+        f"since {_describe_moment(progress.since)}\n"
         f"in progress: {batches or 'the next batch is about to start'}"
     )
 
@@ -164,23 +169,28 @@ def render_status(status: Status) -> Group:
         ("total", status.total_assets),
     ):
         counts.add_row(label, str(count))
-    last_sync = f"{status.last_sync_at.astimezone():%Y-%m-%d %H:%M:%S}" if status.last_sync_at else "-"
     parts: list[RenderableType] = [
         Text.assemble("health: ", _as_word(status.health), f". {status.health_reason}"),
         *([Text(f"what to do: {status.what_to_do}")] if status.what_to_do != "nothing" else []),
         counts,
         Text(
             f"rate {status.rate_per_second}/s, time left {describe_seconds(status.eta_seconds)}, "
-            f"last sync {last_sync}, refresh every {status.refresh_minutes} min"
+            f"last sync {_describe_moment(status.last_sync_at)}, refresh every {status.refresh_minutes} min"
+        ),
+        Text(
+            f"last answer {_describe_moment(status.last_answer_at)}, "
+            f"last different one {_describe_moment(status.last_change_at)}"
         ),
     ]
     if status.failed_by_class:
         failures = Table(title="failed, by class", title_justify="left", box=None, pad_edge=False)
         failures.add_column("class")
         failures.add_column("assets", justify="right")
+        failures.add_column("since", no_wrap=True)
         failures.add_column("what to do")
         for name, count in status.failed_by_class.items():
-            failures.add_row(name, str(count), WHAT_TO_DO[ErrorClass(name)])
+            since = _describe_moment(status.failed_since.get(name))
+            failures.add_row(name, str(count), since, WHAT_TO_DO[ErrorClass(name)])
         parts.append(failures)
     if status.progress is not None:
         parts.append(_render_progress(status.progress))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from innomaint_pipeline.domain.maximo.meanings import MEANINGS
 from innomaint_pipeline.domain.maximo.structures import (
     Attribute,
     Cursor,
@@ -22,22 +23,9 @@ from innomaint_pipeline.domain.maximo.structures import (
     as_list,
 )
 
-_COMMENTS = {
-    "line_no": "position in the answer, from 1",
-    "changedate": "when it changed last, as Maximo says",
-    "status_maxvalue": "the internal value of the status, whatever its word is",
-    "status": "the status in the installation's own words",
-    "siteid": "the site",
-    "orgid": "the organization",
-    "description": "description in the language of the key's user",
-}
-
 
 def _columns(kind: Kind, names: str, **options: bool) -> tuple[Attribute, ...]:
-    return tuple(
-        Attribute(name, kind, _COMMENTS.get(name, f"Maximo's attribute {name}"), **options)
-        for name in names.split()
-    )
+    return tuple(Attribute(name, kind, MEANINGS[name], **options) for name in names.split())
 
 
 def _text(names: str, **options: bool) -> tuple[Attribute, ...]:

@@ -42,6 +42,7 @@ _NOT_SHOWN = {
 }
 _PERIODS = {"upto": "work orders, all time", "last_year": "work orders, last year"}
 _API_SYNC = "api_sync"
+_MOMENTS = ("failed_since", "last_success_at", "last_changed_at")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ class ListedAsset:
     state: SyncState
     error_class: ErrorClass | None
     batch_key: str | None
+    failed_since: datetime | None
     last_success_at: datetime | None
+    last_changed_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,10 @@ class AssetDetail:
     error_class: ErrorClass | None
     error_message: str | None
     consecutive_failures: int
+    failed_since: datetime | None
     last_attempt_at: datetime | None
     last_success_at: datetime | None
+    last_changed_at: datetime | None
     next_due_at: datetime
     sync_version: int | None
     what_to_do: str | None
@@ -169,7 +174,7 @@ def find_assets(
     rows = connection.execute(
         select(
             *(asset_master.c[name] for name in ("cmms_asset_id", "asset_name", "location_name")),
-            *(sync_state.c[name] for name in ("state", "error_class", "batch_key", "last_success_at")),
+            *(sync_state.c[name] for name in ("state", "error_class", "batch_key", *_MOMENTS)),
         )
         .select_from(joined)
         .where(*where)
@@ -206,7 +211,7 @@ def load_asset(connection: Connection, cmms_asset_id: str) -> AssetDetail | None
         error_message=state["error_message"],
         consecutive_failures=state["consecutive_failures"],
         last_attempt_at=state["last_attempt_at"],
-        last_success_at=state["last_success_at"],
+        **{name: state[name] for name in _MOMENTS},
         next_due_at=state["next_due_at"],
         sync_version=master["sync_version"],
         what_to_do=None if error_class is None else WHAT_TO_DO[error_class],

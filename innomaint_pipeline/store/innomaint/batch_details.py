@@ -63,6 +63,7 @@ class Failure:
     cmms_asset_id: str
     error_class: ErrorClass
     message: str | None
+    failed_since: datetime | None
     last_attempt_at: datetime | None
     next_due_at: datetime
 
@@ -132,6 +133,7 @@ def load_batch(connection: Connection, batch_key: str) -> BatchDetail | None:
             asset_master.c.cmms_asset_id,
             sync_state.c.error_class,
             sync_state.c.error_message.label("message"),
+            sync_state.c.failed_since,
             sync_state.c.last_attempt_at,
             sync_state.c.next_due_at,
         )

@@ -15,7 +15,7 @@ from innomaint_pipeline.domain.states import (
     SyncState,
     title_of_failures,
 )
-from innomaint_pipeline.store.innomaint.tables import asset_master, sync_log, sync_state
+from innomaint_pipeline.store.innomaint.tables import asset_master, sync_state
 
 _TOP = 5
 _EXAMPLES = 10
@@ -42,7 +42,7 @@ class MessageCount:
 class FailureGroup:
     """The failed CMMS assets of one class; the most frequent places and messages, and some ids.
 
-    `first_seen_at` reaches as far back as the log does.
+    `failed_since` is when the first of them began to fail, whatever its class was then.
     """
 
     error_class: ErrorClass
@@ -51,7 +51,7 @@ class FailureGroup:
     is_retryable: bool
     places: tuple[PlaceCount, ...]
     places_total: int
-    first_seen_at: datetime | None
+    failed_since: datetime | None
     last_attempt_at: datetime | None
     next_due_at: datetime | None
     what_to_do: str
@@ -66,6 +66,7 @@ def load_failure_groups(connection: Connection) -> list[FailureGroup]:
             sync_state.c.error_class,
             func.count().label("assets"),
             func.count(func.distinct(func.coalesce(asset_master.c.location_name, ""))).label("places_total"),
+            func.min(sync_state.c.failed_since).label("failed_since"),
             func.max(sync_state.c.last_attempt_at).label("last_attempt_at"),
             func.min(sync_state.c.next_due_at).label("next_due_at"),
         )
@@ -79,7 +80,6 @@ def load_failure_groups(connection: Connection) -> list[FailureGroup]:
     places = _top(connection, asset_master.c.location_name)
     messages = _top(connection, sync_state.c.error_message)
     examples = _examples(connection)
-    first_seen = _first_seen(connection)
     return [
         FailureGroup(
             error_class=error_class,
@@ -88,7 +88,7 @@ def load_failure_groups(connection: Connection) -> list[FailureGroup]:
             is_retryable=error_class in RETRYABLE_CLASSES,
             places=tuple(PlaceCount(*found) for found in places[error_class]),
             places_total=row.places_total,
-            first_seen_at=first_seen.get(error_class) or row.last_attempt_at,
+            failed_since=row.failed_since,
             last_attempt_at=row.last_attempt_at,
             next_due_at=row.next_due_at,
             what_to_do=WHAT_TO_DO[error_class],
@@ -132,23 +132,3 @@ def _examples(connection: Connection) -> dict[str, list[str]]:
     for row in connection.execute(query):
         found[row.error_class].append(row.cmms_asset_id)
     return found
-
-
-def _first_seen(connection: Connection) -> dict[str, datetime]:
-    """Return when the first of those that are failed now got that class, after their last success."""
-    rows = connection.execute(
-        select(sync_state.c.error_class, func.min(sync_log.c.synced_at))
-        .select_from(
-            sync_state.join(asset_master, asset_master.c.asset_id == sync_state.c.asset_id).join(
-                sync_log,
-                (sync_log.c.serialnumber == asset_master.c.cmms_asset_id)
-                & (sync_log.c.error_class == sync_state.c.error_class),
-            )
-        )
-        .where(
-            _IS_FAILED,
-            sync_state.c.last_success_at.is_(None) | (sync_log.c.synced_at > sync_state.c.last_success_at),
-        )
-        .group_by(sync_state.c.error_class)
-    )
-    return dict(rows.tuples().all())

@@ -13,6 +13,7 @@ from innomaint_pipeline.domain.innomaint.batches import LEASES
 from innomaint_pipeline.domain.innomaint.progress import ROUND, TimeLeft
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS
 from innomaint_pipeline.domain.pacing import SourceAccount
+from innomaint_pipeline.domain.workbook import SOURCE as WORKBOOK
 from innomaint_pipeline.store.innomaint.batch_runs import batch_runs
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_due, select_failed
 from innomaint_pipeline.store.innomaint.health import load_health_facts
@@ -30,13 +31,27 @@ from innomaint_pipeline.store.innomaint.tables import (
 from innomaint_pipeline.store.leases import find_leases
 from innomaint_pipeline.store.pacing import load_rate_state
 from innomaint_pipeline.store.requests import LOOKED_AT, RecentRequest, count_open, find_recent
-from innomaint_pipeline.store.settings import ORIGIN, load_setting, stored_name
+from innomaint_pipeline.store.settings import LAST_IMPORT, ORIGIN, load_setting, stored_name
 from innomaint_pipeline.store.tables import request, setting
 
 _READ_TABLES = (*IC3_TABLES, sync_state, response, data_issue, import_reject, unknown_field)
 _NOTED_AT_EACH_LOOK = [stored_name(SYNC_REQUESTS, LOOKED_AT), stored_name(SOURCE, ROUND)]
 # Counting more rows than this takes longer than people wait: the server's own estimate will do.
 _COUNTED_EXACTLY = 2_000_000
+
+
+@dataclass(frozen=True)
+class LastImport:
+    """When a workbook was last imported, and what the import counted."""
+
+    at: datetime
+    workbook: str
+    rows: int
+    inserted: int
+    updated: int
+    unchanged: int
+    rejected: int
+    missing: int
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,9 @@ class Overview:
     running: Progress | None
     requests: tuple[RecentRequest, ...]
     tables: dict[str, int]
+    last_answer_at: datetime | None
+    last_change_at: datetime | None
+    last_import: LastImport | None
     changed_at: datetime | None
 
 
@@ -77,6 +95,9 @@ def load_overview(connection: Connection, account: SourceAccount) -> Overview:
         running=status.progress,
         requests=find_recent(connection, SYNC_REQUESTS),
         tables=count_tables(connection),
+        last_answer_at=status.last_answer_at,
+        last_change_at=status.last_change_at,
+        last_import=_load_last_import(connection),
         changed_at=_last_change(connection),
     )
 
@@ -149,6 +170,19 @@ def count_tables(connection: Connection) -> dict[str, int]:
         *(select(literal(table.name), func.count().label("rows")).select_from(table) for table in small)
     )
     return counts | dict(connection.execute(counted).tuples().all())
+
+
+def _load_last_import(connection: Connection) -> LastImport | None:
+    """Return the last import of a workbook, None before the first."""
+    stored = select(setting.c.updated_at, setting.c.value).where(
+        setting.c.name == stored_name(WORKBOOK, LAST_IMPORT)
+    )
+    row = connection.execute(stored).first()
+    if row is None:
+        return None
+    at, report = row
+    counts = ("rows", "inserted", "updated", "unchanged", "rejected", "missing")
+    return LastImport(at, report["workbook"], **{name: report[name] for name in counts})
 
 
 def _last_change(connection: Connection) -> datetime | None:

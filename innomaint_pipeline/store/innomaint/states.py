@@ -218,6 +218,7 @@ def _mark_failed(
             error_class=given.c.error_class,
             error_message=given.c.error_message,
             consecutive_failures=given.c.consecutive_failures,
+            failed_since=func.coalesce(sync_state.c.failed_since, func.clock_timestamp()),
             last_attempt_at=func.clock_timestamp(),
             next_due_at=func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, given.c.due_in_seconds),
             run_id=run_id,
@@ -300,8 +301,12 @@ def _mark_synced() -> TextClause:
             error_class=null(),
             error_message=null(),
             consecutive_failures=0,
+            failed_since=null(),
             last_attempt_at=given.c.last_success_at,
             last_success_at=given.c.last_success_at,
+            last_changed_at=case(
+                (given.c.is_unchanged, sync_state.c.last_changed_at), else_=given.c.last_success_at
+            ),
             next_due_at=given.c.last_success_at + func.make_interval(0, 0, 0, 0, 0, refresh_minutes),
             response_hash=given.c.response_hash,
             is_unchanged=given.c.is_unchanged,

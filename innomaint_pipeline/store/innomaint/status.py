@@ -33,7 +33,9 @@ class BatchInProgress(RunningBatch):
 class Status:
     """How far the sync is; synced, failed and never add up to the total, also while a sync runs.
 
-    `rate_per_second` is the measured one; `eta_seconds` is None where it is not known.
+    `failed_since` is by class when the first of the failed ones began to fail, `last_answer_at` when any good
+    answer came last, `last_change_at` when one that differed from the one before. `rate_per_second` is the
+    measured one; `eta_seconds` is None where it is not known.
     """
 
     total_assets: int
@@ -41,6 +43,9 @@ class Status:
     failed_assets: int
     never_synced: int
     failed_by_class: dict[str, int]
+    failed_since: dict[str, datetime]
+    last_answer_at: datetime | None
+    last_change_at: datetime | None
     last_sync_at: datetime | None
     last_batch: tuple[BatchRun, ...]
     progress: Progress | None
@@ -91,12 +96,17 @@ def load_status(connection: Connection, account: SourceAccount) -> Status:
     report = load_health_report(connection, account, facts)
     rate_state = load_rate_state(connection, account.name)
     measured = rate_state[0].measured_rate(rate_state[1]) if rate_state else 0.0
+    newest_of_each = select(func.max(sync_state.c.last_success_at), func.max(sync_state.c.last_changed_at))
+    answer_at, change_at = connection.execute(newest_of_each).one()
     return Status(
         total_assets=sum(by_kind.values()),
         synced_assets=counts[SyncState.SYNCED],
         failed_assets=counts[SyncState.FAILED],
         never_synced=counts[SyncState.NEVER],
         failed_by_class=select_failed(by_kind),
+        failed_since=_find_failed_since(connection),
+        last_answer_at=answer_at,
+        last_change_at=change_at,
         last_sync_at=newest[0].synced_at if newest else None,
         last_batch=newest,
         progress=progress,
@@ -109,6 +119,15 @@ def load_status(connection: Connection, account: SourceAccount) -> Status:
         refresh_minutes=facts.refresh_minutes,
         next_due_at=_next_due_at(connection),
     )
+
+
+def _find_failed_since(connection: Connection) -> dict[str, datetime]:
+    rows = connection.execute(
+        select(sync_state.c.error_class, func.min(sync_state.c.failed_since))
+        .where(sync_state.c.state == SyncState.FAILED, sync_state.c.failed_since.is_not(None))
+        .group_by(sync_state.c.error_class)
+    )
+    return dict(rows.tuples().all())
 
 
 def _time_left(connection: Connection, progress: Progress | None) -> int | None:

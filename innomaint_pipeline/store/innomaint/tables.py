@@ -342,8 +342,12 @@ sync_state = Table(
     Column("error_class", Text, comment="class of the last error; null unless failed"),
     Column("error_message", Text, comment="the last error in words; null unless failed"),
     Column("consecutive_failures", Integer, nullable=False, server_default="0", comment="failures in a row"),
+    Column("failed_since", TIME, comment="when the first of these failures in a row was; null unless failed"),
     Column("last_attempt_at", TIME, comment="when it was last asked for"),
     Column("last_success_at", TIME, comment="when the last good answer came: the age of the values"),
+    Column(
+        "last_changed_at", TIME, comment="when the last good answer came that differed from the one before"
+    ),
     Column("next_due_at", TIME, nullable=False, server_default=func.now(), comment="when it is due again"),
     Column("response_hash", Text, comment="of the answer that the tables hold"),
     Column("run_id", Text, comment="the Dagster run of the last attempt"),
@@ -360,6 +364,7 @@ sync_state = Table(
     Index("ix_innomaint_sync_state_due", "next_due_at", "batch_key"),
     Index("ix_innomaint_sync_state_batch", "batch_key", "next_due_at"),
     Index("ix_innomaint_sync_state_success", "last_success_at"),
+    Index("ix_innomaint_sync_state_changed", "last_changed_at"),
     comment="The state of each CMMS asset: exactly one row for each of ic3_asset_master",
 )
 

@@ -6,15 +6,16 @@ Belongs here: creating the schema, its tables, columns, indexes and views, in th
 from __future__ import annotations
 
 from sqlalchemy import Connection, text
-from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, SetColumnComment, SetTableComment
+from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
 
 from innomaint_pipeline.domain.maximo import SOURCE
 from innomaint_pipeline.domain.maximo.declarations import REFERENCES, STRUCTURES, Reference
 from innomaint_pipeline.domain.maximo.structures import Structure
 from innomaint_pipeline.errors import DatabaseError
-from innomaint_pipeline.store.maximo.tables import DELETED, SYNCED, maximo_metadata
+from innomaint_pipeline.store.comments import declared_comments, find_comments, write_comments
+from innomaint_pipeline.store.maximo.tables import DELETED, SYNCED, maximo_metadata, maximo_views
 
-VIEWS = ("sync_status", "dangling_reference")
+VIEWS = tuple(maximo_views.sorted_tables)
 
 
 def _has_schema(connection: Connection) -> bool:
@@ -60,12 +61,23 @@ def upgrade_schema(connection: Connection) -> list[str]:
         done.append(f"created schema {SOURCE}")
     done += _create_tables(connection)
     if done or not _has_views(connection):
-        for name in VIEWS:
-            connection.execute(text(f"DROP VIEW IF EXISTS {SOURCE}.{name}"))
+        for view in VIEWS:
+            connection.execute(text(f"DROP VIEW IF EXISTS {view.fullname}"))
         connection.execute(text(_held_resources_sql(connection)))
         connection.execute(text(_sync_status_sql()))
         connection.execute(text(_dangling_sql()))
-    return done
+    return done + _describe(connection)
+
+
+def _describe(connection: Connection) -> list[str]:
+    """Set the comments that are not as declared; nothing in this schema is somebody else's."""
+    present = find_comments(connection, SOURCE)
+    declared = declared_comments((*maximo_metadata.sorted_tables, *VIEWS))
+    changed = {
+        place: words for place, words in declared.items() if place in present and present[place] != words
+    }
+    write_comments(connection, changed, schema=SOURCE, views=[view.name for view in VIEWS])
+    return [f"described {len(changed)} tables and columns of schema {SOURCE}"] if changed else []
 
 
 def _create_tables(connection: Connection) -> list[str]:
@@ -78,9 +90,6 @@ def _create_tables(connection: Connection) -> list[str]:
             connection.execute(CreateTable(table))
             for index in sorted(table.indexes, key=lambda item: str(item.name)):
                 connection.execute(CreateIndex(index))
-            connection.execute(SetTableComment(table))
-            for column in table.columns:
-                connection.execute(SetColumnComment(column))
             done.append(f"created table {SOURCE}.{table.name}")
             continue
         for column in table.columns:
@@ -90,14 +99,15 @@ def _create_tables(connection: Connection) -> list[str]:
                 for key in column.foreign_keys:
                     if key.constraint is not None:
                         connection.execute(AddConstraint(key.constraint))
-                connection.execute(SetColumnComment(column))
                 done.append(f"added column {SOURCE}.{table.name}.{column.name}")
     return done
 
 
 def _has_views(connection: Connection) -> bool:
     statement = text("SELECT count(*) FROM pg_views WHERE schemaname = :name AND viewname = ANY(:views)")
-    found = connection.execute(statement, {"name": SOURCE, "views": list(VIEWS)}).scalar_one()
+    found = connection.execute(
+        statement, {"name": SOURCE, "views": [view.name for view in VIEWS]}
+    ).scalar_one()
     return found == len(VIEWS)
 
 

@@ -35,6 +35,9 @@ from innomaint_pipeline.store.tables import TIME
 maximo_metadata = MetaData(schema=SOURCE)
 """Apart from the tables of IC3: nothing in this schema was there before, so that nothing is adopted."""
 
+maximo_views = MetaData(schema=SOURCE)
+"""What people query beside the tables; `store.maximo.schema` defines it."""
+
 SYNCED, OUT_OF_SCOPE, DELETED, PLACEHOLDER = "synced", "out_of_scope", "deleted", "placeholder"
 
 _TYPES: dict[Kind, TypeEngine] = {
@@ -263,6 +266,28 @@ sync_run = Table(
     comment="One row for each read of a structure at a site; only added to",
 )
 Index("ix_sync_run_endpoint_finished_at", sync_run.c.endpoint, sync_run.c.finished_at)
+
+Table(
+    "sync_status",
+    maximo_views,
+    Column("endpoint", Text, comment="the structure, by its short name, or ALL"),
+    Column("last_sync", TIME, comment="when it was last read, at the site where that is longest ago"),
+    Column("record_count", BigInteger, comment="rows of the root table that are synced"),
+    Column("status", Text, comment="pending, in_progress, success, partial or error: the worst of its sites"),
+    Column("message", Text, comment="what is to be told of it"),
+    comment="View: how each structure stands, and all of them together",
+)
+Table(
+    "dangling_reference",
+    maximo_views,
+    Column("table_name", Text, comment="the table whose row refers to something"),
+    Column("id", BigInteger, comment="unique id of that row's root"),
+    Column("siteid", Text, comment="the site"),
+    Column("column_name", Text, comment="the column that refers"),
+    Column("value", Text, comment="what it refers to, and what is not there"),
+    Column("target", Text, comment="the table in which it is missed"),
+    comment="View: references between structures that lead to no row",
+)
 
 OWN_TABLES = (response, sync_state, reject, schema_drift, sync_run)
 RUN_COLUMNS = tuple(column.name for column in sync_run.columns if column.name != "id")

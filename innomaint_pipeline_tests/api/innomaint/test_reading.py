@@ -1,5 +1,6 @@
 """What the service tells: every address that reads, with good and bad input."""
 
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -121,7 +122,6 @@ def test_the_addresses_of_an_empty_database_answer_too(empty_pipeline: Pipeline)
 
 
 def test_the_numbers_are_those_of_the_status(client: Client, synced: Pipeline) -> None:
-    del synced
     status = client.get("/api/admin/cmms/sync/status").json
     overview = client.get("/api/sync/overview").json
     batches = client.get("/api/sync/batches").json["batches"]
@@ -129,6 +129,12 @@ def test_the_numbers_are_those_of_the_status(client: Client, synced: Pipeline) -
     counts = [status[name] for name in ("synced_assets", "failed_assets", "never_synced", "total_assets")]
     assert counts == [4, 2, 6, 12]
     assert overview["status"] == status
+    state = synced.one(
+        "select max(last_success_at)::text as seen, max(last_changed_at)::text as changed"
+        " from innomaint_sync_state"
+    )
+    moments = [datetime.fromisoformat(overview[name]) for name in ("last_answer_at", "last_change_at")]
+    assert moments == [datetime.fromisoformat(state[name]) for name in ("seen", "changed")]
     assert overview["tables"]["ic3_asset_master"] == 12
     assert overview["tables"]["ic3_sync_log"] == 12 + 6  # each import and each sync
     assert [[one[name] for name in ("synced", "failed", "never", "total")] for one in batches] == [
@@ -264,6 +270,14 @@ def test_an_asset_is_shown_with_its_values_attempts_and_raw_answer(client: Clien
     assert good["state"] == "synced"
     groups = {value["group"] for value in good["values"]}
     assert {"asset master", "from Innomaint", "performance", "work orders, all time", "place"} <= groups
+    (group,) = (
+        found
+        for found in client.get("/api/sync/failures").json["groups"]
+        if found["error_class"] == "not_found"
+    )
+    assert bad["failed_since"] == group["failed_since"] is not None
+    assert good["failed_since"] is None
+    assert good["last_changed_at"] == good["last_success_at"]
     assert bad["error_class"] == "not_found"
     assert bad["what_to_do"].startswith("correct the asset id")
     assert bad["raw_answer"] is None

@@ -198,7 +198,14 @@ def test_the_status_is_readable_at_80_columns_with_local_times_and_durations_in_
     pipeline.execute(
         "update cmms_sync_log set duration_ms = 3723000, synced_at = '2026-06-20 10:00:05.123+00'"
     )
-    pipeline.execute("update innomaint_sync_state set last_success_at = '2026-06-20 10:00:05.123+00'")
+    pipeline.execute(
+        "update innomaint_sync_state set last_success_at = '2026-06-20 10:00:05.123+00',"
+        " last_changed_at = '2026-06-19 10:00:05.123+00'"
+    )
+    pipeline.execute(
+        "update innomaint_sync_state set state = 'failed', error_class = 'not_found',"
+        " failed_since = '2026-06-18 10:00:05.123+00' where asset_id = 1"
+    )
 
     ended = connected.in_a_process("status", COLUMNS="80", TZ="Asia/Kolkata")
 
@@ -207,4 +214,7 @@ def test_the_status_is_readable_at_80_columns_with_local_times_and_durations_in_
     assert max(map(len, lines)) <= 80
     (row,) = [line for line in lines if line.startswith("batch_000001")]
     assert row.split()[1:] == ["complete", "6", "6", "0", "0", "0", "1", "h", "02", "min"]
-    assert "last sync 2026-06-20 15:30:05" in " ".join(ended.err.split())
+    words = " ".join(ended.err.split())
+    assert "last sync 2026-06-20 15:30:05" in words
+    assert "last answer 2026-06-20 15:30:05, last different one 2026-06-19 15:30:05" in words
+    assert "not_found 1 2026-06-18 15:30:05 correct the asset id" in words

@@ -113,13 +113,35 @@ def test_assets_that_are_not_due_are_not_asked(pipeline: Pipeline) -> None:
 def test_an_asset_that_failed_and_answers_as_before_is_synced_and_unchanged(pipeline: Pipeline) -> None:
     pipeline.sync(pipeline.run("first"))
     serial = pipeline.serials[3]
+    synced = pipeline.state(serial)
     pipeline.simulator.world.remove(serial)
     pipeline.resync("second")
-    assert pipeline.state(serial)["state"] == "failed"
+    failed = pipeline.state(serial)
+    assert (failed["state"], synced["failed_since"]) == ("failed", None)
+    assert synced["last_attempt_at"] < failed["failed_since"] <= failed["last_attempt_at"]
+    pipeline.resync("third")
+    again = pipeline.state(serial)
+    assert again["consecutive_failures"] == 2
+    assert again["failed_since"] == failed["failed_since"] < again["last_attempt_at"]
     pipeline.simulator.world.restore()
-    assert pipeline.resync("third").counts.unchanged == WORLD_SIZE
+    assert pipeline.resync("fourth").counts.unchanged == WORLD_SIZE
     state = pipeline.state(serial)
     assert (state["state"], state["consecutive_failures"], state["error_message"]) == ("synced", 0, None)
+    assert state["failed_since"] is None
+
+
+def test_when_it_last_answered_and_when_it_last_changed_are_two_moments(pipeline: Pipeline) -> None:
+    pipeline.sync(pipeline.run("first"))
+    serial = pipeline.serials[7]
+    first = pipeline.state(serial)
+    assert first["last_changed_at"] == first["last_success_at"]
+    pipeline.resync("second")
+    second = pipeline.state(serial)
+    assert second["last_changed_at"] == first["last_changed_at"] < second["last_success_at"]
+    pipeline.simulator.world.change(serial, {"data": {"asset_live_status": 7}})
+    pipeline.resync("third")
+    third = pipeline.state(serial)
+    assert third["last_changed_at"] == third["last_success_at"] > second["last_success_at"]
 
 
 def test_an_error_never_erases_a_good_value(pipeline: Pipeline) -> None:

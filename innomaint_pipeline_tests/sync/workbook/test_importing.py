@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.errors import DatabaseError, WorkbookError
+from innomaint_pipeline.store.innomaint.overview import load_overview
 from innomaint_pipeline.sync.workbook.importing import ImportReport, import_master
 from innomaint_pipeline_tests.conftest import Pipeline
 from innomaint_pipeline_tests.sources.workbook.workbook_files import write_xlsx
@@ -116,10 +118,10 @@ def test_a_dry_run_counts_and_changes_nothing(empty_pipeline: Pipeline, workbook
     told = load(empty_pipeline, workbook, is_dry_run=True)
     assert [empty_pipeline.rows(f"select * from {table}") for table in tables] == before
     assert load(empty_pipeline, workbook) == told, "a dry run tells what the import then does"
-    query = "select value from innomaint_setting where name = 'workbook/last_import'"
-    stored = empty_pipeline.one(query)["value"]
-    assert stored["rows"] == told.rows
-    assert stored["workbook"] == "assets.csv"
+    with empty_pipeline.database.snapshot() as connection:
+        shown = load_overview(connection, SourceAccount("http://127.0.0.1", 1440)).last_import
+    assert shown is not None
+    assert (shown.workbook, shown.rows, shown.rejected) == ("assets.csv", told.rows, told.rejected)
 
 
 def test_a_row_that_an_adopted_table_cannot_hold_is_rejected_and_the_others_imported(
