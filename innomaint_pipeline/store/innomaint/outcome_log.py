@@ -99,7 +99,7 @@ def append_outcomes(connection: Connection, outcomes: Sequence[LoggedAsset]) -> 
 
 @cache
 def _insert_log() -> TextClause:
-    is_synced = sync_state.c.state == literal_column(f"'{SyncState.SYNCED}'")
+    is_synced = sync_state.c.state == literal_column("'synced'")
     row = {
         "serialnumber": asset_master.c.cmms_asset_id,
         "sync_type": literal_column("'api_sync'"),

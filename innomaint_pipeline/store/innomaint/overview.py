@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, literal, select, text, union_all
+from sqlalchemy import Connection, Double, cast, func, literal, select, text, union_all
 
 from innomaint_pipeline.domain.health import HealthReport
 from innomaint_pipeline.domain.innomaint import SOURCE
@@ -128,7 +128,9 @@ def load_gauges(connection: Connection, account: SourceAccount) -> Gauges:
     facts = load_health_facts(connection, account)
     rate = load_rate_state(connection, account.name)
     newest = func.max(sync_state.c.last_success_at)
-    age = select(func.greatest(func.extract("epoch", func.clock_timestamp() - newest), 0))
+    # Null where there is none yet.
+    elapsed = func.greatest(func.clock_timestamp(), newest) - newest
+    age = select(cast(func.extract("epoch", elapsed), Double))
     return Gauges(
         total=facts.total,
         synced=facts.synced,

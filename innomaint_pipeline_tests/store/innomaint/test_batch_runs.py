@@ -1,6 +1,7 @@
 """Batch runs are this project's: what other programs write to cmms_sync_log counts nowhere."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from innomaint_pipeline.domain.pacing import SourceAccount
@@ -19,7 +20,7 @@ from innomaint_pipeline.store.innomaint.batch_runs import (
 )
 from innomaint_pipeline.store.innomaint.due_batches import load_sync_facts
 from innomaint_pipeline.store.innomaint.health import load_conditions
-from innomaint_pipeline.store.innomaint.overview import load_gauges, load_overview
+from innomaint_pipeline.store.innomaint.overview import Gauges, load_gauges, load_overview
 from innomaint_pipeline.store.innomaint.status import load_status
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 
@@ -65,6 +66,8 @@ def read_all(pipeline: Pipeline) -> list[str]:
 
 
 def without_clock(found: Any) -> str:
+    if isinstance(found, Gauges):
+        found = replace(found, last_success_age_seconds=None)
     values = dict(vars(found)) if hasattr(found, "generated_at") else found
     if isinstance(values, dict):
         # The row counts of the tables tell how many rows there are, whoever wrote them.
@@ -74,6 +77,19 @@ def without_clock(found: Any) -> str:
     if isinstance(values, History):
         values = (values.runs, [point.synced for point in values.progress], values.total_assets)
     return repr(values)
+
+
+def test_the_age_of_the_newest_answer_is_none_before_the_first(pipeline: Pipeline) -> None:
+    account = SourceAccount(pipeline.simulator.url, 1440, 5.0)
+
+    def read_age() -> float | None:
+        with pipeline.database.snapshot() as connection:
+            return load_gauges(connection, account).last_success_age_seconds
+
+    assert read_age() is None
+    pipeline.sync(pipeline.run("first"))
+    pipeline.execute("update innomaint_sync_state set last_success_at = now() - interval '2 hours'")
+    assert (read_age() or 0) // 60 == 120
 
 
 def plant(pipeline: Pipeline) -> None:
