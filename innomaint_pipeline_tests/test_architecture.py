@@ -47,7 +47,7 @@ IMPURE_MODULES = {
     *("asyncio", "io", "logging", "os", "pathlib", "random", "shutil", "signal", "socket", "sqlite3"),
     *("subprocess", "tempfile", "threading", "time", "urllib", "uuid"),
 }
-SOURCES = {"innomaint", "maximo", "workbook"}
+SOURCES = {"customers", "innomaint", "maximo", "workbook"}
 # What puts the sources together, a line for each.
 ASSEMBLY = {
     "definitions",

@@ -12,7 +12,7 @@ from enum import Enum, auto
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
-from innomaint_pipeline.errors import ConflictError, DatabaseError, RefusedRowError
+from innomaint_pipeline.errors import ConflictError, DatabaseError, DiskFullError, RefusedRowError
 
 
 class Fault(Enum):
@@ -38,6 +38,7 @@ _MISSING = {"42P01", "42703", "42883", "42704", "42P10"}
 _NO_RIGHT = "42501"
 _READ_ONLY = "25006"
 _LOCK_TIMEOUT = "55P03"
+_DISK_FULL = "53100"
 # Where the server's code ends a statement from outside: a time-out, an administrator.
 _INTERRUPT = "ProcessInterrupts"
 _POLICY = "ExecWithCheckOptions"
@@ -131,6 +132,10 @@ def explain(error: DBAPIError, place: str) -> DatabaseError:
             "it: a constraint, a trigger or a policy of the table",
             reason=words,
             is_certain=fault is Fault.ROW,
+        )
+    if state == _DISK_FULL:
+        return DiskFullError(
+            f"the disk of the database ({place}) is full: {words}; nothing was written. Make room there"
         )
     if _place(error)[0] == _HIDDEN_ROWS:
         return DatabaseError(
