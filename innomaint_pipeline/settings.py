@@ -368,8 +368,8 @@ class Settings(BaseSettings):
         """Return where customer lists arrive, or raise `ConfigurationError`."""
         if self.customers_inbox is None:
             raise ConfigurationError(
-                "CUSTOMERS_INBOX is not set: it is the folder in which the ERP's customer lists arrive; put it "
-                "into the environment or into .env (see .env.example), or name one list with --file"
+                "CUSTOMERS_INBOX is not set: it is the folder in which the ERP's customer lists arrive; put "
+                "it into the environment or into .env (see .env.example), or name one list with --file"
             )
         return self.customers_inbox
 

@@ -1,13 +1,13 @@
 """The schema of a source in a database: made where it is missing, added to where it is older.
 
-Belongs here: creating a schema, its tables, columns, indexes and comments, in the upgrade's transaction. Which
-tables there are is the source's, as one `MetaData` with the schema's name; nothing in such a schema was there
-before, so that nothing is adopted.
+Belongs here: creating a schema, its tables, columns, indexes and comments, in the upgrade's transaction.
+Which tables there are is the source's, as one `MetaData` with the schema's name; nothing in such a schema was
+there before, so that nothing is adopted.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Column, Connection, MetaData, Table, text
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
 from innomaint_pipeline.errors import DatabaseError
@@ -64,24 +64,32 @@ def create_tables(connection: Connection, tables: MetaData) -> list[str] | None:
         done.append(f"created schema {schema}")
     present = _present(connection, schema)
     names = {name for name, _ in present}
-    compiler = connection.dialect.ddl_compiler(connection.dialect, None)  # pyright: ignore[reportArgumentType]
     for table in tables.sorted_tables:
         if table.name not in names:
-            connection.execute(CreateTable(table))
-            for index in sorted(table.indexes, key=lambda item: str(item.name)):
-                connection.execute(CreateIndex(index))
-            connection.execute(SetTableComment(table))
-            for column in table.columns:
-                connection.execute(SetColumnComment(column))
+            _create_table(connection, table)
             done.append(f"created table {schema}.{table.name}")
             continue
         for column in table.columns:
             if (table.name, column.name) not in present:
-                specification = compiler.get_column_specification(column)
-                connection.execute(text(f'ALTER TABLE {schema}."{table.name}" ADD COLUMN {specification}'))
-                for key in column.foreign_keys:
-                    if key.constraint is not None:
-                        connection.execute(AddConstraint(key.constraint))
-                connection.execute(SetColumnComment(column))
+                _add_column(connection, table, column)
                 done.append(f"added column {schema}.{table.name}.{column.name}")
     return done
+
+
+def _create_table(connection: Connection, table: Table) -> None:
+    connection.execute(CreateTable(table))
+    for index in sorted(table.indexes, key=lambda item: str(item.name)):
+        connection.execute(CreateIndex(index))
+    connection.execute(SetTableComment(table))
+    for column in table.columns:
+        connection.execute(SetColumnComment(column))
+
+
+def _add_column(connection: Connection, table: Table, column: Column) -> None:
+    compiler = connection.dialect.ddl_compiler(connection.dialect, None)  # pyright: ignore[reportArgumentType]
+    specification = compiler.get_column_specification(column)
+    connection.execute(text(f'ALTER TABLE {table.schema}."{table.name}" ADD COLUMN {specification}'))
+    for key in column.foreign_keys:
+        if key.constraint is not None:
+            connection.execute(AddConstraint(key.constraint))
+    connection.execute(SetColumnComment(column))

@@ -67,6 +67,7 @@ BUILT = {
     ("store/schemas.py", "schema"): "a name that a source declares",
     ("store/schemas.py", "specification"): "a column of the declarations, compiled",
     ("store/schemas.py", "table.name"): "a name of the declarations",
+    ("store/schemas.py", "table.schema"): "a name that a source declares",
 }
 
 
