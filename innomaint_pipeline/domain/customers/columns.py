@@ -1,6 +1,6 @@
 """The 26 columns of the customer list, each declared once: name, header as the ERP prints it, kind of value.
 
-Belongs here: declarations. How a value of a kind is written is `values`, how a header is recognised `headers`.
+Belongs here: declarations. How a value is written is `values`, how a header is recognised `headers`.
 """
 
 from __future__ import annotations
