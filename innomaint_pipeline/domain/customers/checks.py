@@ -109,8 +109,8 @@ def check_newer(exported_at: datetime, before: datetime | None, now: datetime) -
         return Finding(
             NEWER,
             passed=False,
-            message=f"the list was exported at {exported_at.isoformat()}, {ahead} minutes ahead of the clock; "
-            "at most 10 are expected",
+            message=f"the list was exported at {exported_at.isoformat()}, {ahead} minutes ahead of the "
+            "clock; at most 10 are expected",
             figures=figures,
         )
     if before is None:
@@ -213,7 +213,7 @@ def _check_rows(rows: Sequence[CustomerRow]) -> Finding:
         "rows_belong_together",
         other_number <= allowed and other_profile <= allowed,
         f"in {other_number} of {len(rows)} rows NUMERO DI CONTO ESTERNO is not the id; in {other_profile} "
-        f"PROFILO CLIENTE is not filled exactly where TYPE is Debitor; at most {int(allowed)} each are expected",
+        f"PROFILO CLIENTE is not filled exactly where TYPE is Debitor; at most {int(allowed)} each expected",
         {
             "rows": len(rows),
             "other_number": other_number,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, tuple_, update
+from sqlalchemy import Connection, case, func, insert, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from innomaint_pipeline.domain.customers.checks import (
@@ -218,17 +218,9 @@ def _write_issues(connection: Connection, rows: Sequence[CustomerRow]) -> None:
     if found:
         statement = upsert(data_issue)
         new = statement.excluded
-        since = func.coalesce(
-            # One that had been resolved is seen anew.
-            select(data_issue.c.first_seen_at)
-            .where(
-                data_issue.c.erp_id == new.erp_id,
-                data_issue.c.field == new.field,
-                data_issue.c.resolved_at.is_(None),
-            )
-            .scalar_subquery(),
-            new.first_seen_at,
-        )
+        # One that had been resolved is seen anew.
+        is_open = data_issue.c.resolved_at.is_(None)
+        since = case((is_open, data_issue.c.first_seen_at), else_=new.first_seen_at)
         connection.execute(
             statement.on_conflict_do_update(
                 index_elements=["erp_id", "field"],

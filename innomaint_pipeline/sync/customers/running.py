@@ -251,8 +251,8 @@ class _Attempt:
             if other is not None:
                 return RunReport(other, is_joined=True)
             if run.is_due_only:
-                now = find_now(connection)
-                if load_next_due(connection, run.guards.interval_minutes, without=run.run_id) > now:
+                due = load_next_due(connection, run.guards.interval_minutes, without=run.run_id)
+                if due > find_now(connection):
                     return None
             open_run(connection, run.run_id, run.trigger)
         self.has_begun = True
