@@ -103,6 +103,12 @@ class ListRun:
     waits_seconds: tuple[float, ...] = RETRY_WAITS_SECONDS
     wait: Callable[[float], None] = time.sleep
 
+    def with_options(
+        self, asked_at: datetime | None, is_cancelled: Callable[[], bool], *, is_due_only: bool = False
+    ) -> ListRun:
+        """Return the run as somebody asked for it."""
+        return replace(self, asked_at=asked_at, is_cancelled=is_cancelled, is_due_only=is_due_only)
+
 
 @dataclass(frozen=True)
 class RunReport:
