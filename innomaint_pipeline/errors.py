@@ -97,3 +97,7 @@ class RunCancelledError(InnomaintPipelineError):
     """A person or a signal ended the run; what was stored is kept."""
 
     exit_code = 130
+
+
+class ReaderEndedError(InnomaintPipelineError):
+    """The process that reads a customer list was ended from outside; the file may be read again."""

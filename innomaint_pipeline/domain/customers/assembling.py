@@ -168,13 +168,13 @@ def _check_headers(pages: Sequence[TablePage], cycles: Sequence[_Cycle], names: 
             }
         )
         if missing or twice:
-            told = [f"without {', '.join(map(repr, missing))}"] if missing else []
-            told += [f"{', '.join(map(repr, twice))} too often"] if twice else []
+            told = [f"{_list_some(missing)} missing"] if missing else []
+            told += [f"{_list_some(twice)} too often"] if twice else []
             # Their texts are not told: where a header row is missing, they are a customer's.
             told += [f"{unknown} unknown ones"] if (unknown := found.count(None)) else []
             return _fail(
                 HAS_HEADERS,
-                f"{where}: found {' and '.join(told)}, expected each of the {len(COLUMNS)} headers once",
+                f"{where}: found {', '.join(told)}; expected each of the {len(COLUMNS)} headers once",
                 missing=missing,
                 too_often=twice,
                 pages=[cycle[0].number, cycle[-1].number],
@@ -192,6 +192,11 @@ def _check_headers(pages: Sequence[TablePage], cycles: Sequence[_Cycle], names: 
         cycles=len(cycles),
         cycle_pages=len(cycles[0]),
     )
+
+
+def _list_some(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return ", ".join(map(repr, texts[:_NAMED])) + more
 
 
 def _check_alignment(cycles: Sequence[_Cycle]) -> Finding:
@@ -283,7 +288,7 @@ def _read_customer(page: int, number: int, cells: Mapping[str, Cell], unknown: s
         text = clean_text(raw)
         try:
             if isinstance(cell, Unreadable):
-                raise UnreadableValueError(cell.reason)  # noqa: TRY301 # one way for both
+                raise UnreadableValueError(cell.reason)  # one way for both
             if name == "erp_id":
                 erp_id, printed = parse_id(text), text
             elif name in unknown:

@@ -5,12 +5,14 @@ Belongs here: which letters are a cell's, in which order, with which blanks. Whe
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from math import inf
 
 from innomaint_pipeline.domain.customers.drawn import (
-    Box,
     Cell,
     DrawnPage,
     DrawnText,
@@ -26,11 +28,13 @@ from innomaint_pipeline.domain.customers.grid import Grid, GridError, find_grid
 _BLANK, _JUMP, _GOES_ON = 0.15, 0.4, 0.35
 _SAME_PLACE, _OVERLAP, _SAME_LINE = 0.15, 0.2, 0.5
 _MIDDLE_LOW, _MIDDLE_HIGH = 0.1, 0.4
-_EDGE_POINTS, _CLIP_POINTS = 0.5, 1.0
+_EDGE_POINTS, _CLIP_POINTS, _ROOM_POINTS = 0.5, 1.0, 1.5
 
 _TOO_LONG = "the text is longer than its cell"
 _ONE_OVER_ANOTHER = "two texts lie at one place"
 _NO_UNICODE = "a letter has no Unicode mapping"
+
+_NO_LETTER = re.compile("[\\x00-\\x1f\\ud800-\\udfff\\ue000-\\uf8ff\\ufffd-\\uffff\\U000f0000-\\U0010ffff]")
 
 # White_Space of Unicode; the control characters among them are no letters (`is_letter`).
 BLANKS = frozenset(
@@ -45,7 +49,7 @@ _Place = tuple[int, int]
 def is_letter(text: str) -> bool:
     """Tell whether a character is one: no control character, surrogate, private or no character at all."""
     return all(
-        " " <= it
+        it >= " "
         and not "\ud800" <= it <= "\udfff"
         and not "\ufffd" <= it <= "\uffff"
         and unicodedata.category(it) != "Co"
@@ -82,7 +86,7 @@ def _read_headers(error: GridError, page: DrawnPage) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class _Run:
-    """Letters of a text without a jump among them, and what can be told of where they lie."""
+    """Letters of a text without a jump among them, from the left, and the cells that they reach."""
 
     text: DrawnText
     glyphs: list[Glyph]
@@ -106,55 +110,62 @@ class _Filling:
 
 
 def _fill_cells(page: DrawnPage, grid: Grid) -> dict[_Place, _Filling]:
-    runs = []
+    runs: list[_Run] = []
     for text in page.texts:
-        # A text that is blank may lie anywhere.
-        if any(not is_blank(it) for it in text.glyphs):
-            if text.oddity:
-                raise GridError(f"found {text.oddity}, expected nothing but the table")
-            runs += [_place(it, grid) for it in _split_at_jumps(text)]
-    _join_what_goes_on(runs)
+        found = list(_split_at_jumps(text))
+        if found and text.oddity:
+            raise GridError(f"found {text.oddity}, expected nothing but the table")
+        for run in found:
+            _place(run, grid)
+        runs += found
+    _mark_what_goes_on(runs, grid)
     cells: dict[_Place, _Filling] = {}
     for run in runs:
         if not run.places:
-            raise GridError(f"found text outside the cells{_describe(run)}, expected none around the table")
+            first = run.glyphs[0]
+            raise GridError(
+                f"found text outside the cells, {first.left:.0f} pt from the left, {first.base:.0f} pt up"
+            )
         if run.text.is_white and any(row > 0 for row, _ in run.places):
             raise GridError("found white text below the header, expected nothing but the table")
         for place in run.places:
-            filling = cells.setdefault(place, _Filling())
-            filling.is_too_long |= run.is_too_long
+            cells.setdefault(place, _Filling()).is_too_long |= run.is_too_long
+        size = run.text.size
+        if len(run.places) == 1:
+            cells[next(iter(run.places))].glyphs += [(it, size) for it in run.glyphs]
+            continue
         for glyph in run.glyphs:
-            if (place := _place_of(glyph, run.text.size, grid)) is not None:
-                cells[place].glyphs.append((glyph, run.text.size))
+            if (place := _place_of(glyph, size, grid)) in cells:
+                cells[place].glyphs.append((glyph, size))
     return cells
 
 
-def _describe(run: _Run) -> str:
-    return f" at {run.glyphs[0].left:.0f}, {run.glyphs[0].base:.0f} pt"
-
-
 def is_blank(glyph: Glyph) -> bool:
-    """Tell whether a letter leaves no ink."""
-    return glyph.is_readable and all(it in BLANKS and " " <= it or it in INVISIBLE for it in glyph.text)
+    """Tell whether a letter leaves no ink; a blank may lie anywhere."""
+    if glyph.text == " ":
+        return glyph.is_readable
+    return glyph.is_readable and all((it in BLANKS and it >= " ") or it in INVISIBLE for it in glyph.text)
 
 
 def _split_at_jumps(text: DrawnText) -> Iterator[_Run]:
-    """Yield the runs of a text, in which a drawn blank is no jump; runs of blanks are left out."""
+    """Yield the inked letters of a text, split where it jumps; a drawn blank is no jump."""
     size = text.size
     run: list[Glyph] = []
-    end = 0.0
-    for glyph in sorted(text.glyphs, key=lambda it: (-round(it.base, 1), it.left)):
-        if run and (glyph.left - end > _JUMP * size or abs(glyph.base - run[-1].base) > _SAME_PLACE * size):
-            yield from _keep_inked(text, run)
+    end = base = 0.0
+    for glyph in sorted(text.glyphs, key=_reading_order):
+        if run and (glyph.left - end > _JUMP * size or abs(glyph.base - base) > _SAME_PLACE * size):
+            yield _Run(text, run)
             run = []
-        end = glyph.right if not run else max(end, glyph.right)
-        run.append(glyph)
-    yield from _keep_inked(text, run)
+        end = max(end, glyph.right) if run else glyph.right
+        if not is_blank(glyph):
+            run.append(glyph)
+            base = glyph.base
+    if run:
+        yield _Run(text, run)
 
 
-def _keep_inked(text: DrawnText, glyphs: Sequence[Glyph]) -> Iterator[_Run]:
-    if inked := [it for it in glyphs if not is_blank(it)]:
-        yield _Run(text, inked)
+def _reading_order(glyph: Glyph) -> tuple[float, float]:
+    return -round(glyph.base, 1), glyph.left
 
 
 def _place_of(glyph: Glyph, size: float, grid: Grid) -> _Place | None:
@@ -163,49 +174,60 @@ def _place_of(glyph: Glyph, size: float, grid: Grid) -> _Place | None:
     return None if row is None or column is None else (row, column)
 
 
-def _place(run: _Run, grid: Grid) -> _Run:
+def _place(run: _Run, grid: Grid) -> None:
+    """Find the cells that a run reaches, and whether it is too long for the one where it belongs."""
     size, clip = run.text.size, run.text.clip
-    for glyph in run.glyphs:
-        slack = min(_EDGE_POINTS, (glyph.right - glyph.left) / 4)
-        columns = {grid.column_at(glyph.left + slack), grid.column_at(glyph.right - slack)}
-        rows = {grid.row_at(glyph.base + middle * size) for middle in (_MIDDLE_LOW, _MIDDLE_HIGH)}
-        run.places |= {
-            (row, column) for row in rows for column in columns if row is not None and column is not None
+    left, right = run.glyphs[0].left, max(it.right for it in run.glyphs)
+    slack = min(_EDGE_POINTS, (right - left) / 4)
+    first, last = grid.column_at(left + slack), grid.column_at(right - slack)
+    base = run.glyphs[0].base
+    rows = {grid.row_at(base + middle * size) for middle in (_MIDDLE_LOW, _MIDDLE_HIGH)}
+    columns = (
+        {first}
+        if first == last
+        else {
+            grid.column_at(x)
+            for glyph in run.glyphs
+            for slack in (min(_EDGE_POINTS, (glyph.right - glyph.left) / 4),)
+            for x in (glyph.left + slack, glyph.right - slack)
         }
-        run.is_outside |= None in rows or None in columns
-        run.is_too_long |= clip is not None and _is_outside(glyph, size, clip)
-    run.is_too_long |= len(run.places) > 1 or (run.is_outside and bool(run.places))
-    return run
-
-
-def _is_outside(glyph: Glyph, size: float, clip: Box) -> bool:
-    middle = glyph.base + (_MIDDLE_LOW + _MIDDLE_HIGH) / 2 * size
-    return (
-        glyph.left < clip.left - _CLIP_POINTS
-        or glyph.right > clip.right + _CLIP_POINTS
-        or not clip.bottom <= middle <= clip.top
     )
+    run.places = {
+        (row, column) for row in rows for column in columns if row is not None and column is not None
+    }
+    run.is_outside = None in rows or None in columns
+    run.is_too_long = len(run.places) > 1 or (run.is_outside and bool(run.places))
+    if clip is not None:
+        middle = base + (_MIDDLE_LOW + _MIDDLE_HIGH) / 2 * size
+        is_seen = (
+            left >= clip.left - _CLIP_POINTS
+            and right <= clip.right + _CLIP_POINTS
+            and clip.bottom <= middle <= clip.top
+        )
+        run.is_too_long |= not is_seen
 
 
-def _join_what_goes_on(runs: Sequence[_Run]) -> None:
-    """Find texts that are drawn in pieces and go on beyond the edge of their cell without a jump."""
-    previous: _Run | None = None
-    for run in sorted(runs, key=lambda it: (-round(it.glyphs[0].base), it.glyphs[0].left)):
-        if previous is not None and _goes_on(previous, run):
-            places = previous.places | run.places
-            if len(places) > 1 or previous.is_outside or run.is_outside:
-                if places and (previous.places != run.places or previous.is_outside != run.is_outside):
-                    previous.is_too_long = run.is_too_long = True
-                    previous.places, run.places = set(places), set(places)
-        previous = run
+def _mark_what_goes_on(runs: Sequence[_Run], grid: Grid) -> None:
+    """Mark texts that are drawn in pieces and go on beyond the edge of their cell without a jump."""
+    in_order = sorted(runs, key=lambda it: _reading_order(it.glyphs[0]))
+    for before, run in pairwise(in_order):
+        if before.places == run.places and before.is_outside == run.is_outside:
+            continue
+        if _goes_on(before, run, grid) and (places := before.places | run.places):
+            before.is_too_long = run.is_too_long = True
+            before.places = set(places)
+            run.places = set(places)
 
 
-def _goes_on(previous: _Run, run: _Run) -> bool:
-    last, first = previous.glyphs[-1], run.glyphs[0]
-    size = max(previous.text.size, run.text.size)
-    return abs(last.base - first.base) <= _SAME_PLACE * size and (
-        -_OVERLAP * size <= first.left - last.right <= _GOES_ON * size
-    )
+def _goes_on(before: _Run, run: _Run, grid: Grid) -> bool:
+    last, first = before.glyphs[-1], run.glyphs[0]
+    size = max(before.text.size, run.text.size)
+    gap = first.left - last.right
+    if abs(last.base - first.base) > _SAME_PLACE * size or gap < -_OVERLAP * size:
+        return False
+    # Where a text of its own begins, there is room between it and the edge.
+    is_at_edge = any(-_EDGE_POINTS <= first.left - x < _ROOM_POINTS for x in grid.xs)
+    return gap <= _BLANK * size or (is_at_edge and gap <= _GOES_ON * size)
 
 
 def put_together(glyphs: Iterable[tuple[Glyph, float]]) -> tuple[str, str | None]:
@@ -228,19 +250,21 @@ def put_together(glyphs: Iterable[tuple[Glyph, float]]) -> tuple[str, str | None
         if not is_clear:
             reason = _ONE_OVER_ANOTHER
     whole = " ".join(texts)
-    if any(not it.is_readable or not is_letter(it.text) for line in lines for it, _ in line):
+    if not is_letter(whole):
+        whole = "".join(it if is_letter(it) else "\N{REPLACEMENT CHARACTER}" for it in whole)
         reason = reason or _NO_UNICODE
-    return "".join(it if is_letter(it) else "\N{REPLACEMENT CHARACTER}" for it in whole), reason
+    elif not all(it.is_readable for line in lines for it, _ in line):
+        reason = reason or _NO_UNICODE
+    return whole, reason
 
 
 def _put_line_together(line: Sequence[tuple[Glyph, float]]) -> tuple[str, bool]:
-    kept: list[list[object]] = []
     texts: list[str] = []
     spans: list[tuple[Glyph, float]] = []
     marks = []
-    end, is_clear = 0.0, True
+    end, is_clear = -inf, True
     for glyph, size in sorted(line, key=lambda it: it[0].left):
-        if all(unicodedata.combining(it) for it in glyph.text):
+        if glyph.text > "\u02ff" and all(map(unicodedata.combining, glyph.text)):
             marks.append(glyph)
             continue
         if spans:
@@ -253,7 +277,7 @@ def _put_line_together(line: Sequence[tuple[Glyph, float]]) -> tuple[str, bool]:
                 texts[-1] += " "
         texts.append(glyph.text)
         spans.append((glyph, size))
-        end = max(end, glyph.right) if len(spans) > 1 else glyph.right
+        end = max(end, glyph.right)
     for mark in marks:
         middle = (mark.left + mark.right) / 2
         nearest = min(

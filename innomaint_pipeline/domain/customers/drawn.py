@@ -1,6 +1,7 @@
 """What is drawn on a page, as plain boxes and letters: no PDF is known here.
 
-Belongs here: the types that pass between the reader of a PDF and the grid. Lengths are points, y grows upwards.
+Belongs here: the types that pass between the reader of a PDF and the grid. Lengths are points, y grows
+upwards.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ Cell = str | Unreadable
 
 @dataclass(frozen=True, slots=True)
 class TablePage:
-    """The table of a page: its header cells, the y of its row edges below the header, from the top, and rows."""
+    """The table of a page: its header cells, the y of its row edges below the header, and its rows."""
 
     number: int
     headers: tuple[Cell, ...]

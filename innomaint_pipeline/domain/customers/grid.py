@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from innomaint_pipeline.domain.customers.drawn import Box, DrawnPage, Rule
 
@@ -144,12 +145,12 @@ def _find_columns(band: Box, vertical: Sequence[_Line], fills: Sequence[Box]) ->
 def _find_rows(descending: Sequence[_Line], xs: Sequence[float], header: Box) -> tuple[float, ...]:
     ys: list[float] = []
     for line in descending:
-        is_under = [line.covers(left, right) for left, right in zip(xs, xs[1:], strict=False)]
+        is_under = [line.covers(left, right) for left, right in pairwise(xs)]
         if not any(is_under) or (ys and ys[-1] - line.at <= _NARROWEST):
             continue
         if not all(is_under):
             raise GridError(
-                f"found no line under row {len(ys)}, expected a row's edge under each of its cells, none merged",
+                f"found no line under row {len(ys) - 1}, expected a row's edge under each of its cells, none merged",
                 [index for index, it in enumerate(is_under) if not it],
                 Grid(tuple(xs), (header.top, header.bottom)),
             )
@@ -176,7 +177,7 @@ def _check_nothing_beside(grid: Grid, horizontal: Sequence[_Line], vertical: Seq
 
 def _check_sides(grid: Grid, vertical: Sequence[_Line]) -> None:
     """See that cells side by side are not merged, where rows have lines between their cells at all."""
-    rows = list(zip(grid.ys[1:], grid.ys[2:], strict=False))
+    rows = list(pairwise(grid.ys[1:]))
     sides = {x: [line for line in vertical if abs(line.at - x) <= 2 * _TOLERANCE] for x in grid.xs[1:-1]}
     lacking = {
         (index, row)

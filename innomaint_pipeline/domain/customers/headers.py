@@ -18,7 +18,7 @@ _APOSTROPHES = frozenset(
 
 
 def normalise_header(text: str) -> str:
-    """Return a header by what its letters say: `ALL’ATTENZIONE DI:` -> `ALL'ATTENZIONE DI`."""
+    """Return a header by what its letters say: `CITTÀ:` and `citta` are the same."""
     letters = "".join("'" if it in _APOSTROPHES else it for it in text)
     decomposed = unicodedata.normalize("NFD", letters)
     bare = "".join(it for it in decomposed if not unicodedata.combining(it) and it not in ":\uff1a")

@@ -200,8 +200,9 @@ def _spoil(table: _Table, fault: Fault | None) -> _Table:
     if fault is Fault.NO_TOTALS:
         rows.pop()
     elif fault is Fault.WRONG_TOTALS:
-        cents = rows[-1]["actual_sales"]
-        rows[-1]["actual_sales"] = cents.replace(cents[-3], str((int(cents[-3]) + 1) % 10))
+        printed = rows[-1]["actual_sales"]
+        # The last cent, before the blank and the sign of the euro.
+        rows[-1]["actual_sales"] = f"{printed[:-3]}{(int(printed[-3]) + 1) % 10}{printed[-2:]}"
     elif fault is Fault.COLUMN_MISSING:
         del headers["city"]
     elif fault is Fault.COLUMNS_REORDERED:

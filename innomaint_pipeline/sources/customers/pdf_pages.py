@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from ctypes import byref, c_double, c_float, c_int, c_uint, c_void_p
+from itertools import pairwise
 from math import hypot
 from pathlib import Path
 
@@ -21,6 +22,7 @@ _SLANT = 0.02
 _INVISIBLE_MODES = {pdfium.FPDF_TEXTRENDERMODE_INVISIBLE, pdfium.FPDF_TEXTRENDERMODE_CLIP}
 _SLANTED, _INVISIBLE, _LAYERED = "slanted text", "invisible text", "text in a layer"
 _DEEPEST_FORM = 20
+_MISJUDGED = 0.35  # of the type size
 
 
 def _bind(function: object, result: type | None, *arguments: type) -> ctypes._NamedFuncPointer:
@@ -109,7 +111,6 @@ class _Reader:
         self._float_refs = [byref(it) for it in self._floats]
 
     def read(self) -> DrawnPage:
-        left, bottom, right, top = self._floats
         pdfium.FPDF_GetPageBoundingBox(ctypes.cast(self._page, pdfium.FPDF_PAGE), box := pdfium.FS_RECTF())
         drawn = DrawnPage(Box(box.left, box.bottom, box.right, box.top))
         count = pdfium.FPDFPage_CountObjects(ctypes.cast(self._page, pdfium.FPDF_PAGE))
@@ -163,7 +164,7 @@ class _Reader:
                 continue
             if fills.value:
                 drawn.fills.append(Box(min(xs), min(ys), max(xs), max(ys)))
-            for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+            for (x0, y0), (x1, y1) in pairwise(points):
                 if abs(x1 - x0) <= _THIN_POINTS or abs(y1 - y0) <= _THIN_POINTS:
                     _add_box(drawn, min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
 
@@ -236,6 +237,16 @@ class _Reader:
                     before.text + letter, before.left, before.right, base, is_readable and before.is_readable
                 )
             else:
+                if (
+                    glyphs
+                    and glyphs[-1].left < box.left < glyphs[-1].right - 0.01
+                    and glyphs[-1].base == base
+                ):
+                    # Within one text the next letter tells the width better than the font, in which pdfium
+                    # does not find every letter's (that of the euro in fonts that are not embedded).
+                    glyphs[-1] = glyphs[-1]._replace(
+                        right=max(box.left, glyphs[-1].right - _MISJUDGED * text.size)
+                    )
                 glyphs.append(Glyph(letter, box.left, box.right, base, is_readable))
         yield from texts.values()
 
