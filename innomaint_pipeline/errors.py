@@ -99,5 +99,5 @@ class RunCancelledError(InnomaintPipelineError):
     exit_code = 130
 
 
-class ReaderEndedError(InnomaintPipelineError):
+class ReaderEndedError(TransientSourceError):
     """The process that reads a customer list was ended from outside; the file may be read again."""

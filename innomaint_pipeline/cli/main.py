@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import click
 
+from innomaint_pipeline.cli.customers.commands import CUSTOMERS_COMMANDS
 from innomaint_pipeline.cli.environment import command_settings, own_settings
 from innomaint_pipeline.cli.innomaint.commands import INNOMAINT_COMMANDS
 from innomaint_pipeline.cli.maximo.commands import MAXIMO_COMMANDS
@@ -157,7 +158,7 @@ def demo(*, is_json: bool) -> int:
     return run_demo(own_settings(), is_json=is_json)
 
 
-for _command in (*WORKBOOK_COMMANDS, *INNOMAINT_COMMANDS, *MAXIMO_COMMANDS):
+for _command in (*WORKBOOK_COMMANDS, *INNOMAINT_COMMANDS, *MAXIMO_COMMANDS, *CUSTOMERS_COMMANDS):
     cli.add_command(_command)
 
 

@@ -39,3 +39,22 @@ class TooLarge:
     name: str
     size: int
     file_time: datetime
+
+
+async def look(inbox, folder, *, max_bytes, timezone, is_chosen=False):  # type: ignore[no-untyped-def]
+    """Provisional."""
+    import hashlib
+    from datetime import UTC
+
+    paths = [inbox] if inbox.is_file() else sorted(inbox.glob("*.pdf"), key=lambda p: p.stat().st_mtime)
+    if not inbox.exists():
+        raise TransientSourceError(f"{inbox} is not there")
+    if not paths:
+        return Nothing("the folder holds no list")
+    path = paths[-1]
+    body = path.read_bytes()
+    moment = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    digest = hashlib.sha256(body).hexdigest()
+    target = folder / f"{digest}.pdf"
+    target.write_bytes(body)
+    return Export(target, digest, moment, path.name, len(body), moment)
