@@ -1,8 +1,8 @@
 """The assets of the customer list: one step that reads, checks and applies it, with its blocking checks.
 
-Thin: the body calls `sync.customers` and turns its report into materializations, check results and metadata. One
-step, because the list is applied and its run closed in one transaction: there is nothing between two steps that
-could be left half done.
+Thin: the body calls `sync.customers` and turns its report into materializations, check results and metadata.
+One step, because the list is applied and its run closed in one transaction: there is nothing between two steps
+that could be left half done.
 """
 
 import functools
@@ -61,7 +61,9 @@ def _spec(key: dg.AssetKey, description: str, *deps: dg.AssetKey) -> dg.AssetSpe
 @dg.multi_asset(
     name="customers_list",
     specs=[
-        _spec(SNAPSHOT, "The newest list of the ERP: received, read, and proved whole by its blocking checks."),
+        _spec(
+            SNAPSHOT, "The newest list of the ERP: received, read, and proved whole by its blocking checks."
+        ),
         _spec(CUSTOMER, "The customers, brought to the newest accepted list; none is removed.", SNAPSHOT),
         _spec(CHANGE, "What each run changed of which customer: names of fields, no values.", SNAPSHOT),
     ],
@@ -112,7 +114,10 @@ def customers_list(
     chosen = context.selected_asset_keys
     for key, metadata in (
         (SNAPSHOT, _describe_list(report)),
-        (CUSTOMER, {"dagster/row_count": sum(held.get(state, 0) for state in ("active", "missing", "deleted"))}),
+        (
+            CUSTOMER,
+            {"dagster/row_count": sum(held.get(state, 0) for state in ("active", "missing", "deleted"))},
+        ),
         (CHANGE, {}),
     ):
         if key in chosen:

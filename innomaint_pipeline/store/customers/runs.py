@@ -204,6 +204,12 @@ def note_look(connection: Connection) -> None:
     save_setting(connection, SOURCE, LOOKS, {"awake_since": awake_since, "looked_at": now.isoformat()})
 
 
+def change_interval(connection: Connection, start_minutes: int, minutes: int) -> datetime:
+    """Store the interval; return when the next run is due by it."""
+    save_setting(connection, SOURCE, REFRESH_MINUTES, minutes)
+    return load_next_due(connection, start_minutes)
+
+
 def forget_looks(connection: Connection) -> None:
     """Let the next look count as the first one: the program was started."""
     clear_setting(connection, SOURCE, LOOKS)
