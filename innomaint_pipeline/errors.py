@@ -93,3 +93,11 @@ class RunCancelledError(InnomaintPipelineError):
 
 class ReaderEndedError(InnomaintPipelineError):
     """The process that reads a customer list was ended from outside; the file may be read again."""
+
+
+class InboxUnreachableError(SourceRefusedError):
+    """The folder that the customer lists arrive in is absent, not readable, or hangs; repeating may help."""
+
+
+class CopyError(InnomaintPipelineError):
+    """The private copy of a customer list cannot be written: the disk is full. Repeating does not help."""

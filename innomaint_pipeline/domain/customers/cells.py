@@ -23,7 +23,7 @@ from innomaint_pipeline.domain.customers.drawn import (
 )
 from innomaint_pipeline.domain.customers.grid import Grid, GridError, find_grid
 
-# All in sizes of the type. The narrowest cells leave 0.44 between the texts of two neighbours, and a justified
+# All in sizes of the type. The narrowest cells leave 0.44 between the texts of two neighbours, a justified
 # blank is up to 0.35 wide.
 _BLANK, _JUMP, _GOES_ON = 0.15, 0.4, 0.35
 _SAME_PLACE, _OVERLAP, _SAME_LINE = 0.15, 0.2, 0.5
@@ -119,6 +119,10 @@ def _fill_cells(page: DrawnPage, grid: Grid) -> dict[_Place, _Filling]:
             _place(run, grid)
         runs += found
     _mark_what_goes_on(runs, grid)
+    return _gather(runs, grid)
+
+
+def _gather(runs: Iterable[_Run], grid: Grid) -> dict[_Place, _Filling]:
     cells: dict[_Place, _Filling] = {}
     for run in runs:
         if not run.places:
@@ -233,8 +237,8 @@ def _goes_on(before: _Run, run: _Run, grid: Grid) -> bool:
 def put_together(glyphs: Iterable[tuple[Glyph, float]]) -> tuple[str, str | None]:
     """Return the text of letters with their type sizes, and why it cannot be told (None: it can).
 
-    Lines go from the top, letters from the left; a gap of over 0.15 of the type size is a blank, and so is the
-    end of a line. The same letter twice at one place counts once.
+    Lines go from the top, letters from the left; a gap of over 0.15 of the type size is a blank, and so is
+    the end of a line. The same letter twice at one place counts once.
     """
     reason: str | None = None
     lines: list[list[tuple[Glyph, float]]] = []
