@@ -39,6 +39,12 @@ CrashPoint = Literal[
     "settle: second pass enriched",
     "settle: batch row written",
     "settle: batch row committed",
+    "list: run opened",
+    "list: file copied",
+    "list: file read",
+    "list: checks made",
+    "list: customers written",
+    "list: run closed",
 ]
 CRASH_POINTS: tuple[CrashPoint, ...] = get_args(CrashPoint)
 

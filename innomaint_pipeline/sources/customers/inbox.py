@@ -1,7 +1,7 @@
 """The arrival of a list: the newest file of a folder, copied under its hash, or why there is none.
 
-Belongs here: `fetch_export`, behind which another way of arrival would be one function more. Looking and
-copying run in a process of their own (`inbox_watcher`).
+Belongs here: `look`, behind which another way of arrival would be one function more. Looking and copying run
+in a process of their own (`inbox_watcher`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from innomaint_pipeline.domain.customers.arrival import parse_creation_date
-from innomaint_pipeline.errors import CopyError, InboxUnreachableError
+from innomaint_pipeline.errors import DiskFullError, TransientSourceError
 from innomaint_pipeline.sources.customers.bounded import end_processes, start_process
 from innomaint_pipeline.sources.customers.inbox_watcher import Order
 
@@ -42,11 +42,10 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
-class NoExport:
-    """There is nothing to take; `is_growing`: soon there may be, so looking again helps."""
+class Nothing:
+    """There is nothing to take."""
 
     reason: str
-    is_growing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +57,44 @@ class TooLarge:
     file_time: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class InboxBounds:
-    """What looking may take: seconds by the clock in all, and the size of a file.
+class StillGrowingError(TransientSourceError):
+    """The newest file is not complete yet; looking again helps."""
 
-    Processor time and memory bound reading the file's date. `settle_seconds` is how long size and time of a
-    file must stay the same.
+
+@dataclass(frozen=True, slots=True)
+class LookingBounds:
+    """What looking may take: seconds by the clock in all; for a file's date processor time and memory, too.
+
+    `settle_seconds` is how long size and time of a file must stay the same.
     """
 
-    most_bytes: int = 50 * 2**20
     seconds: float = 60
     settle_seconds: float = 2
     cpu_seconds: int = 60
     memory_mb: int = 512
 
 
-async def fetch_export(
-    inbox: Path, copies: Path, zone: ZoneInfo, bounds: InboxBounds, *, is_named: bool = False
-) -> Export | NoExport | TooLarge:
+async def look(
+    inbox: Path,
+    copies: Path,
+    *,
+    max_bytes: int,
+    timezone: ZoneInfo,
+    is_chosen: bool = False,
+    bounds: LookingBounds = LookingBounds(),
+) -> Export | Nothing | TooLarge:
     """Look into the inbox, a folder or one file, and copy the newest list into the folder `copies`.
 
-    A copy that is there already is replaced by the same bytes; the inbox is never changed. `is_named` takes a
-    file that a person named as it is, without waiting for its end. Raises `InboxUnreachableError` where the
-    inbox is absent, not readable, or does not answer in time (repeating may help), `CopyError` where the copy
-    cannot be written (it does not).
+    A copy that is there already is replaced by the same bytes; the inbox is never changed. `is_chosen` takes
+    a file that a person named as it is, without waiting for its end. Raises `StillGrowingError`,
+    `TransientSourceError` where the inbox is absent, not readable or does not answer in time, and
+    `DiskFullError` where the copy cannot be written; repeating helps in all cases but the last.
     """
     order = Order(
         inbox=os.fsencode(inbox.absolute()).hex(),  # noqa: ASYNC240 # asks the system for nothing but the folder
         copies=str(copies),
-        is_named=is_named,
-        most_bytes=bounds.most_bytes,
+        is_chosen=is_chosen,
+        most_bytes=max_bytes,
         settle_seconds=bounds.settle_seconds,
         cpu_seconds=bounds.cpu_seconds,
         memory_mb=bounds.memory_mb,
@@ -102,7 +109,8 @@ async def fetch_export(
         is_late = True
     finally:
         await end_processes([process])
-    return _understand(said, zone, bounds, is_late=is_late)
+    reason = f"it did not answer within {bounds.seconds:g} s" if is_late else "looking into it was ended"
+    return _understand(said, timezone, reason)
 
 
 class _Message(BaseModel):
@@ -154,32 +162,27 @@ async def _listen(process: Process, said: list[_Line]) -> None:
     await process.wait()
 
 
-def _understand(
-    said: list[_Line], zone: ZoneInfo, bounds: InboxBounds, *, is_late: bool
-) -> Export | NoExport | TooLarge:
+def _understand(said: list[_Line], zone: ZoneInfo, reason: str) -> Export | Nothing | TooLarge:
+    """Return what the process found; `reason` is why it said nothing, if it did not."""
     first = said[0] if said else _Line()
     if first.export:
         # Without a second line the file has ended its reader: its date is not known.
         date = said[1].created.date if len(said) > 1 and said[1].created else None
         return _build_export(first.export, date, zone)
     if first.nothing:
-        return NoExport("there is no list in the inbox" + _tell_ahead(first.nothing.ahead))
-    if first.growing:
-        return NoExport(first.growing.reason, is_growing=True)
+        return Nothing("there is no list in the inbox" + _tell_ahead(first.nothing.ahead))
     if first.too_large:
         return TooLarge(first.too_large.name, first.too_large.size, _moment(first.too_large.time))
+    if first.growing:
+        raise StillGrowingError(first.growing.reason)
     if first.full:
-        raise CopyError(
-            f"the list cannot be copied ({first.full.reason}); make room in the folder of the program's data"
+        raise DiskFullError(
+            f"the list cannot be copied ({first.full.reason}); make room where the program keeps its data"
         )
-    reason = "looking into it was ended"
-    if first.unreachable:
-        reason = first.unreachable.reason
-    elif is_late:
-        reason = f"it did not answer within {bounds.seconds:g} s"
-    raise InboxUnreachableError(
-        f"CUSTOMERS_INBOX: the inbox cannot be read ({reason}); look whether it is there and mounted, and "
-        "whether this program may read it"
+    reason = first.unreachable.reason if first.unreachable else reason
+    raise TransientSourceError(
+        f"the inbox cannot be read ({reason}); look whether it is there and mounted, and whether this program "
+        "may read it"
     )
 
 

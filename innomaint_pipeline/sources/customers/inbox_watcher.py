@@ -40,12 +40,12 @@ _FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 class Order:
     """Where to look (as bytes in hexadecimal: names need not be UTF-8), where copies go, and the bounds.
 
-    `is_named`: a person named this file; it is taken as it is.
+    `is_chosen`: a person named this file; it is taken as it is.
     """
 
     inbox: str
     copies: str
-    is_named: bool
+    is_chosen: bool
     most_bytes: int
     settle_seconds: float
     cpu_seconds: int
@@ -72,7 +72,7 @@ def _look(order: Order) -> None:
     inbox = Path(os.fsdecode(bytes.fromhex(order.inbox)))
     now = datetime.now(UTC)
     # The inbox itself may be a link, a file in it may not.
-    if stat.S_ISDIR(inbox.stat().st_mode) and not order.is_named:
+    if stat.S_ISDIR(inbox.stat().st_mode) and not order.is_chosen:
         choice = choose_newest(_list_files(inbox), now)
         newest, ahead = choice.newest, choice.ahead
         path = inbox / newest.name if newest else inbox
@@ -81,7 +81,7 @@ def _look(order: Order) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(errno.ENOENT, "it is no regular file")
         path, newest, ahead = inbox, _describe(inbox.name, status), ()
-        if not order.is_named and not (choice := choose_newest([newest], now)).newest:
+        if not order.is_chosen and not (choice := choose_newest([newest], now)).newest:
             newest, ahead = None, choice.ahead
     if newest is None:
         say("nothing", {"ahead": ahead})
@@ -96,7 +96,7 @@ def _look(order: Order) -> None:
         say("too_large", about)
         return
     with path.open("rb") as file:
-        if not order.is_named:
+        if not order.is_chosen:
             _see_settled(file, newest, order)
         copy, digest = _copy(file, newest, Path(order.copies))
     say("export", about | {"path": str(copy), "sha256": digest})
