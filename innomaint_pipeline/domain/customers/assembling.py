@@ -230,7 +230,7 @@ def _check_alignment(cycles: Sequence[_Cycle]) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A column of the list: on which page of a cycle, where on it, its header, and what it is (None: unknown)."""
+    """A column of the list: on which page of a cycle, where on it, its header, its name if it is known."""
 
     page: int
     index: int
@@ -321,11 +321,10 @@ def _check_totals(
 ) -> tuple[_Totals, Finding]:
     printed = [it for it in records if it.count is not None]
     if len(printed) != 1 or printed[0] is not records[-1]:
-        pages = [it.page for it in printed[:_NAMED]]
+        where = f" (pages {[it.page for it in printed[:_NAMED]]})" if printed else ""
         return _Totals(None, {}), _fail(
             TOTALS_AGREE,
-            f"found {len(printed)} rows of totals{f' (pages {pages})' if pages else ''}, expected one, as the last "
-            f"row of page {records[-1].page if records else 0}",
+            f"found {len(printed)} rows of totals{where}, expected one, as the last row of the last cycle",
             rows_of_totals=len(printed),
             rows=len(rows),
         )
@@ -352,8 +351,7 @@ def _check_totals(
         told.append(
             f"{len(rows)} rows, expected {'a readable Count' if count is None else count} and above 0"
         )
-    for name in differences:
-        told.append(_tell_difference(name, sums.get(name), rows))
+    told += [_tell_difference(name, sums.get(name), rows) for name in differences]
     if told:
         return _Totals(count, sums), _fail(
             TOTALS_AGREE, f"page {last.page}: found {'; '.join(told)}", **figures

@@ -23,9 +23,9 @@ from innomaint_pipeline.domain.customers.drawn import (
 )
 from innomaint_pipeline.domain.customers.grid import Grid, GridError, find_grid
 
-# All in sizes of the type. The narrowest cells leave 0.44 between the texts of two neighbours, and a justified
+# All in sizes of the type. The narrowest cells leave 0.44 between the texts of two neighbours, a justified
 # blank is up to 0.35 wide.
-_BLANK, _JUMP, _GOES_ON = 0.15, 0.4, 0.35
+_BLANK, _JUMP, _GOES_ON, _GOES_ON_OUTSIDE = 0.15, 0.4, 0.35, 1.0
 _SAME_PLACE, _OVERLAP, _SAME_LINE = 0.15, 0.2, 0.5
 _MIDDLE_LOW, _MIDDLE_HIGH = 0.1, 0.4
 _EDGE_POINTS, _CLIP_POINTS, _ROOM_POINTS = 0.5, 1.0, 1.5
@@ -48,13 +48,7 @@ _Place = tuple[int, int]
 
 def is_letter(text: str) -> bool:
     """Tell whether a character is one: no control character, surrogate, private or no character at all."""
-    return all(
-        it >= " "
-        and not "\ud800" <= it <= "\udfff"
-        and not "\ufffd" <= it <= "\uffff"
-        and unicodedata.category(it) != "Co"
-        for it in text
-    )
+    return _NO_LETTER.search(text) is None
 
 
 def read_page(number: int, page: DrawnPage) -> TablePage | PageFault:
@@ -79,7 +73,7 @@ def _read_headers(error: GridError, page: DrawnPage) -> tuple[str, ...]:
     cells: dict[_Place, _Filling] = {}
     for text in page.texts:
         for glyph in text.glyphs:
-            if not is_blank(glyph) and (place := _place_of(glyph, text.size, error.header)) is not None:
+            if _is_ink(glyph) and (place := _place_of(glyph, text.size, error.header)) is not None:
                 cells.setdefault(place, _Filling()).glyphs.append((glyph, text.size))
     return tuple(put_together(cells[0, it].glyphs)[0] if (0, it) in cells else "" for it in error.lacking)
 
@@ -119,6 +113,10 @@ def _fill_cells(page: DrawnPage, grid: Grid) -> dict[_Place, _Filling]:
             _place(run, grid)
         runs += found
     _mark_what_goes_on(runs, grid)
+    return _gather(runs, grid)
+
+
+def _gather(runs: Iterable[_Run], grid: Grid) -> dict[_Place, _Filling]:
     cells: dict[_Place, _Filling] = {}
     for run in runs:
         if not run.places:
@@ -140,27 +138,34 @@ def _fill_cells(page: DrawnPage, grid: Grid) -> dict[_Place, _Filling]:
     return cells
 
 
-def is_blank(glyph: Glyph) -> bool:
-    """Tell whether a letter leaves no ink; a blank may lie anywhere."""
-    if glyph.text == " ":
-        return glyph.is_readable
-    return glyph.is_readable and all((it in BLANKS and it >= " ") or it in INVISIBLE for it in glyph.text)
+def _is_ink(glyph: Glyph) -> bool:
+    """Tell whether a letter leaves ink, or may."""
+    return not glyph.is_readable or any(it not in INVISIBLE and not _is_space(it) for it in glyph.text)
+
+
+def _is_space(text: str) -> bool:
+    # A control character is no blank: it stands for a letter without a Unicode mapping.
+    return text == " " or (text in BLANKS and text > " ")
 
 
 def _split_at_jumps(text: DrawnText) -> Iterator[_Run]:
-    """Yield the inked letters of a text, split where it jumps; a drawn blank is no jump."""
+    """Yield the letters of a text, split where it jumps; a drawn blank is no jump, and in no run.
+
+    A text without ink may lie anywhere: it has no runs.
+    """
     size = text.size
     run: list[Glyph] = []
     end = base = 0.0
     for glyph in sorted(text.glyphs, key=_reading_order):
         if run and (glyph.left - end > _JUMP * size or abs(glyph.base - base) > _SAME_PLACE * size):
-            yield _Run(text, run)
+            if any(map(_is_ink, run)):
+                yield _Run(text, run)
             run = []
         end = max(end, glyph.right) if run else glyph.right
-        if not is_blank(glyph):
+        if not (glyph.is_readable and _is_space(glyph.text)):
             run.append(glyph)
             base = glyph.base
-    if run:
+    if any(map(_is_ink, run)):
         yield _Run(text, run)
 
 
@@ -225,6 +230,8 @@ def _goes_on(before: _Run, run: _Run, grid: Grid) -> bool:
     gap = first.left - last.right
     if abs(last.base - first.base) > _SAME_PLACE * size or gap < -_OVERLAP * size:
         return False
+    if before.is_outside and not run.places:
+        return gap <= _GOES_ON_OUTSIDE * size
     # Where a text of its own begins, there is room between it and the edge.
     is_at_edge = any(-_EDGE_POINTS <= first.left - x < _ROOM_POINTS for x in grid.xs)
     return gap <= _BLANK * size or (is_at_edge and gap <= _GOES_ON * size)
@@ -233,8 +240,8 @@ def _goes_on(before: _Run, run: _Run, grid: Grid) -> bool:
 def put_together(glyphs: Iterable[tuple[Glyph, float]]) -> tuple[str, str | None]:
     """Return the text of letters with their type sizes, and why it cannot be told (None: it can).
 
-    Lines go from the top, letters from the left; a gap of over 0.15 of the type size is a blank, and so is the
-    end of a line. The same letter twice at one place counts once.
+    Lines go from the top, letters from the left; a gap of over 0.15 of the type size is a blank, and so is
+    the end of a line. The same letter twice at one place counts once.
     """
     reason: str | None = None
     lines: list[list[tuple[Glyph, float]]] = []
@@ -266,6 +273,7 @@ def _put_line_together(line: Sequence[tuple[Glyph, float]]) -> tuple[str, bool]:
     for glyph, size in sorted(line, key=lambda it: it[0].left):
         if glyph.text > "\u02ff" and all(map(unicodedata.combining, glyph.text)):
             marks.append(glyph)
+            end = max(end, glyph.right)
             continue
         if spans:
             if _is_same(spans, glyph, size):

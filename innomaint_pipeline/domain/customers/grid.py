@@ -150,7 +150,7 @@ def _find_rows(descending: Sequence[_Line], xs: Sequence[float], header: Box) ->
             continue
         if not all(is_under):
             raise GridError(
-                f"found no line under row {len(ys) - 1}, expected a row's edge under each of its cells, none merged",
+                f"found no line under row {len(ys) - 1}, expected one under each of its cells, none merged",
                 [index for index, it in enumerate(is_under) if not it],
                 Grid(tuple(xs), (header.top, header.bottom)),
             )

@@ -7,11 +7,13 @@ a stranger's file may end it.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from ctypes import byref, c_double, c_float, c_int, c_uint, c_void_p
 from itertools import pairwise
 from math import hypot
 from pathlib import Path
+from typing import Any
 
 import pypdfium2.raw as pdfium
 
@@ -22,12 +24,17 @@ _SLANT = 0.02
 _INVISIBLE_MODES = {pdfium.FPDF_TEXTRENDERMODE_INVISIBLE, pdfium.FPDF_TEXTRENDERMODE_CLIP}
 _SLANTED, _INVISIBLE, _LAYERED = "slanted text", "invisible text", "text in a layer"
 _DEEPEST_FORM = 20
-_MISJUDGED = 0.35  # of the type size
+_MISJUDGED, _ROUNDING = 0.35, 0.01  # of the type size; points
+_FIRST_LETTER, _FIRST_SURROGATE, _LAST_SURROGATE = 0x20, 0xD800, 0xDFFF
 
 
-def _bind(function: object, result: type | None, *arguments: type) -> ctypes._NamedFuncPointer:
+def _bind(function: object, result: type | None, *arguments: type) -> Callable[..., Any]:
     """Return a function of pdfium that takes and gives plain addresses, which is what its calls cost most."""
-    return ctypes.CFUNCTYPE(result, *arguments)(ctypes.cast(function, c_void_p).value)  # pyright: ignore
+    return ctypes.CFUNCTYPE(result, *arguments)(_address_of(function))
+
+
+def _address_of(pointer: Any) -> int:
+    return ctypes.cast(pointer, c_void_p).value or 0
 
 
 _unicode = _bind(pdfium.FPDFText_GetUnicode, c_uint, c_void_p, c_int)
@@ -103,18 +110,20 @@ class PdfPages:
 class _Reader:
     """Reads one loaded page."""
 
-    def __init__(self, page: object, text_page: object) -> None:
-        self._page = ctypes.cast(page, c_void_p).value  # pyright: ignore
-        self._text_page = ctypes.cast(text_page, c_void_p).value  # pyright: ignore
+    def __init__(self, page: Any, text_page: Any) -> None:
+        box = pdfium.FS_RECTF()
+        pdfium.FPDF_GetPageBoundingBox(page, byref(box))
+        self._box = Box(box.left, box.bottom, box.right, box.top)
+        self._objects = pdfium.FPDFPage_CountObjects(page)
+        self._letters = pdfium.FPDFText_CountChars(text_page)
+        self._page, self._text_page = _address_of(page), _address_of(text_page)
         self._layered: set[int] = set()
         self._floats = [c_float() for _ in range(4)]
         self._float_refs = [byref(it) for it in self._floats]
 
     def read(self) -> DrawnPage:
-        pdfium.FPDF_GetPageBoundingBox(ctypes.cast(self._page, pdfium.FPDF_PAGE), box := pdfium.FS_RECTF())
-        drawn = DrawnPage(Box(box.left, box.bottom, box.right, box.top))
-        count = pdfium.FPDFPage_CountObjects(ctypes.cast(self._page, pdfium.FPDF_PAGE))
-        for index in range(count):
+        drawn = DrawnPage(self._box)
+        for index in range(self._objects):
             self._read_object(_page_object(self._page, index), _AS_IT_IS, drawn, depth=0, is_layered=False)
         drawn.texts = list(self._read_texts())
         return drawn
@@ -188,67 +197,33 @@ class _Reader:
     # texts
 
     def _read_texts(self) -> Iterator[DrawnText]:
-        texts: dict[int, DrawnText] = {}
+        texts: dict[int | None, DrawnText] = {}
         page = self._text_page
-        box, box_ref = (box := pdfium.FS_RECTF()), byref(box)
-        x, y = c_double(), c_double()
-        x_ref, y_ref = byref(x), byref(y)
-        last, text, bottom, base, pair = None, None, 0.0, 0.0, ""
-        for index in range(pdfium.FPDFText_CountChars(ctypes.cast(page, pdfium.FPDF_TEXTPAGE))):
+        box, y = pdfium.FS_RECTF(), c_double()
+        box_ref, x_ref, y_ref = byref(box), byref(c_double()), byref(y)
+        text, last, bottom, base = None, None, None, 0.0
+        for index in range(self._letters):
             if _is_generated(page, index) == 1:
                 continue
-            owner = _text_object(page, index)
             if not _loose_box(page, index, box_ref):
                 raise PdfError("the place of a letter cannot be told")
-            if owner != last or text is None:
-                last = owner
-                text = texts.get(owner)
-                if text is None:
-                    text = texts[owner] = self._describe(owner, index)
-                bottom = None
+            owner = _text_object(page, index)
+            if text is None or owner != last:
+                text = texts.get(owner) or texts.setdefault(owner, self._describe(owner, index))
+                last, bottom = owner, None
             if box.bottom != bottom:
                 _origin(page, index, x_ref, y_ref)
                 bottom, base = box.bottom, y.value
             code = _unicode(page, index)
+            letter = chr(code) if _FIRST_LETTER <= code < _FIRST_SURROGATE else self._odd_letter(index, code)
             is_readable = _has_map_error(page, index) == 0
-            if (code < 0x20 or code >= 0xFFFD) and _is_hyphen(page, index) == 1:
-                letter = "-"
-            elif 0xD800 <= code < 0xDC00:
-                pair = chr(code)
-                letter = pair
-            elif 0xDC00 <= code < 0xE000 and pair and text.glyphs:
-                # Half of a pair is a letter of its own for pdfium where the characters are of 16 bits.
-                whole = (pair + chr(code)).encode("utf-16", "surrogatepass").decode("utf-16")
-                text.glyphs[-1] = text.glyphs[-1]._replace(text=whole)
-                pair = ""
-                continue
-            else:
-                letter, pair = chr(code) if code < 0x110000 else "\ufffd", ""
-            glyphs = text.glyphs
-            if (
-                glyphs
-                and glyphs[-1].left == box.left
-                and glyphs[-1].base == base
-                and glyphs[-1].right == box.right
-            ):
-                # Pieces of one ligature.
-                before = glyphs[-1]
-                glyphs[-1] = Glyph(
-                    before.text + letter, before.left, before.right, base, is_readable and before.is_readable
-                )
-            else:
-                if (
-                    glyphs
-                    and glyphs[-1].left < box.left < glyphs[-1].right - 0.01
-                    and glyphs[-1].base == base
-                ):
-                    # Within one text the next letter tells the width better than the font, in which pdfium
-                    # does not find every letter's (that of the euro in fonts that are not embedded).
-                    glyphs[-1] = glyphs[-1]._replace(
-                        right=max(box.left, glyphs[-1].right - _MISJUDGED * text.size)
-                    )
-                glyphs.append(Glyph(letter, box.left, box.right, base, is_readable))
+            _add_glyph(text, Glyph(letter, box.left, box.right, base, is_readable))
         yield from texts.values()
+
+    def _odd_letter(self, index: int, code: int) -> str:
+        if _is_hyphen(self._text_page, index) == 1:
+            return "-"
+        return chr(code) if code <= sys.maxunicode else "\N{REPLACEMENT CHARACTER}"
 
     def _describe(self, owner: int | None, index: int) -> DrawnText:
         """Return a text without its letters yet, of which `index` is one."""
@@ -293,6 +268,26 @@ class _Reader:
                 box = Box(min(xs), min(ys), max(xs), max(ys))
                 found = box if found is None else _intersect(found, box)
         return found
+
+
+def _add_glyph(text: DrawnText, glyph: Glyph) -> None:
+    glyphs = text.glyphs
+    before = glyphs[-1] if glyphs else None
+    if before is None or before.base != glyph.base:
+        glyphs.append(glyph)
+    elif before.left == glyph.left and before.right == glyph.right:
+        # Pieces of one: the letters of a ligature, the halves of a character beyond the first 65,536.
+        whole = before.text + glyph.text
+        if _FIRST_SURROGATE <= ord(glyph.text) <= _LAST_SURROGATE:
+            whole = whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        glyphs[-1] = before._replace(text=whole, is_readable=before.is_readable and glyph.is_readable)
+    else:
+        if before.left < glyph.left < before.right - _ROUNDING:
+            # Within one text the next letter tells a width better than the font, in which pdfium does not
+            # find every letter's: that of the euro in fonts that are not embedded.
+            right = max(glyph.left, before.right - _MISJUDGED * text.size)
+            glyphs[-1] = before._replace(right=right)
+        glyphs.append(glyph)
 
 
 def _add_box(drawn: DrawnPage, left: float, bottom: float, right: float, top: float) -> None:

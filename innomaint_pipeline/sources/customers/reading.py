@@ -7,41 +7,33 @@ without an answer means. What they do is `page_reader`.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pypdfium2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-import innomaint_pipeline
 from innomaint_pipeline.domain.customers.assembling import assemble_list, count_customers, refuse_file
 from innomaint_pipeline.domain.customers.drawn import Cell, PageFault, TablePage, Unreadable
 from innomaint_pipeline.domain.customers.headers import HeaderNames
 from innomaint_pipeline.domain.customers.lists import CustomerList
 from innomaint_pipeline.errors import ReaderEndedError
-from innomaint_pipeline.sources.customers.page_reader import Order
+from innomaint_pipeline.sources.customers.bounded import end_processes, start_process
 
-PARSER_VERSION = f"1 (pypdfium2 {pypdfium2.PYPDFIUM_INFO}, pdfium {pypdfium2.PDFIUM_INFO.build})"
+PARSER_VERSION = (
+    f"1 (pypdfium2 {pypdfium2.PYPDFIUM_INFO}, pdfium {str(pypdfium2.PDFIUM_INFO).partition('@')[0]})"
+)
 """Ours, and that of what reads PDF: another of either may read a list otherwise."""
 
 _PROCESSES = 2
 _WALL_CLOCK_TIMES = 5
-_LONGEST_LINE_BYTES = 8 * 2**20
-# As an argument list, in isolated mode: neither the environment nor the working folder has a say.
-_START = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
-    "from innomaint_pipeline.sources.customers.page_reader import main; main()"
-)
-_ROOT = str(Path(innomaint_pipeline.__file__).parents[1])
+_READER = "innomaint_pipeline.sources.customers.page_reader"
 # The system, or a person, ended it. Any other signal is the file's work.
 _FROM_OUTSIDE = {"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"}
 # How pdfium and the standard library of C++ end where there is no memory.
@@ -68,17 +60,19 @@ async def read_list(
 ) -> CustomerList:
     """Read a customer list, and check what the file alone can tell.
 
-    `on_progress` is told how many customers are read, and the list's Count once it is known. A file that is no
-    whole PDF, ends its reader or is beyond its bounds gives a list without rows whose `file_is_whole` failed;
-    its figures name the `bound`: `time`, `memory`, `pages` or `output`. Raises `ReaderEndedError` if a process
-    was ended from outside, or the wall clock ran out: the file may be read again.
+    `on_progress` is told how many customers are read, and the list's Count once it is known. A file that is
+    no whole PDF, ends its reader or is beyond its bounds gives a list without rows whose `file_is_whole`
+    failed; its figures name the `bound` (`time`, `memory`, `pages`, `output`), and `is_pdf` false where the
+    file does not begin with `%PDF-`. `path` is absolute. Raises
+    `ReaderEndedError` if a process was ended from outside, or the wall clock ran out: the file may be read
+    again.
     """
     gathered = _Gathered(headers, on_progress)
     following: dict[Process, asyncio.Task[None]] = {}
     wall_clock = bounds.cpu_seconds * _WALL_CLOCK_TIMES
     try:
         for share in range(_PROCESSES):
-            process = await _start(path, share, bounds)
+            process = await start_process(_READER, _order(path, share, bounds))
             following[process] = asyncio.create_task(_follow(process, bounds, gathered))
         ended, running = await asyncio.wait(
             following.values(), timeout=wall_clock, return_when=asyncio.FIRST_EXCEPTION
@@ -92,8 +86,8 @@ async def read_list(
         raise error
     if running:
         raise ReaderEndedError(
-            f"reading the list took over {wall_clock} s by the clock, while it may use {bounds.cpu_seconds} s of "
-            "processor time: the machine is too busy, or its disk hangs"
+            f"reading took over {wall_clock} s by the clock, though not {bounds.cpu_seconds} s of processor "
+            "time: the machine is too busy, or its disk hangs"
         )
     return gathered.assemble()
 
@@ -101,41 +95,31 @@ async def read_list(
 class _RefusedError(Exception):
     """A process refused the file, or ended by it."""
 
-    def __init__(self, message: str, bound: str | None = None) -> None:
+    def __init__(self, message: str, bound: str | None = None, *, is_pdf: bool = True) -> None:
         super().__init__(message)
         self.message = message
-        self.figures = {} if bound is None else {"bound": bound}
+        self.figures: dict[str, Any] = {} if bound is None else {"bound": bound}
+        if not is_pdf:
+            self.figures["is_pdf"] = False
 
 
-async def _start(path: Path, share: int, bounds: ParserBounds) -> Process:
-    order = Order(
-        str(path.absolute()),
-        share,
-        _PROCESSES,
-        bounds.cpu_seconds,
-        bounds.memory_mb,
-        bounds.pages,
-        os.getpid(),
-    )
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-c", _START, _ROOT, json.dumps(asdict(order))),
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=DEVNULL,
-        env={key: value for key in ("SYSTEMROOT",) if (value := os.environ.get(key))},
-        limit=_LONGEST_LINE_BYTES,
-        start_new_session=True,
-    )
+def _order(path: Path, share: int, bounds: ParserBounds) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "share": share,
+        "shares": _PROCESSES,
+        "most_pages": bounds.pages,
+        "cpu_seconds": bounds.cpu_seconds,
+        "memory_mb": bounds.memory_mb,
+    }
 
 
 async def _end(following: dict[Process, asyncio.Task[None]]) -> None:
-    """Kill what still runs, and leave no pipe and no task behind."""
     for process in following:
         with suppress(ProcessLookupError):
             process.kill()
     await asyncio.gather(*following.values(), return_exceptions=True)
-    for process in following:
-        await process.communicate()
+    await end_processes(following)
 
 
 async def _follow(process: Process, bounds: ParserBounds, gathered: _Gathered) -> None:
@@ -210,6 +194,7 @@ class _Fault(_Message):
 class _Refused(_Message):
     message: _Text
     bound: str | None
+    is_pdf: bool
 
 
 class _End(_Message):
@@ -245,7 +230,7 @@ class _Gathered:
         except ValidationError:
             raise _RefusedError("it made its reader say what no reader says") from None
         if said.refused:
-            raise _RefusedError(said.refused.message, said.refused.bound)
+            raise _RefusedError(said.refused.message, said.refused.bound, is_pdf=said.refused.is_pdf)
         if said.opened:
             self.pages = said.opened.pages
         if said.streams:

@@ -26,9 +26,13 @@ class NotWholeError(Exception):
     """A file is no whole PDF; the message says what was found and on which page."""
 
 
+class NoPdfError(NotWholeError):
+    """A file is no PDF at all."""
+
+
 @dataclass(slots=True)
 class StreamsReport:
-    """How many packed streams were looked at, and the pages of those whose checksum alone is wrong (0: of all)."""
+    """How many packed streams there are, and the pages of those whose checksum alone is wrong (0: of all)."""
 
     packed: int = 0
     wrong_checksums: list[int] = field(default_factory=list)
@@ -38,7 +42,7 @@ def check_ends(path: Path) -> None:
     """Raise `NotWholeError` unless a file begins with `%PDF-` and has `%%EOF` in its last 1,024 bytes."""
     with path.open("rb") as file:
         if file.read(5) != b"%PDF-":
-            raise NotWholeError("the file does not begin with %PDF-: it is no PDF")
+            raise NoPdfError("the file does not begin with %PDF-: it is no PDF")
         size = file.seek(0, 2)
         file.seek(max(0, size - _TAIL_BYTES))
         if b"%%EOF" not in file.read():
@@ -48,7 +52,7 @@ def check_ends(path: Path) -> None:
 
 
 def check_streams(path: Path, *, pages: int, share: int, shares: int) -> StreamsReport:
-    """Look at the streams of every `shares`-th page, beginning with `share`, from 0; the first also at all others.
+    """Look at the streams of every `shares`-th page from `share` on; share 0 also at those of no page.
 
     `pages` is how many pdfium counts. Raises `NotWholeError` for a file that does not open, is encrypted, has
     another number of pages, or a stream that does not unpack to its last block.
