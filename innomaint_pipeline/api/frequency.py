@@ -1,4 +1,4 @@
-"""How often each source is looked at: one address for all of them; each hands in how its interval is stored."""
+"""How often each source is looked at: one address for all; each hands in how its interval is stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from innomaint_pipeline.api.parts import Parts, PartsOf, refuse_unknown_paramete
 from innomaint_pipeline.store.database import Connection
 
 ChangeInterval = Callable[[Connection, Parts, int], datetime | None]
-"""Stores a source's interval in minutes; returns when its next look is due then, None where that is not known."""
+"""Stores a source's interval in minutes; returns when its next look is due then, None where not known."""
 
 
 class Frequency(BaseModel):

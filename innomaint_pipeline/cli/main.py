@@ -110,10 +110,17 @@ def db_upgrade(*, is_json: bool) -> None:
 )
 def up(*, is_demo: bool, port: int, admin_port: int | None) -> None:
     """Run everything until Ctrl-C: database, Dagster's webserver and daemon, the admin service."""
+    from innomaint_pipeline.cli.customers.starting import ask_for_customers
     from innomaint_pipeline.cli.up import run_up
 
     is_demo = is_demo or click.get_current_context().find_root().params["is_demo"]
-    run_up(own_settings(), is_demo=is_demo, port=port, admin_port=admin_port)
+    run_up(
+        own_settings(),
+        is_demo=is_demo,
+        port=port,
+        admin_port=admin_port,
+        start_work=(ask_for_customers,),
+    )
 
 
 @cli.command()

@@ -166,7 +166,7 @@ function buildRuns(runs) {
       { title: "by", cell: (row) => row.trigger },
       ...["rows", "new", "updated", "unchanged", "missing", "deleted", "restored"].map((name) => ({ title: name, cell: count(name), isNumber: true })),
       { title: "took", cell: (row) => (row.finishedAt ? duration((Date.parse(row.finishedAt) - Date.parse(row.startedAt)) / 1000) : "–"), isNumber: true },
-      { title: "why", cell: (row) => (row.errorMessage ? foreign(row.errorMessage.slice(0, 160)) : "") },
+      { title: "why", cell: (row) => (row.errorMessage ? foreign(row.errorMessage.split(". What to do")[0]) : "") },
     ], runs));
 }
 

@@ -51,6 +51,12 @@ def run_sync(settings: Settings, *, file: Path | None, is_dry_run: bool, is_json
         return _report(report.row, is_json=is_json, held=held)
 
 
+def read_into(settings: Settings, database: Database) -> dict[str, Any]:
+    """Read the newest list of the inbox; return what `sync` prints as JSON."""
+    run = build_run(settings, database, f"{SOURCE}-{uuid.uuid4()}", Trigger.MANUAL)
+    return describe_answer(_sync_in_turn(run).row)
+
+
 def _sync_in_turn(run: ListRun) -> RunReport:
     """Run as soon as no other run works."""
     is_told = False
