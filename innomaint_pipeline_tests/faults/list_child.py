@@ -3,12 +3,16 @@
 import os
 import signal
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.sync.customers.running import RunReport, sync_list
-from innomaint_pipeline_tests.customers import START, Customers, changed, invent_rows, without
+from innomaint_pipeline_tests.customers import Customers, changed, invent_rows, without
+
+
+MOMENT = datetime(2026, 6, 20, 10, tzinfo=UTC)
 
 
 def read_list(database: Database, folder: Path) -> RunReport | None:
@@ -16,7 +20,7 @@ def read_list(database: Database, folder: Path) -> RunReport | None:
     rows = without(
         [changed(row, city="Forlì") if n == 5 else row for n, row in enumerate(invent_rows(40))], 3
     )
-    run = Customers(database, folder).run(rows, START, content=b"%PDF-the same", run_id=f"run-{os.getpid()}")
+    run = Customers(database, folder).run(rows, MOMENT, content=b"%PDF-the same", run_id=f"run-{os.getpid()}")
     return sync_list(run)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from innomaint_pipeline.crash_points import CRASH_POINTS
-from innomaint_pipeline_tests.customers import START, Customers, customers, invent_rows
-from innomaint_pipeline_tests.faults.list_child import read_list
+from innomaint_pipeline_tests.customers import Customers, customers, invent_rows
+from innomaint_pipeline_tests.faults.list_child import MOMENT, read_list
 
 __all__ = ["customers"]
 
@@ -36,7 +36,7 @@ def contents(customers: Customers) -> dict[str, list[str]]:
 def prepare(customers: Customers) -> None:
     customers.execute("truncate customers.customer, customers.change, customers.snapshot cascade")
     customers.execute("truncate customers.sync_run")
-    customers.sync(invent_rows(39), START - timedelta(hours=1), content=b"%PDF-before")
+    customers.sync(invent_rows(39), MOMENT - timedelta(hours=1), content=b"%PDF-before")
 
 
 def test_a_killed_run_changes_nothing_of_how_it_ends(customers: Customers, database_url: str):

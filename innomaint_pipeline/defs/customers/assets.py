@@ -38,7 +38,7 @@ _COUNTS = ("rows", "new", "updated", "unchanged", "missing", "deleted", "restore
 class ListConfig(dg.Config):
     """Why the list is read; as it is: because a person starts the run."""
 
-    trigger: str = Field(default=Trigger.MANUAL, description="schedule, manual or startup.")
+    trigger: str = Field(default=Trigger.MANUAL.value, description="schedule, manual or startup.")
     asked_at: str | None = Field(
         default=None, description="When it was asked for (ISO 8601): a run that ended since has done it."
     )
