@@ -187,7 +187,7 @@ def load_facts(connection: Connection, start_minutes: int) -> SourceFacts:
         runs=[_see(row) for row in find_runs(connection, limit=_RUNS_JUDGED)],
         accepted_at=None if last is None else last.exported_at,
         interval=load_interval(connection, start_minutes),
-        now=find_now(connection),
+        judged_at=find_now(connection),
         awake_since=datetime.fromisoformat(looks["awake_since"]) if looks else None,
         held=len(last.held) if last else 0,
         held_sha256=last.sha256 if last else None,
