@@ -160,7 +160,9 @@ def draw_customers(
             "<!doctype html><title>Login</title><p>The session has ended.</p>\n", encoding="utf-8"
         )
         return
-    table = _spoil(_print(customers, wrong), wrong)
+    printed = print_table(customers[::10] if wrong is Fault.FILTERED else customers)
+    headers = ENGLISH_HEADERS if wrong is Fault.OTHER_LANGUAGE else HEADERS
+    table = _spoil(_Table(headers, printed), wrong)
     groups, widths = _pack(table, cycle)
     pages = [
         (rows, group) for rows in _slice(table, widths) for group in groups
@@ -175,10 +177,8 @@ def draw_customers(
         path.write_bytes(whole[: len(whole) // 2])
 
 
-def _print(customers: Sequence[Customer], fault: Fault | None) -> _Table:
-    if fault is Fault.FILTERED:
-        customers = customers[::10]
-    headers = ENGLISH_HEADERS if fault is Fault.OTHER_LANGUAGE else HEADERS
+def print_table(customers: Sequence[Customer]) -> list[dict[str, str]]:
+    """Return the texts of the list by column: a row for each customer, and that of the totals."""
     rows = [{name: _show(name, customer[name]) for name in HEADERS} for customer in customers]
     totals = dict.fromkeys(HEADERS, "") | {"erp_id": f"Count={_dotted(len(customers))}"}
     for name in _SUMMED:
@@ -186,7 +186,7 @@ def _print(customers: Sequence[Customer], fault: Fault | None) -> _Table:
             (value for it in customers if isinstance(value := it[name], int | Decimal)), _zero(name)
         )
         totals[name] = f"Sum={_show(name, total)}"
-    return _Table(headers, [*rows, totals])
+    return [*rows, totals]
 
 
 def _zero(name: str) -> int | Decimal:

@@ -51,11 +51,20 @@ async def end_processes(processes: Iterable[Process]) -> None:
     What cannot be killed, since the system waits for a dead share, is left to itself.
     """
     for process in processes:
-        with suppress(ProcessLookupError):
-            process.kill()
+        kill_process(process)
         with suppress(TimeoutError):
             async with asyncio.timeout(_KILLED_SECONDS):
                 await process.communicate()
+
+
+def kill_process(process: Process) -> None:
+    """Kill a process if it still runs, without taking its exit code from whoever waits for it.
+
+    `Process.kill` takes it where the process has just ended: its watcher then reports the code 255.
+    """
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def take_order() -> dict[str, Any]:

@@ -91,7 +91,7 @@ async def look(
     `DiskFullError` where the copy cannot be written; repeating helps in all cases but the last.
     """
     order = Order(
-        inbox=os.fsencode(inbox.absolute()).hex(),  # noqa: ASYNC240 # asks the system for nothing but the folder
+        inbox=os.fsencode(inbox.absolute()).hex(),  # noqa: ASYNC240 # asks for the working folder alone
         copies=str(copies),
         is_chosen=is_chosen,
         most_bytes=max_bytes,
@@ -181,8 +181,8 @@ def _understand(said: list[_Line], zone: ZoneInfo, reason: str) -> Export | Noth
         )
     reason = first.unreachable.reason if first.unreachable else reason
     raise TransientSourceError(
-        f"the inbox cannot be read ({reason}); look whether it is there and mounted, and whether this program "
-        "may read it"
+        f"the inbox cannot be read ({reason}); look whether it is there and mounted, and whether "
+        "this program may read it"
     )
 
 

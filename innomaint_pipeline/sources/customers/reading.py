@@ -24,7 +24,7 @@ from innomaint_pipeline.domain.customers.drawn import Cell, PageFault, TablePage
 from innomaint_pipeline.domain.customers.headers import HeaderNames
 from innomaint_pipeline.domain.customers.lists import CustomerList
 from innomaint_pipeline.errors import ReaderEndedError
-from innomaint_pipeline.sources.customers.bounded import end_processes, start_process
+from innomaint_pipeline.sources.customers.bounded import end_processes, kill_process, start_process
 
 PARSER_VERSION = (
     f"1 (pypdfium2 {pypdfium2.PYPDFIUM_INFO}, pdfium {str(pypdfium2.PDFIUM_INFO).partition('@')[0]})"
@@ -116,8 +116,7 @@ def _order(path: Path, share: int, bounds: ParserBounds) -> dict[str, Any]:
 
 async def _end(following: dict[Process, asyncio.Task[None]]) -> None:
     for process in following:
-        with suppress(ProcessLookupError):
-            process.kill()
+        kill_process(process)
     await asyncio.gather(*following.values(), return_exceptions=True)
     await end_processes(following)
 
