@@ -1,8 +1,8 @@
 """The assets of the customer list: one step that reads, checks and applies it, with its blocking checks.
 
-Thin: the body calls `sync.customers` and turns its report into materializations, check results and metadata. One
-step, because the list is applied and its run closed in one transaction: there is nothing between two steps that
-could be left half done.
+Thin: the body calls `sync.customers` and turns its report into materializations, check results and metadata.
+One step, because the list is applied and its run closed in one transaction: nothing between two steps could be
+left half done.
 """
 
 import functools
@@ -38,7 +38,7 @@ _COUNTS = ("rows", "new", "updated", "unchanged", "missing", "deleted", "restore
 class ListConfig(dg.Config):
     """Why the list is read; as it is: because a person starts the run."""
 
-    trigger: str = Field(default=Trigger.MANUAL, description="schedule, manual or startup.")
+    trigger: str = Field(default=Trigger.MANUAL.value, description="schedule, manual or startup.")
     asked_at: str | None = Field(
         default=None, description="When it was asked for (ISO 8601): a run that ended since has done it."
     )

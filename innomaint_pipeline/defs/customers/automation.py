@@ -32,7 +32,7 @@ from innomaint_pipeline.store.customers.runs import (
     note_look,
 )
 from innomaint_pipeline.store.database import Connection, Database, find_now
-from innomaint_pipeline.store.requests import OpenRequest, RequestPart
+from innomaint_pipeline.store.requests import OpenRequest, RequestPart, find_open
 from innomaint_pipeline.store.settings import PAUSED, load_setting
 
 _BEAT_SECONDS = 60
@@ -104,9 +104,14 @@ class _RequestedRun:
         return {PART: lease.owner} if lease else {}
 
     def find_row_statuses(self, connection: Connection, run_ids: Sequence[str]) -> Mapping[str, str]:
-        """Return how each run has ended by its own row."""
+        """Return how each run has ended: by its own row, else by that of the run that did its work."""
         rows = {run_id: load_run(connection, run_id) for run_id in run_ids}
-        return {run_id: row["outcome"] for run_id, row in rows.items() if row and row["outcome"]}
+        found = {run_id: row["outcome"] for run_id, row in rows.items() if row and row["outcome"]}
+        for request in find_open(connection, SYNC_REQUESTS):
+            other = find_run_since(connection, request.requested_at)
+            if other is not None:
+                found = {**dict.fromkeys(run_ids, other["outcome"]), **found}
+        return found
 
     def count_result(self, connection: Connection, request: OpenRequest) -> RequestOutcome:
         """Return which run did what was asked for, and how it ended."""

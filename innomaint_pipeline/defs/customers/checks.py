@@ -43,7 +43,7 @@ def _look_at_age(connection: Connection) -> Result:
     limit = STALE_AFTER_INTERVALS * facts.interval / timedelta(seconds=1)
     if facts.accepted_at is None:
         return True, {"limit_seconds": limit}
-    age = (facts.now - facts.accepted_at).total_seconds()
+    age = (facts.judged_at - facts.accepted_at).total_seconds()
     return not facts.is_stale, {"limit_seconds": limit, "age_seconds": round(age)}
 
 

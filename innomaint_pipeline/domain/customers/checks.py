@@ -1,7 +1,7 @@
 """The blocking checks that compare a list with what it follows, and which of all a person may release.
 
 Belongs here: pure functions from a list and the last accepted one to findings. The checks of the file alone
-are made where it is read. Messages and figures hold counts, shares, columns and times, never a customer's values.
+are made where it is read. Messages and figures hold counts, shares, columns and times, no customer's value.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class SourceFacts:
     runs: Sequence[RunSeen]
     accepted_at: datetime | None
     interval: timedelta
-    now: datetime
+    judged_at: datetime
     awake_since: datetime | None = None
     held: int = 0
     held_sha256: str | None = None
@@ -133,7 +133,7 @@ class SourceFacts:
     def is_stale(self) -> bool:
         """Whether the data are older than export and reading can explain."""
         return self.accepted_at is not None and (
-            self.now - self.accepted_at > STALE_AFTER_INTERVALS * self.interval
+            self.judged_at - self.accepted_at > STALE_AFTER_INTERVALS * self.interval
         )
 
     @property

@@ -112,7 +112,7 @@ def load_status(connection: Connection, start_minutes: int) -> dict[str, Any]:
         total = done = last["rows"]
     else:
         status, stage, words, run_id, started_at = "idle", None, "no run yet", None, None
-    age = None if facts.accepted_at is None else (facts.now - facts.accepted_at).total_seconds()
+    age = None if facts.accepted_at is None else (facts.judged_at - facts.accepted_at).total_seconds()
     return {
         "inProgress": is_running,
         "runId": run_id,
@@ -173,7 +173,7 @@ def _load_shares(connection: Connection, facts: SourceFacts) -> dict[str, float 
             func.count().filter(is_bad),
             func.sum(sync_run.c.rows).filter(sync_run.c.outcome.in_(SUCCEEDED)),
             func.sum(sync_run.c.unchanged).filter(sync_run.c.outcome.in_(SUCCEEDED)),
-        ).where(sync_run.c.started_at > facts.now - _METRICS_OVER)
+        ).where(sync_run.c.started_at > facts.judged_at - _METRICS_OVER)
     ).one()
     return {
         "errorRate": round(bad / runs, 4) if runs else None,

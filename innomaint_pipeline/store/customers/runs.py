@@ -187,7 +187,7 @@ def load_facts(connection: Connection, start_minutes: int) -> SourceFacts:
         runs=[_see(row) for row in find_runs(connection, limit=_RUNS_JUDGED)],
         accepted_at=None if last is None else last.exported_at,
         interval=load_interval(connection, start_minutes),
-        now=find_now(connection),
+        judged_at=find_now(connection),
         awake_since=datetime.fromisoformat(looks["awake_since"]) if looks else None,
         held=len(last.held) if last else 0,
         held_sha256=last.sha256 if last else None,
@@ -202,6 +202,12 @@ def note_look(connection: Connection) -> None:
     if before is not None and now - datetime.fromisoformat(before["looked_at"]) <= LOOK_GAP:
         awake_since = before["awake_since"]
     save_setting(connection, SOURCE, LOOKS, {"awake_since": awake_since, "looked_at": now.isoformat()})
+
+
+def change_interval(connection: Connection, start_minutes: int, minutes: int) -> datetime:
+    """Store the interval; return when the next run is due by it."""
+    save_setting(connection, SOURCE, REFRESH_MINUTES, minutes)
+    return load_next_due(connection, start_minutes)
 
 
 def forget_looks(connection: Connection) -> None:

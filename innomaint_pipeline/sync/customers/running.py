@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -363,8 +363,6 @@ class _Attempt:
         """Apply the list and close the run in one transaction: both are there, or neither."""
         run, began = self._run, time.monotonic()
         with run.database.begin() as connection:
-            if not renew_lease(connection, SYNC_LEASE, run.run_id):
-                raise DatabaseError("the run has lost its lease: another one may have taken over")
             self._save(connection, export, content, findings, is_accepted=True)
             delta = apply_list(
                 connection,
@@ -376,6 +374,9 @@ class _Attempt:
                 on_progress=lambda done: self._report(done, content.count),
             )
             crash_points.reach("list: customers written")
+            # At the end: whoever reports progress, or renews the lease, would wait for this transaction.
+            if not renew_lease(connection, SYNC_LEASE, run.run_id):
+                raise DatabaseError("the run has lost its lease: another one may have taken over")
             outcome = Outcome.CHANGED if delta.is_changed else Outcome.UNCHANGED
             self._stage_ms[Stage.APPLY] = round((time.monotonic() - began) * 1000)
             row = self._close(connection, outcome, **delta.counts())
