@@ -1,4 +1,4 @@
-"""Draws a customer list as the ERP prints it (spec 06, Layout): the widths of the texts decide the cycle.
+"""Draws a customer list as the ERP prints it: the widths of the texts decide the cycle.
 
 Belongs here: the layout and the faults. Columns are packed left to right into the width of the paper; what
 does not fit is printed on the next pages, then the next slice of rows follows.
