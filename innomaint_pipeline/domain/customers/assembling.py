@@ -1,6 +1,6 @@
 """Pages of a list -> its customers and control totals, with the checks that need the file alone.
 
-Belongs here: cycles, the row of totals, and five of the blocking checks (spec 06, Blocking checks). What is
+Belongs here: cycles, the row of totals, and five of the blocking checks. What is
 compared with an earlier list is `checks`.
 """
 

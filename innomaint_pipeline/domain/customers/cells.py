@@ -1,4 +1,4 @@
-"""Letters of a page -> the text of each cell, put together by place (spec 06, Text of a cell).
+"""Letters of a page -> the text of each cell, put together by place.
 
 Belongs here: which letters are a cell's, in which order, with which blanks. Where the cells are is `grid`.
 """

@@ -1,4 +1,4 @@
-"""Lines of a page -> the edges of its table's columns and rows (spec 06, Edges).
+"""Lines of a page -> the edges of its table's columns and rows.
 
 Belongs here: geometry of borders. What stands in a cell is `cells`.
 """

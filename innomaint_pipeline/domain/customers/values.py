@@ -1,4 +1,4 @@
-"""How the values of a customer list are written, and what they mean (spec 06, Values).
+"""How the values of a customer list are written, and what they mean.
 
 Belongs here: one function for each kind of column. A number is read by its column's kind, never by its looks.
 """

@@ -1,4 +1,4 @@
-"""Draws a customer list as the ERP prints it (spec 06, Layout): the widths of the texts decide the cycle.
+"""Draws a customer list as the ERP prints it: the widths of the texts decide the cycle.
 
 Belongs here: the layout and the faults. Columns are packed left to right into the width of the paper; what
 does not fit is printed on the next pages, then the next slice of rows follows.
@@ -226,7 +226,8 @@ def _show(name: str, value: str | int | Decimal | date | None) -> str:
         return f"{'-' if value < 0 else ''}{_dotted(int(whole))},{cents} \N{EURO SIGN}"
     if isinstance(value, int):
         return _dotted(value)
-    return f"{value:%d/%m/%Y}" if isinstance(value, date) else value
+    # Not by strftime, which on some systems prints early years with fewer digits.
+    return f"{value.day:02}/{value.month:02}/{value.year:04}" if isinstance(value, date) else value
 
 
 def _dotted(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Whether each content stream of a PDF unpacks to its end, of which pdfium says nothing (spec 06, Whole).
+"""Whether each content stream of a PDF unpacks to its end, of which pdfium says nothing.
 
 Belongs here: what pikepdf and zlib can tell of a file. Runs in the bounded process alone.
 """

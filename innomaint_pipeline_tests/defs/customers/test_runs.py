@@ -109,7 +109,9 @@ def test_a_list_is_read_refused_and_told_of_and_nobody_is_named(
     alone = run(instance, "check_tables")
     found = checks(alone)
     assert (found["nothing_is_quarantined"], found["customers_equal_last_snapshot"]) == (False, True)
-    made_alone = {item.check_name for item in alone.get_asset_check_evaluations() if item.asset_key == SNAPSHOT}
+    made_alone = {
+        item.check_name for item in alone.get_asset_check_evaluations() if item.asset_key == SNAPSHOT
+    }
     assert not made_alone & set(CHECKS)
     with database.begin() as connection:
         assert connection.execute(text("select count(*) from customers.sync_run")).scalar_one() == 3

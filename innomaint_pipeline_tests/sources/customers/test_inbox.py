@@ -167,7 +167,7 @@ def test_a_share_that_hangs_ends_the_look_and_nothing_else(inbox):
                 bounds=LookingBounds(seconds=1, settle_seconds=30),
             )
         )
-        while not (children := psutil.Process().children()):
+        while not (children := psutil.Process().children()):  # noqa: ASYNC110 # another process
             await asyncio.sleep(0.01)
         os.kill(children[0].pid, signal.SIGSTOP)
         await looking
