@@ -16,6 +16,7 @@ NAMES = (
     "startup",
     "queries",
     "workbook",
+    "customers",
     "reenrich",
     "unchanged",
     "throughput",

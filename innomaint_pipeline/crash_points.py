@@ -48,6 +48,12 @@ CrashPoint = Literal[
     "maximo merge: answers settled",
     "maximo merge: run row written",
     "maximo merge: committed",
+    "list: run opened",
+    "list: file copied",
+    "list: file read",
+    "list: checks made",
+    "list: customers written",
+    "list: run closed",
 ]
 CRASH_POINTS: tuple[CrashPoint, ...] = get_args(CrashPoint)
 

@@ -9,7 +9,8 @@ from typing import Any
 import dagster as dg
 
 from innomaint_pipeline.defs.alerts import build_alerts
-from innomaint_pipeline.defs.housekeeping import build_housekeeping, check_tables, hourly_checks
+from innomaint_pipeline.defs.customers.definitions import CUSTOMERS
+from innomaint_pipeline.defs.housekeeping import build_check_tables, build_housekeeping
 from innomaint_pipeline.defs.innomaint.definitions import INNOMAINT
 from innomaint_pipeline.defs.maximo.definitions import MAXIMO
 from innomaint_pipeline.defs.recovery import leased_executor
@@ -20,13 +21,15 @@ from innomaint_pipeline.defs.workbook import WORKBOOK
 from innomaint_pipeline.redaction import install_redaction
 from innomaint_pipeline.store.housekeeping import REQUESTS
 
-SOURCES = (WORKBOOK, INNOMAINT, MAXIMO)
+SOURCES = (WORKBOOK, INNOMAINT, MAXIMO, CUSTOMERS)
 
 
 def build_defs(sources: Sequence[SourceDefinitions] = SOURCES, **overrides: Any) -> dg.Definitions:
     """Return the definitions; `overrides` replace arguments of `dagster.Definitions` by name."""
     retentions = [REQUESTS, *chain.from_iterable(source.retentions for source in sources)]
     housekeeping, daily_housekeeping = build_housekeeping(retentions)
+    asset_checks = list(chain.from_iterable(source.asset_checks for source in sources))
+    check_tables, hourly_checks = build_check_tables(asset_checks)
     loaders = [source.load_conditions for source in sources if source.load_conditions is not None]
     works = list(chain.from_iterable(source.requested_work for source in sources))
     resources: dict[str, Any] = {"ic3": Ic3DatabaseResource()}
@@ -34,7 +37,7 @@ def build_defs(sources: Sequence[SourceDefinitions] = SOURCES, **overrides: Any)
         resources |= source.resources
     arguments: dict[str, Any] = {
         "assets": list(chain.from_iterable(source.assets for source in sources)),
-        "asset_checks": list(chain.from_iterable(source.asset_checks for source in sources)),
+        "asset_checks": asset_checks,
         "jobs": [check_tables, housekeeping, *chain.from_iterable(source.jobs for source in sources)],
         "sensors": [
             build_alerts(loaders),

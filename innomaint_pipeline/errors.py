@@ -58,6 +58,10 @@ class BreakerOpenError(SourceRefusedError):
         self.retry_in_seconds = retry_in_seconds
 
 
+class TransientSourceError(SourceRefusedError):
+    """The source cannot be reached or read for the moment: the same attempt may be repeated."""
+
+
 class DatabaseError(InnomaintPipelineError):
     """The database is unreachable, refuses, or does not have the expected tables."""
 
@@ -66,6 +70,10 @@ class DatabaseError(InnomaintPipelineError):
 
 class ConflictError(DatabaseError):
     """A deadlock or serialization failure: nothing was written, the same transaction may be repeated."""
+
+
+class DiskFullError(DatabaseError):
+    """A disk has no room left, the database's or that of the data folder. Repeating does not help."""
 
 
 class RefusedRowError(DatabaseError):
@@ -89,3 +97,7 @@ class RunCancelledError(InnomaintPipelineError):
     """A person or a signal ended the run; what was stored is kept."""
 
     exit_code = 130
+
+
+class ReaderEndedError(TransientSourceError):
+    """The process that reads a customer list was ended from outside; the file may be read again."""

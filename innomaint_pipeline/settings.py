@@ -307,6 +307,25 @@ class Settings(BaseSettings):
     maximo_max_delete_pct: float = Field(2, ge=0, le=100, description="a percentage from 0 to 100")
     maximo_personal_data: bool = Field(default=False, description="true or false")
 
+    customers_inbox: UserPath | None = Field(
+        None, description="the path of a folder of customer lists, or of one"
+    )
+    customers_interval_minutes: int = Field(30, ge=5, le=1440, description="whole minutes from 5 to 1440")
+    customers_max_mb: float = Field(50, gt=0, le=1024, description="megabytes above 0, up to 1024")
+    customers_parse_timeout_s: int = Field(60, ge=1, le=3600, description="whole seconds from 1 to 3600")
+    customers_parse_mb: int = Field(512, ge=64, le=16_384, description="whole megabytes from 64 to 16384")
+    customers_max_drop_pct: float = Field(5, ge=0, le=100, description="a percentage from 0 to 100")
+    customers_max_change_pct: float = Field(50, ge=0, le=100, description="a percentage from 0 to 100")
+    customers_max_remove_pct: float = Field(0.5, ge=0, le=100, description="a percentage from 0 to 100")
+    customers_headers: UserPath | None = Field(
+        None, description="the path of a TOML file of further header names"
+    )
+    customers_timezone: Annotated[str, AfterValidator(_check_timezone)] = Field(
+        "Europe/Rome", description="a time zone name like Europe/Rome"
+    )
+    customers_keep_days: int = Field(30, ge=1, le=3650, description="whole days from 1 to 3650")
+    customers_keep_deleted_days: int = Field(365, ge=1, le=36_500, description="whole days from 1 to 36500")
+
     @property
     def home(self) -> Path:
         """The data folder as an absolute path."""
@@ -349,6 +368,15 @@ class Settings(BaseSettings):
                 "makes it in Maximo, Administration, Integration, API Keys"
             )
         return self.maximo_base_url, self.maximo_api_key
+
+    def require_customers(self) -> Path:
+        """Return where customer lists arrive, or raise `ConfigurationError`."""
+        if self.customers_inbox is None:
+            raise ConfigurationError(
+                "CUSTOMERS_INBOX is not set: it is the folder in which the ERP's customer lists arrive; put "
+                "it into the environment or into .env (see .env.example), or name one list with --file"
+            )
+        return self.customers_inbox
 
     def require_token(self) -> SecretStr:
         """Return the API token, or raise `ConfigurationError`: nothing falls back to the simulator."""

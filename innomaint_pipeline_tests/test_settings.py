@@ -59,9 +59,23 @@ MAXIMO_DEFAULTS = {
     "MAXIMO_MAX_DELETE_PCT": 2,
     "MAXIMO_PERSONAL_DATA": False,
 }
+CUSTOMERS_DEFAULTS = {
+    "CUSTOMERS_INBOX": None,
+    "CUSTOMERS_INTERVAL_MINUTES": 30,
+    "CUSTOMERS_MAX_MB": 50,
+    "CUSTOMERS_PARSE_TIMEOUT_S": 60,
+    "CUSTOMERS_PARSE_MB": 512,
+    "CUSTOMERS_MAX_DROP_PCT": 5,
+    "CUSTOMERS_MAX_CHANGE_PCT": 50,
+    "CUSTOMERS_MAX_REMOVE_PCT": 0.5,
+    "CUSTOMERS_HEADERS": None,
+    "CUSTOMERS_TIMEZONE": "Europe/Rome",
+    "CUSTOMERS_KEEP_DAYS": 30,
+    "CUSTOMERS_KEEP_DELETED_DAYS": 365,
+}
 OWN_DEFAULTS = {"INNOMAINT_HEARTBEAT_URL": None, "INNOMAINT_CA_FILE": None, "INNOMAINT_PROXY_URL": None}
 OWN_DEFAULTS |= {"HTTPS_PROXY": None, "NO_PROXY": None, "SSL_CERT_FILE": None}
-ALL_DEFAULTS = {**DEFAULTS, **MAXIMO_DEFAULTS, **OWN_DEFAULTS}
+ALL_DEFAULTS = {**DEFAULTS, **MAXIMO_DEFAULTS, **CUSTOMERS_DEFAULTS, **OWN_DEFAULTS}
 # Invented, and spelled so that it is found wherever it appears.
 SECRET = "Sup3rSecr3tVa1ue"
 SECRET_VALUES = {
@@ -215,6 +229,7 @@ def test_a_tilde_is_the_home_of_its_user_in_every_path_of_the_settings_and_in_wh
     monkeypatch.setenv("HOME", str(tmp_path))
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "own"))
     paths = {"innomaint_home", "innomaint_workbook", "innomaint_ca_file", "ssl_cert_file"}
+    paths |= {"customers_inbox", "customers_headers"}
     annotated = {name for name, field in Settings.model_fields.items() if "Path" in str(field.annotation)}
     assert annotated == paths
     for name in sorted(paths - {"ssl_cert_file"}):

@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
 
+from innomaint_pipeline.store.customers.tables import customers_metadata
 from innomaint_pipeline.store.maximo.tables import maximo_metadata, maximo_views
 from innomaint_pipeline.store.upgrade import metadata
 
@@ -46,11 +47,8 @@ def _list_columns(table: Table) -> str:
 
 def build_dictionary() -> str:
     """Return the section of the page, from its heading to the end."""
-    tables = (
-        *metadata.tables.values(),
-        *maximo_metadata.tables.values(),
-        *maximo_views.tables.values(),
-    )
+    declared = (metadata, maximo_metadata, maximo_views, customers_metadata)
+    tables = [table for item in declared for table in item.tables.values()]
     return "\n".join([_INTRODUCTION, *(_list_columns(table) for table in tables)])
 
 

@@ -103,6 +103,42 @@ MUTATIONS = (
         "        pass\n",
         "security/test_redaction.py::test_an_error_is_raised_without_the_token_in_it_or_its_causes",
     ),
+    Mutation(
+        "totals of a customer list",
+        "domain/customers/assembling.py",
+        "        if total is None or found is None or total != found:\n",
+        "        if total is None or found is None:\n",
+        "sources/customers/test_reading.py::test_each_fault_of_the_generator_fails_the_check_that_it_is_made_for",
+    ),
+    Mutation(
+        "rows of a cycle at the same edges",
+        "domain/customers/assembling.py",
+        "if abs(found - expected) > _EDGE_TOLERANCE:",
+        "if False:",
+        "sources/customers/test_reading.py::test_pages_in_another_order_are_found_though_every_sum_agrees",
+    ),
+    Mutation(
+        "checksums of a customer list",
+        "sources/customers/reading.py",
+        "if self.wrong_checksums and 2 * len(self.wrong_checksums) <= self.packed:",
+        "if False:",
+        "sources/customers/test_reading.py::"
+        "test_damage_that_pdfium_does_not_notice_refuses_the_file_and_names_the_page",
+    ),
+    Mutation(
+        "hyphens that pdfium hides",
+        "sources/customers/pdf_pages.py",
+        "if _is_hyphen(self._text_page, index) == 1:",
+        "if False:",
+        "sources/customers/test_reading.py::test_a_hyphen_at_the_end_of_a_text_or_line_is_a_hyphen",
+    ),
+    Mutation(
+        "a list that is still growing",
+        "sources/customers/inbox_watcher.py",
+        "if not is_ended and may_be_growing(newest.file_time, datetime.now(UTC)):",
+        "if False:",
+        "sources/customers/test_inbox.py::test_a_file_without_its_end_is_growing_while_its_time_is_young",
+    ),
 )
 
 

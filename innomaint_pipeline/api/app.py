@@ -17,6 +17,9 @@ from starlette.responses import Response
 import innomaint_pipeline
 from innomaint_pipeline.api.access import SESSION_SECONDS, Access
 from innomaint_pipeline.api.answers import AdminError, AdminJson, describe, install_error_answers
+from innomaint_pipeline.api.customers import routes as customers_routes
+from innomaint_pipeline.api.customers.gauges import CustomersCollector
+from innomaint_pipeline.api.frequency import build_frequency_router
 from innomaint_pipeline.api.guard import SESSION_COOKIE, Guard, Network, check_token
 from innomaint_pipeline.api.innomaint import acting, reading
 from innomaint_pipeline.api.innomaint.gauges import InnomaintCollector
@@ -53,6 +56,7 @@ def build_app(parts: Parts, token: SecretStr, *, host: str, trusted_proxies: Seq
     """Return the service as an ASGI application; `host` is a name of it beside those of loopback."""
     access, metrics = Access(token), Metrics()
     metrics.watch(InnomaintCollector(parts))
+    metrics.watch(CustomersCollector(parts))
     app = FastAPI(
         title="innomaint admin service",
         version=_version(),
@@ -70,6 +74,16 @@ def build_app(parts: Parts, token: SecretStr, *, host: str, trusted_proxies: Seq
     app.include_router(reading.router)
     app.include_router(acting.router)
     app.include_router(maximo_routes.router)
+    app.include_router(customers_routes.router)
+    app.include_router(
+        build_frequency_router(
+            {
+                "innomaint": acting.change_refresh_interval,
+                "maximo": maximo_routes.change_read_interval,
+                "customers": customers_routes.change_list_interval,
+            }
+        )
+    )
     return Guard(app, access, host=host, trusted_proxies=trusted_proxies, count=metrics.count)
 
 

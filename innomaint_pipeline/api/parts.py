@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from innomaint_pipeline.api.answers import AdminError
 from innomaint_pipeline.domain.pacing import SourceAccount
+from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Connection, Database, limit_statements
 
 LONGEST_ID_CHARACTERS = 500
@@ -25,7 +26,8 @@ class Parts:
 
     A caller is kept waiting for `patience_seconds` while no daemon looks for requests. `sync_now` syncs one
     known CMMS asset in this process, unless `is_stopping`, which it is handed, and returns what became of it.
-    `sites` are those that the settings name, for sources that have some.
+    `sites` are those that the settings name, for sources that have some; `settings` are those of the process,
+    the defaults where none are given.
     """
 
     database: Database
@@ -36,6 +38,7 @@ class Parts:
     poll_seconds: float = 0.5
     is_stopping: Callable[[], bool] = lambda: False
     sites: tuple[str, ...] = ()
+    settings: Settings = field(default_factory=Settings.model_construct)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

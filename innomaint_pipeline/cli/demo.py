@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from innomaint_pipeline.cli.customers.sync import read_into
 from innomaint_pipeline.cli.environment import make_home, open_addresses, open_database
 from innomaint_pipeline.cli.innomaint.status import as_json, read_status, render_status
 from innomaint_pipeline.cli.innomaint.sync import run_sync
@@ -23,6 +24,7 @@ from innomaint_pipeline.domain.innomaint.selection import SyncOptions
 from innomaint_pipeline.embedded.server import find_running
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import WITHOUT_ENV_FILE, Settings, load_settings
+from innomaint_pipeline.simulator.customers.drawing import draw_list
 from innomaint_pipeline.simulator.innomaint.demo import demo_faults
 from innomaint_pipeline.simulator.innomaint.faults import FaultScript, Status
 from innomaint_pipeline.simulator.innomaint.server import InnomaintSimulator
@@ -40,6 +42,7 @@ DEMO_LATENCY_SECONDS = 0.03
 DEMO_SYNC_INTERVAL_SECONDS = 5
 DEMO_MAXIMO_KEY = "key-of-the-demonstration"
 _WORKBOOK = "asset-master-sample.xlsx"
+_INBOX, _LIST = "customer-lists", "customer-list-sample.pdf"
 
 
 @contextmanager
@@ -61,6 +64,10 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
     workbook = home / _WORKBOOK
     if not workbook.exists():
         write_sample_workbook(world, workbook)
+    inbox = home / _INBOX
+    make_home(inbox)
+    if not (inbox / _LIST).exists():
+        draw_list(inbox / _LIST)
     latency = build_exponential_latency(DEMO_LATENCY_SECONDS)
     with (
         InnomaintSimulator(world, faults=script, latency=latency) as simulator,
@@ -81,6 +88,7 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
             "MAXIMO_API_KEY": DEMO_MAXIMO_KEY,
             "MAXIMO_SITES": "KDFAC,LCVIRQ",
             "MAXIMO_RATE_MS": str(DEMO_RATE_MS),
+            "CUSTOMERS_INBOX": str(inbox),
         }
         # Links stay valid over restarts in the demonstration, too.
         if settings.innomaint_admin_token:
@@ -94,7 +102,7 @@ def has_demo_data(settings: Settings) -> bool:
 
 
 def run_demo(settings: Settings, *, is_json: bool) -> int:
-    """Import the sample workbook, sync every batch through Dagster, read Maximo, print the status.
+    """Import the sample workbook, sync every batch through Dagster, read Maximo and the customer list.
 
     Return the exit code.
     """
@@ -111,6 +119,8 @@ def run_demo(settings: Settings, *, is_json: bool) -> int:
 
 def _start_afresh(demo: Settings) -> None:
     shutil.rmtree(demo.home / "postgres", ignore_errors=True)
+    # Another one would tell of a list as old as the last demonstration.
+    draw_list(demo.home / _INBOX / _LIST)
 
 
 def _show(demo: Settings, began: float, *, is_json: bool) -> int:
@@ -132,15 +142,20 @@ def _show(demo: Settings, began: float, *, is_json: bool) -> int:
         maximo = sync_all(
             build_runs(demo, database, (), demo.maximo_sites), opener, lambda row: say(describe_row(row))
         )
+    say("4. Reading the customer list of an ERP, a PDF of 256 pages")
+    with open_database(demo) as (database, _):
+        customers = read_into(demo, database)
+    say(customers["message"])
     counted = status.synced_assets + status.failed_assets + status.never_synced
     is_good = counted == status.total_assets == DEMO_ASSETS and result.stop_code is None
-    is_good = is_good and maximo.exit_code == 0
+    is_good = is_good and maximo.exit_code == 0 and customers["success"]
     say(f"{counted} = {status.total_assets} assets, in {time.monotonic() - began:.0f} s.")
     say(
         "Some assets failed on purpose: those not found stay so, the transient ones have recovered "
         "meanwhile. Next:\n"
         "  innomaint --demo sync --retry-failed   heals them\n"
         "  innomaint --demo maximo status         shows how Maximo stands\n"
+        "  innomaint --demo customers status      shows how the customer list stands\n"
         "  innomaint up --demo (make up DEMO=1)   shows all this in Dagster's UI"
     )
     if is_json:
@@ -150,6 +165,7 @@ def _show(demo: Settings, began: float, *, is_json: bool) -> int:
                 "sync": result.to_json(),
                 "status": as_json(status),
                 "maximo": {"status": maximo.status, "runs": maximo.runs},
+                "customers": customers,
             }
         )
     return 0 if is_good else 1

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import click
 
+from innomaint_pipeline.cli.customers.commands import CUSTOMERS_COMMANDS
 from innomaint_pipeline.cli.environment import command_settings, own_settings
 from innomaint_pipeline.cli.innomaint.commands import INNOMAINT_COMMANDS
 from innomaint_pipeline.cli.maximo.commands import MAXIMO_COMMANDS
@@ -109,10 +110,17 @@ def db_upgrade(*, is_json: bool) -> None:
 )
 def up(*, is_demo: bool, port: int, admin_port: int | None) -> None:
     """Run everything until Ctrl-C: database, Dagster's webserver and daemon, the admin service."""
+    from innomaint_pipeline.cli.customers.starting import ask_for_customers
     from innomaint_pipeline.cli.up import run_up
 
     is_demo = is_demo or click.get_current_context().find_root().params["is_demo"]
-    run_up(own_settings(), is_demo=is_demo, port=port, admin_port=admin_port)
+    run_up(
+        own_settings(),
+        is_demo=is_demo,
+        port=port,
+        admin_port=admin_port,
+        start_work=(ask_for_customers,),
+    )
 
 
 @cli.command()
@@ -157,7 +165,7 @@ def demo(*, is_json: bool) -> int:
     return run_demo(own_settings(), is_json=is_json)
 
 
-for _command in (*WORKBOOK_COMMANDS, *INNOMAINT_COMMANDS, *MAXIMO_COMMANDS):
+for _command in (*WORKBOOK_COMMANDS, *INNOMAINT_COMMANDS, *MAXIMO_COMMANDS, *CUSTOMERS_COMMANDS):
     cli.add_command(_command)
 
 

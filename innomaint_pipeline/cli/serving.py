@@ -135,6 +135,7 @@ def run_serve(
                 syncs.sync,
                 dagster_url=dagster_url,
                 sites=settings.maximo_sites,
+                settings=settings,
             ),
             token,
             host=host,

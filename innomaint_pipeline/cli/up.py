@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from innomaint_pipeline.cli.serving import (
     refuse_taken_port,
 )
 from innomaint_pipeline.embedded.server import embedded_postgres, find_running
-from innomaint_pipeline.errors import ConfigurationError, InnomaintPipelineError
+from innomaint_pipeline.errors import ConfigurationError, DatabaseError, InnomaintPipelineError
 from innomaint_pipeline.settings import Settings, describe_origin
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import UP_LEASE, acquire_lease, find_leases
@@ -57,8 +57,21 @@ class NotReadyError(InnomaintPipelineError):
     """A part did not become ready in time."""
 
 
-def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | None) -> None:
-    """Start everything, say where it is, and keep it running.
+_START_WORK_AFTER_SECONDS = 5
+
+StartWork = Callable[[Settings, Database], None]
+"""What a source asks for once everything runs, a few seconds later."""
+
+
+def run_up(
+    settings: Settings,
+    *,
+    is_demo: bool,
+    port: int,
+    admin_port: int | None,
+    start_work: Sequence[StartWork] = (),
+) -> None:
+    """Start everything, say where it is, ask for what a start asks for, and keep it running.
 
     Raise `ChildEndedError` when a part cannot be kept.
     """
@@ -105,11 +118,15 @@ def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | No
             f"Ready: Dagster's UI is at {address} (logs in {settings.home / 'logs'}). Ctrl-C stops "
             "everything."
         )
+        start_at = time.monotonic() + _START_WORK_AFTER_SECONDS
+        waiting = list(start_work)
         while not is_lost.is_set():
             keeper.look()
             if addresses.is_embedded and find_running(settings.home) is None:
                 say("The embedded database has ended and is started again.")
                 stack.enter_context(embedded_postgres(settings.home))
+            elif waiting and time.monotonic() >= start_at:
+                _begin(waiting, settings, database)
             time.sleep(1)
         raise ConfigurationError(
             "another innomaint up has taken over these databases while this one did not reach them: only one "
@@ -117,8 +134,22 @@ def run_up(settings: Settings, *, is_demo: bool, port: int, admin_port: int | No
         )
 
 
+def _begin(waiting: list[StartWork], settings: Settings, database: Database) -> None:
+    """Ask for the next piece of work; a database that is away is asked again at the next look."""
+    try:
+        waiting[0](settings, database)
+    except DatabaseError as error:
+        say(str(error))
+        return
+    del waiting[0]
+
+
 def _require_source(settings: Settings) -> None:
     """Raise `ConfigurationError` where no source is configured; one that is half configured is told of."""
+    if settings.customers_inbox is not None and (
+        settings.maximo_base_url is None and settings.innomaint_api_token is None
+    ):
+        return
     if settings.maximo_base_url is not None:
         settings.require_maximo()
         return

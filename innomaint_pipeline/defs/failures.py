@@ -17,6 +17,7 @@ from innomaint_pipeline.errors import (
     BreakerOpenError,
     ConfigurationError,
     DatabaseError,
+    DiskFullError,
     InnomaintPipelineError,
     RefusedRowError,
     RouteError,
@@ -41,6 +42,10 @@ _STOPPING_ERRORS = {
     "RefusedRowError": 4,
     # SQLAlchemy's, of Dagster's own database: what the project says of the other one is a DatabaseError.
     "OperationalError": 4,
+    "DiskFullError": 4,
+    "TransientSourceError": 3,
+    "ReaderEndedError": 3,
+    "StillGrowingError": 3,
     "ConfigurationError": 2,
     "SelectionError": 2,
     "WorkbookError": 2,
@@ -102,20 +107,23 @@ def run_step(
     name: str,
     close: Callable[[BaseException], object],
     explain: Callable[[BaseException], Explanation],
+    is_repeated: bool = True,
 ) -> Report:
     """Run a step's work, turning errors into what Dagster should do.
 
     An open breaker and database trouble repeat the step after 5, 10 and 20 s. A refused token, a wrong
-    setting and our own faults fail it at once. Where the run's work ends here, `close` notes it with what
-    ended it, and `explain` tells people: in the failure, and in an observation of each asset that is now not
-    made, because the page of a partition shows no log. `name` says in messages what was worked on.
+    setting, a full disk and our own faults fail it at once; so does everything where the work repeats itself
+    and `is_repeated` is False. Where the run's work ends here, `close` notes it with what ended it, and
+    `explain` tells people: in the failure, and in an observation of each asset that is now not made, because
+    the page of a partition shows no log. `name` says in messages what was worked on.
     """
     try:
         with secrets_removed():
             return step()
     except (BreakerOpenError, DatabaseError) as error:
         # What the database says of a row it says again.
-        wait = None if isinstance(error, RefusedRowError) else retry_wait_seconds(context)
+        is_final = not is_repeated or isinstance(error, (RefusedRowError, DiskFullError))
+        wait = None if is_final else retry_wait_seconds(context)
         if wait is not None:
             context.log.warning(f"{error}\nThe step is repeated in {wait} s.")
             raise dg.RetryRequested(max_retries=len(_RETRY_WAITS_SECONDS), seconds_to_wait=wait) from error

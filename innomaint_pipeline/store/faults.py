@@ -12,7 +12,7 @@ from enum import Enum, auto
 import psycopg
 from sqlalchemy.exc import DBAPIError
 
-from innomaint_pipeline.errors import ConflictError, DatabaseError, RefusedRowError
+from innomaint_pipeline.errors import ConflictError, DatabaseError, DiskFullError, RefusedRowError
 
 
 class Fault(Enum):
@@ -38,6 +38,7 @@ _MISSING = {"42P01", "42703", "42883", "42704", "42P10"}
 _NO_RIGHT = "42501"
 _READ_ONLY = "25006"
 _LOCK_TIMEOUT = "55P03"
+_DISK_FULL = "53100"
 # Where the server's code ends a statement from outside: a time-out, an administrator.
 _INTERRUPT = "ProcessInterrupts"
 _POLICY = "ExecWithCheckOptions"
@@ -114,12 +115,31 @@ _WAITED = (
     "the database ({place}) let a statement wait too long for another program's lock: {words}; the view "
     "pg_stat_activity and the function pg_blocking_pids show whose it is while one waits"
 )
-_WORDS = {**dict.fromkeys(_MISSING, _LACKS), _NO_RIGHT: _REFUSES_RIGHT, _READ_ONLY: _TAKES_NO_CHANGES}
+_HIDES_ROWS = (
+    "the database ({place}) would hide rows from this role: {words}; run: innomaint db upgrade, which names "
+    "the statement that helps"
+)
+_IS_FULL = "the disk of the database ({place}) is full: {words}; nothing was written. Make room there"
+_OTHER_SCHEMA = "the database ({place}) is not as the program needs it: {words}"
+_WORDS = {
+    **dict.fromkeys(_MISSING, _LACKS),
+    _NO_RIGHT: _REFUSES_RIGHT,
+    _READ_ONLY: _TAKES_NO_CHANGES,
+    _DISK_FULL: _IS_FULL,
+}
+
+
+def _find_words(error: DBAPIError, fault: Fault) -> str:
+    if _place(error)[0] == _HIDDEN_ROWS:
+        return _HIDES_ROWS
+    if is_lock_timeout(error):
+        return _WAITED
+    return _WORDS.get(sqlstate(error), _OTHER_SCHEMA if fault is Fault.SCHEMA else _UNREACHABLE)
 
 
 def explain(error: DBAPIError, place: str) -> DatabaseError:
     """Return what a failed transaction means, in words that say what to do."""
-    words, state, fault = short_message(error), sqlstate(error), judge(error)
+    words, fault = short_message(error), judge(error)
     if fault is Fault.CONFLICT:
         return ConflictError(
             f"the database ({place}) broke off a transaction that met another: {words}; nothing of it was "
@@ -132,16 +152,5 @@ def explain(error: DBAPIError, place: str) -> DatabaseError:
             reason=words,
             is_certain=fault is Fault.ROW,
         )
-    if _place(error)[0] == _HIDDEN_ROWS:
-        return DatabaseError(
-            f"the database ({place}) would hide rows from this role: {words}; run: innomaint db upgrade, "
-            "which names the statement that helps"
-        )
-    if state in _WORDS:
-        return DatabaseError(_WORDS[state].format(place=place, words=words))
-    if fault is Fault.SCHEMA:
-        return DatabaseError(f"the database ({place}) is not as the program needs it: {words}")
-    otherwise = (
-        _WAITED if is_lock_timeout(error) else "the database ({place}) is unreachable or refuses: {words}"
-    )
-    return DatabaseError(otherwise.format(place=place, words=words))
+    kind = DiskFullError if sqlstate(error) == _DISK_FULL else DatabaseError
+    return kind(_find_words(error, fault).format(place=place, words=words))

@@ -18,12 +18,14 @@ from sqlalchemy.exc import DBAPIError
 from innomaint_pipeline import crash_points
 from innomaint_pipeline.errors import AdoptionError, DatabaseError
 from innomaint_pipeline.store.adoption import describe_tables, reconcile
+from innomaint_pipeline.store.customers.tables import customers_metadata
 from innomaint_pipeline.store.database import AdvisoryLock, Database, take_lock
 from innomaint_pipeline.store.faults import Fault, is_lock_timeout, judge, lacks_right, short_message
 from innomaint_pipeline.store.innomaint import tables as innomaint_tables
 from innomaint_pipeline.store.innomaint.batches import finish_upgrade as finish_innomaint_upgrade
 from innomaint_pipeline.store.maximo.schema import upgrade_schema as upgrade_maximo
 from innomaint_pipeline.store.readiness import check_server
+from innomaint_pipeline.store.schemas import upgrade_tables
 from innomaint_pipeline.store.tables import metadata
 
 SOURCE_TABLES = (innomaint_tables,)
@@ -121,6 +123,7 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             command.upgrade(config, "head")
             done += describe_tables(connection, (*metadata.sorted_tables, _version_table))
             done += upgrade_maximo(connection)
+            done += upgrade_tables(connection, customers_metadata)
             done += finish_innomaint_upgrade(connection, batch_size=batch_size)
             crash_points.reach("upgrade: batches given")
     except DatabaseError as error:

@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from innomaint_pipeline.errors import BreakerOpenError, DatabaseError, RefusedRowError, RunCancelledError
+from innomaint_pipeline.errors import (
+    BreakerOpenError,
+    DatabaseError,
+    DiskFullError,
+    RefusedRowError,
+    RunCancelledError,
+    TransientSourceError,
+)
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import (
     LEASE_SECONDS,
@@ -109,8 +116,9 @@ def hold_lease(claim: Claim, *, is_last_step: bool) -> Iterator[LeaseWatch | Non
     keep_seconds = None if is_last_step else LEASE_SECONDS
     try:
         yield watch
-    except (BreakerOpenError, DatabaseError) as error:
-        wait = None if isinstance(error, RefusedRowError) else claim.repeat_after_seconds
+    except (BreakerOpenError, DatabaseError, TransientSourceError) as error:
+        is_final = isinstance(error, (RefusedRowError, DiskFullError))
+        wait = None if is_final else claim.repeat_after_seconds
         keep_seconds = 0.0 if wait is None else wait + LEASE_SECONDS
         raise
     except BaseException:

@@ -43,7 +43,7 @@ from innomaint_pipeline_tests.store.test_adoption import OLD_TABLES
 
 PACKAGE = Path(innomaint_pipeline.__file__).parent
 UPGRADES = [point for point in CRASH_POINTS if point.startswith("upgrade: ")]
-SYNCS = [point for point in CRASH_POINTS if not point.startswith(("upgrade: ", "maximo "))]
+SYNCS = [point for point in CRASH_POINTS if not point.startswith(("upgrade: ", "maximo ", "list: "))]
 # Reached for each of the two batches, and a third time in the second pass of settle.
 SECOND_PASS = 3
 IN_SECOND_PASS = [

@@ -65,8 +65,10 @@ BUILT = {
     ("store/maximo/schema.py", "_held_resources_sql(connection)"): "a name, quoted by PostgreSQL",
     ("store/maximo/schema.py", "_sync_status_sql()"): "names of the declarations",
     ("store/maximo/schema.py", "view.fullname"): "a name of the declarations",
-    ("store/maximo/schema.py", "specification"): "a column of the declarations, compiled",
-    ("store/maximo/schema.py", "table.name"): "a name of the declarations",
+    ("store/schemas.py", "schema"): "a name that a source declares",
+    ("store/schemas.py", "specification"): "a column of the declarations, compiled",
+    ("store/schemas.py", "table.name"): "a name of the declarations",
+    ("store/schemas.py", "table.schema"): "a name that a source declares",
 }
 
 

@@ -10,16 +10,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any
 
 import anyio.to_thread
-from fastapi import APIRouter, Body, Depends, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from fastapi import APIRouter, Depends, Path, Query, Request
 
 from innomaint_pipeline.api.answers import AdminError, AdminJson, describe
 from innomaint_pipeline.api.innomaint.models import (
     REQUESTS,
-    FrequencyAnswer,
     PausedAnswer,
     StoredAnswer,
     SyncedAnswer,
@@ -42,12 +41,13 @@ from innomaint_pipeline.domain.requests import (
 )
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
 from innomaint_pipeline.errors import BreakerOpenError, ConfigurationError, DatabaseError, SourceRefusedError
-from innomaint_pipeline.store.database import find_now
+from innomaint_pipeline.store.database import Connection, find_now
 from innomaint_pipeline.store.innomaint.asset_details import Outcome
 from innomaint_pipeline.store.innomaint.due_batches import change_refresh_minutes
 from innomaint_pipeline.store.innomaint.selection import plan_sync, wish_for
+from innomaint_pipeline.store.innomaint.status import find_next_due
 from innomaint_pipeline.store.requests import RequestDetail, Stored, load_request, submit
-from innomaint_pipeline.store.settings import REFRESH_MINUTES, save_setting, set_paused
+from innomaint_pipeline.store.settings import set_paused
 
 router = APIRouter(dependencies=[Depends(refuse_unknown_parameters)], default_response_class=AdminJson)
 
@@ -134,24 +134,10 @@ def _check_known(parts: Parts, name: str) -> None:
             raise AdminError(404, str(error)) from None
 
 
-class Frequency(BaseModel):
-    """The refresh interval, of Innomaint's assets or of another source's reads."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"intervalMinutes": 60}})
-
-    intervalMinutes: Annotated[StrictInt, Field(ge=5, le=1440)]  # noqa: N815 # the name in the JSON
-    source: Literal["innomaint", "maximo"] = SOURCE
-
-
-@router.post("/api/admin/sync/frequency", responses=describe(FrequencyAnswer))
-def change_frequency(parts: PartsOf, frequency: Annotated[Frequency, Body()]) -> AdminJson:
-    """Change the refresh interval at once and for good, for CMMS assets synced before, too."""
-    with parts.connect() as connection:
-        if frequency.source == SOURCE:
-            change_refresh_minutes(connection, frequency.intervalMinutes)
-        else:
-            save_setting(connection, frequency.source, REFRESH_MINUTES, frequency.intervalMinutes)
-    return AdminJson(FrequencyAnswer(intervalMinutes=frequency.intervalMinutes))
+def change_refresh_interval(connection: Connection, _: Parts, minutes: int) -> datetime | None:
+    """Store the refresh interval, for CMMS assets synced before, too; return when the next one is due."""
+    change_refresh_minutes(connection, minutes)
+    return find_next_due(connection)
 
 
 @router.post("/api/admin/cmms/pause", responses=describe(PausedAnswer))

@@ -504,12 +504,6 @@ class SyncedAnswer(Answer):
     traceability_id: Annotated[int | None, example_field(577833)]
 
 
-class FrequencyAnswer(Answer):
-    """The refresh interval in force."""
-
-    intervalMinutes: Annotated[int, example_field(60)]  # noqa: N815
-
-
 class PausedAnswer(Answer):
     """Whether continuous sync is paused."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Path, Request
@@ -9,9 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from innomaint_pipeline.api.answers import AdminError, AdminJson, describe
 from innomaint_pipeline.api.maximo.models import MaximoStatusAnswer, TaskAnswer, TaskStartedAnswer
-from innomaint_pipeline.api.parts import PartsOf, refuse_unknown_parameters
+from innomaint_pipeline.api.parts import Parts, PartsOf, refuse_unknown_parameters
 from innomaint_pipeline.domain.maximo.declarations import BY_SHORT_NAME, EVERY
 from innomaint_pipeline.settings import check_site
+from innomaint_pipeline.store.database import Connection
+from innomaint_pipeline.store.maximo.conditions import change_interval
 from innomaint_pipeline.store.maximo.overview import load_overview
 from innomaint_pipeline.store.maximo.requests import load_task, submit_read
 from innomaint_pipeline.store.maximo.schema import require_schema
@@ -74,6 +77,12 @@ def start_read(
     words = "stored" if is_new else "one in flight covers it"
     message = f"{words}; /api/sync-task-status/{task_id} tells how far it is"
     return AdminJson(TaskStartedAnswer(success=True, task_id=str(task_id), message=message), 202)
+
+
+def change_read_interval(connection: Connection, _: Parts, minutes: int) -> datetime | None:
+    """Store the interval between two increments; return when the next read is due."""
+    require_schema(connection)
+    return change_interval(connection, minutes)
 
 
 @router.get("/api/sync-task-status/{task_id}", responses=describe(TaskAnswer, 404))

@@ -117,7 +117,7 @@ def load_status(connection: Connection, account: SourceAccount) -> Status:
         consecutive_failures=facts.consecutive_failures,
         average_duration_ms=totals.average_duration_ms,
         refresh_minutes=facts.refresh_minutes,
-        next_due_at=_next_due_at(connection),
+        next_due_at=find_next_due(connection),
     )
 
 
@@ -136,7 +136,8 @@ def _time_left(connection: Connection, progress: Progress | None) -> int | None:
     return 0 if count_due(connection) == 0 else None
 
 
-def _next_due_at(connection: Connection) -> datetime | None:
+def find_next_due(connection: Connection) -> datetime | None:
+    """Return when the next CMMS asset is due."""
     return connection.execute(
         select(func.min(sync_state.c.next_due_at)).where(sync_state.c.batch_key.is_not(None))
     ).scalar_one()

@@ -16,6 +16,7 @@ from innomaint_pipeline.domain.maximo.structures import Structure
 from innomaint_pipeline.store.housekeeping import Retention
 from innomaint_pipeline.store.maximo.responses import Place
 from innomaint_pipeline.store.maximo.tables import reject, root_table, schema_drift, sync_run, sync_state
+from innomaint_pipeline.store.settings import REFRESH_MINUTES, save_setting
 
 RETENTIONS = tuple(
     Retention(table, moment, is_removable, may_be_missing=True)
@@ -89,6 +90,13 @@ def _is_due(row: Any, now: datetime, interval_minutes: int) -> bool:
     if row.due_at is not None and row.due_at <= now:
         return True
     return row.state != "error" and row.last_run_at + timedelta(minutes=interval_minutes) <= now
+
+
+def change_interval(connection: Connection, minutes: int) -> datetime | None:
+    """Store the interval between two increments; return when the next read is due by it."""
+    save_setting(connection, SOURCE, REFRESH_MINUTES, minutes)
+    after_last = sync_state.c.last_run_at + timedelta(minutes=minutes)
+    return connection.execute(select(func.min(func.least(sync_state.c.due_at, after_last)))).scalar_one()
 
 
 def load_newest_runs(connection: Connection, structure: Structure) -> list[dict[str, Any]]:

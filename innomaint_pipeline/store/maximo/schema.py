@@ -1,106 +1,35 @@
-"""The schema `maximo` in a database: made where it is missing, added to where it is older.
-
-Belongs here: creating the schema, its tables, columns, indexes and views, in the upgrade's transaction.
-"""
+"""The schema `maximo` in a database: its tables, and the views over them, in the upgrade's transaction."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, text
-from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
 
 from innomaint_pipeline.domain.maximo import SOURCE
 from innomaint_pipeline.domain.maximo.declarations import REFERENCES, STRUCTURES, Reference
 from innomaint_pipeline.domain.maximo.structures import Structure
-from innomaint_pipeline.errors import DatabaseError
-from innomaint_pipeline.store.comments import declared_comments, find_comments, write_comments
 from innomaint_pipeline.store.maximo.tables import DELETED, SYNCED, maximo_metadata, maximo_views
+from innomaint_pipeline.store.schemas import create_tables, describe_schema, require_tables
 
 VIEWS = tuple(maximo_views.sorted_tables)
 
 
-def _has_schema(connection: Connection) -> bool:
-    statement = text("SELECT count(*) FROM pg_namespace WHERE nspname = :name")
-    return bool(connection.execute(statement, {"name": SOURCE}).scalar_one())
-
-
-def _present(connection: Connection) -> set[tuple[str, str]]:
-    rows = connection.execute(
-        text(
-            "SELECT table_name::text, column_name::text FROM information_schema.columns "
-            "WHERE table_schema = :name"
-        ),
-        {"name": SOURCE},
-    )
-    return set(rows.tuples().all())
-
-
 def require_schema(connection: Connection) -> None:
     """Raise `DatabaseError` where the tables of Maximo are missing."""
-    present = _present(connection)
-    for table in maximo_metadata.sorted_tables:
-        for column in table.columns:
-            if (table.name, column.name) not in present:
-                raise DatabaseError(
-                    f"the database lacks {SOURCE}.{table.name}.{column.name}; run: innomaint db upgrade, as "
-                    f"a role that may create the schema {SOURCE} or owns it"
-                )
+    require_tables(connection, maximo_metadata)
 
 
 def upgrade_schema(connection: Connection) -> list[str]:
-    """Create what is missing of the schema; return what was done, a sentence each. Repeatable.
-
-    A role that may not create a schema leaves it out: Innomaint's tables need none, and a sync of Maximo says
-    what it lacks (`require_schema`).
-    """
-    done: list[str] = []
-    if not _has_schema(connection):
-        may_create = text("SELECT has_database_privilege(current_database(), 'CREATE')")
-        if not connection.execute(may_create).scalar_one():
-            return []
-        connection.execute(text(f"CREATE SCHEMA {SOURCE}"))
-        done.append(f"created schema {SOURCE}")
-    done += _create_tables(connection)
+    """Create what is missing of the schema; return what was done, a sentence each. Repeatable."""
+    done = create_tables(connection, maximo_metadata)
+    if done is None:
+        return []
     if done or not _has_views(connection):
         for view in VIEWS:
             connection.execute(text(f"DROP VIEW IF EXISTS {view.fullname}"))
         connection.execute(text(_held_resources_sql(connection)))
         connection.execute(text(_sync_status_sql()))
         connection.execute(text(_dangling_sql()))
-    return done + _describe(connection)
-
-
-def _describe(connection: Connection) -> list[str]:
-    """Set the comments that are not as declared; nothing in this schema is somebody else's."""
-    present = find_comments(connection, SOURCE)
-    declared = declared_comments((*maximo_metadata.sorted_tables, *VIEWS))
-    changed = {
-        place: words for place, words in declared.items() if place in present and present[place] != words
-    }
-    write_comments(connection, changed, schema=SOURCE, views=[view.name for view in VIEWS])
-    return [f"described {len(changed)} tables and columns of schema {SOURCE}"] if changed else []
-
-
-def _create_tables(connection: Connection) -> list[str]:
-    done: list[str] = []
-    present = _present(connection)
-    names = {name for name, _ in present}
-    compiler = connection.dialect.ddl_compiler(connection.dialect, None)  # pyright: ignore[reportArgumentType]
-    for table in maximo_metadata.sorted_tables:
-        if table.name not in names:
-            connection.execute(CreateTable(table))
-            for index in sorted(table.indexes, key=lambda item: str(item.name)):
-                connection.execute(CreateIndex(index))
-            done.append(f"created table {SOURCE}.{table.name}")
-            continue
-        for column in table.columns:
-            if (table.name, column.name) not in present:
-                specification = compiler.get_column_specification(column)
-                connection.execute(text(f'ALTER TABLE {SOURCE}."{table.name}" ADD COLUMN {specification}'))
-                for key in column.foreign_keys:
-                    if key.constraint is not None:
-                        connection.execute(AddConstraint(key.constraint))
-                done.append(f"added column {SOURCE}.{table.name}.{column.name}")
-    return done
+    return done + describe_schema(connection, maximo_metadata, VIEWS)
 
 
 def _has_views(connection: Connection) -> bool:

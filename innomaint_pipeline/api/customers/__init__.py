@@ -1,0 +1,1 @@
+"""What the admin service answers about the customer list."""

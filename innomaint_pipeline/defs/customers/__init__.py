@@ -1,0 +1,1 @@
+"""The customer list in Dagster: assets with blocking checks, job, sensors, checks."""

@@ -1,0 +1,1 @@
+"""What PostgreSQL holds of the customer list: customers, lists, runs, quarantine."""

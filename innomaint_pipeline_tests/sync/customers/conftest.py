@@ -1,0 +1,3 @@
+from innomaint_pipeline_tests.customers import customers
+
+__all__ = ["customers"]
