@@ -11,7 +11,6 @@ from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.sync.customers.running import RunReport, sync_list
 from innomaint_pipeline_tests.customers import Customers, changed, invent_rows, without
 
-
 MOMENT = datetime(2026, 6, 20, 10, tzinfo=UTC)
 
 
