@@ -1,8 +1,8 @@
 """The assets of the customer list: one step that reads, checks and applies it, with its blocking checks.
 
 Thin: the body calls `sync.customers` and turns its report into materializations, check results and metadata.
-One step, because the list is applied and its run closed in one transaction: nothing between two steps could be
-left half done.
+One step, because the list is applied and its run closed in one transaction: nothing between two steps could
+be left half done.
 """
 
 import functools

@@ -24,7 +24,7 @@ def run(cli: Cli, *arguments: str) -> Done:
 
 
 @pytest.fixture
-def inbox(cli: Cli, database_url: str, tmp_path: Path) -> Path:
+def inbox(_cli: Cli, database_url: str, tmp_path: Path) -> Path:
     folder = tmp_path / "inbox"
     folder.mkdir()
     os.environ |= {"IC3_DATABASE_URL": database_url, "CUSTOMERS_INBOX": str(folder)}

@@ -34,9 +34,7 @@ PEOPLE: Sequence[Customer] = [{**item, "name": CANARY} for item in invent_custom
 
 
 @pytest.fixture
-def inbox(
-    bare_environment: pytest.MonkeyPatch, database: Database, database_url: str, tmp_path: Path
-) -> Path:
+def inbox(bare_environment: pytest.MonkeyPatch, database_url: str, tmp_path: Path) -> Path:
     """A folder for lists, known to the steps, with one list in it."""
     folder = tmp_path / "inbox"
     folder.mkdir()
