@@ -60,7 +60,6 @@ BUILT = {
     ("store/maximo/responses.py", "structure.id"): "a name of the declarations",
     ("store/maximo/responses.py", "structure.root.table.name"): "a name of the declarations",
     ("store/maximo/responses.py", "where"): "names of the declarations",
-    ("store/maximo/schema.py", "SOURCE"): "a constant",
     ("store/maximo/schema.py", "_dangling_sql()"): "names of the declarations",
     ("store/maximo/schema.py", "_held_resources_sql(connection)"): "a name, quoted by PostgreSQL",
     ("store/maximo/schema.py", "_sync_status_sql()"): "names of the declarations",

@@ -7,7 +7,7 @@ import dagster as dg
 
 from innomaint_pipeline.defs.customers.assets import CUSTOMERS_RUNS, customers_sync, list_run_config
 from innomaint_pipeline.defs.recovery import UNDER_WAY
-from innomaint_pipeline.defs.requests import RequestedWork, RunPlace, build_requests_sensor
+from innomaint_pipeline.defs.requests import RequestedWork, RunPlace
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.customers import SOURCE
@@ -79,6 +79,7 @@ class _RequestedRun:
     """One run for a request, unless one that was under way has done what was asked for."""
 
     kind = SYNC_REQUESTS
+    jobs: Sequence[Any] = (customers_sync,)
     runs = CUSTOMERS_RUNS
     parts_at_once = 1
 
@@ -127,19 +128,13 @@ class _RequestedRun:
         return RequestOutcome(result, row["error_message"] if is_bad else None)
 
 
-_WORK: RequestedWork = _RequestedRun()
-
-requested_lists = build_requests_sensor(
-    "requested_lists",
-    [customers_sync],
-    _WORK,
-    description="Reads the customer list when the admin service, or the start of the program, asks for it.",
-)
+REQUESTED_LISTS: RequestedWork = _RequestedRun()
+"""The list, when the admin service or the start of the program asks for it."""
 
 
 def load_customers_conditions(connection: Connection, settings: Settings) -> tuple[Health, list[Condition]]:
     """Return how the customer list is doing and what people are told; nothing where it is not read."""
     if settings.customers_inbox is None or not has_schema(connection):
-        return Health.HEALTHY, []
+        return Health.NOT_SET, []
     facts = load_facts(connection, settings.customers_interval_minutes)
     return judge_health(facts), list_conditions(facts)

@@ -2,9 +2,9 @@
 
 from innomaint_pipeline.defs.customers.assets import customers_list, customers_sync
 from innomaint_pipeline.defs.customers.automation import (
+    REQUESTED_LISTS,
     customers_due,
     load_customers_conditions,
-    requested_lists,
 )
 from innomaint_pipeline.defs.customers.checks import CHECKS
 from innomaint_pipeline.defs.source import SourceDefinitions
@@ -14,7 +14,8 @@ CUSTOMERS = SourceDefinitions(
     assets=[customers_list],
     asset_checks=CHECKS,
     jobs=[customers_sync],
-    sensors=[customers_due, requested_lists],
+    sensors=[customers_due],
+    requested_work=[REQUESTED_LISTS],
     retentions=RETENTIONS,
     load_conditions=load_customers_conditions,
 )

@@ -12,10 +12,11 @@ from sqlalchemy import text
 from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs.customers.assets import SNAPSHOT
 from innomaint_pipeline.defs.customers.automation import (
+    REQUESTED_LISTS,
     customers_due,
     load_customers_conditions,
-    requested_lists,
 )
+from innomaint_pipeline.defs.requests import build_requests_sensor
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.customers.checks import CHECKS
 from innomaint_pipeline.domain.customers.runs import Trigger
@@ -123,7 +124,7 @@ def test_what_is_due_or_asked_for_is_one_run(instance: dg.DagsterInstance, inbox
         assert ask_at_start(connection, 30)
         submit_run(connection, Trigger.MANUAL, asked_by="a person")
     scheduled = look(instance, customers_due).run_requests
-    asked = look(instance, requested_lists).run_requests
+    asked = look(instance, build_requests_sensor([REQUESTED_LISTS])).run_requests
     assert len(scheduled) == len(asked) == 1
 
     for request in (*scheduled, *asked):
@@ -131,7 +132,7 @@ def test_what_is_due_or_asked_for_is_one_run(instance: dg.DagsterInstance, inbox
             instance=instance, run_config=request.run_config, tags=dict(request.tags)
         )
         assert made.success
-    look(instance, requested_lists)
+    look(instance, build_requests_sensor([REQUESTED_LISTS]))
 
     with database.begin() as connection:
         rows = connection.execute(text("select trigger, outcome from customers.sync_run")).tuples().all()
