@@ -65,7 +65,7 @@ def describe_run(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def describe_result(row: Mapping[str, Any]) -> dict[str, Any]:
+def describe_result(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return how a run ended, as the metrics tell it."""
     is_good = row["outcome"] in SUCCEEDED
     if row.get("started_at") and row.get("finished_at"):
