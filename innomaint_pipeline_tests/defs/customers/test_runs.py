@@ -155,5 +155,5 @@ def test_without_an_inbox_the_source_is_off(
 ):
     bare_environment.delenv("CUSTOMERS_INBOX")
     assert look(instance, customers_due).run_requests == []
-    assert told(database) == (Health.HEALTHY, {})
+    assert told(database) == (Health.NOT_SET, {})
     assert not list(inbox.iterdir())
