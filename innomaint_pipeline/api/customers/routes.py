@@ -126,8 +126,8 @@ def _ask(parts: Parts, asked_by: str) -> _Asked:
         now = find_now(connection)
         if find_lease(connection) is not None:
             return _Asked(now, is_new=False)
-        submit_run(connection, Trigger.MANUAL, asked_by=asked_by)
-    return _Asked(now, is_new=True)
+        asked_at = submit_run(connection, Trigger.MANUAL, asked_by=asked_by)
+    return _Asked(asked_at, is_new=True)
 
 
 def _find(parts: Parts, asked_at: datetime) -> tuple[dict[str, Any] | None, float | None]:

@@ -107,10 +107,14 @@ class _RequestedRun:
         """Return how each run has ended: by its own row, else by that of the run that did its work."""
         rows = {run_id: load_run(connection, run_id) for run_id in run_ids}
         found = {run_id: row["outcome"] for run_id, row in rows.items() if row and row["outcome"]}
-        for request in find_open(connection, SYNC_REQUESTS):
-            other = find_run_since(connection, request.requested_at)
+        requests = find_open(connection, SYNC_REQUESTS)
+        known = {run_id: request for request in requests for part in request.parts for run_id in part.run_ids}
+        for run_id in run_ids:
+            # One that no look has seen under way is of the newest request.
+            request = known.get(run_id, requests[-1] if requests else None)
+            other = find_run_since(connection, request.requested_at) if request else None
             if other is not None:
-                found = {**dict.fromkeys(run_ids, other["outcome"]), **found}
+                found.setdefault(run_id, other["outcome"])
         return found
 
     def count_result(self, connection: Connection, request: OpenRequest) -> RequestOutcome:

@@ -44,7 +44,20 @@ def test_a_run_is_asked_for_once_and_its_end_is_answered(customers: Customers):
         asked = client.post("/api/customers/sync")
         assert (asked.status, asked.json["address"]) == (202, "/api/customers/sync/status")
         client.post("/api/customers/sync")
-    assert customers.value("select count(*) from innomaint_request where kind = 'customers/sync'") == 1
+        requests = "select count(*) from innomaint_request where kind = 'customers/sync'"
+        assert customers.value(requests) == 1
+        # A run has ended since: who asks now wants a newer one.
+        report = customers.sync(invent_rows(3))
+        client.post("/api/customers/sync", headers={**client.headers, "Prefer": "respond-async"})
+        assert customers.value(requests) == 2
+        customers.execute("delete from innomaint_request")
+        customers.execute(
+            "insert into innomaint_lease select 'customers/list', 'run', now(), now() + interval '20 s'"
+        )
+        customers.execute("update customers.sync_run set finished_at = now() + interval '1 s'")
+        found = client.post("/api/customers/sync")
+        assert (found.status, found.json["runId"]) == (200, report.row["run_id"])
+        assert customers.value(requests) == 0
     with serving(customers.database) as client:
         assert "CUSTOMERS_INBOX" in client.post("/api/customers/sync").error
 
