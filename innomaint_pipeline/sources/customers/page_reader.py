@@ -18,6 +18,7 @@ from innomaint_pipeline.sources.customers.streams import (
     NotWholeError,
     check_ends,
     check_streams,
+    open_pdf,
 )
 
 
@@ -44,8 +45,8 @@ def _read(path: Path, *, share: int, shares: int, most_pages: int) -> None:
         pages = PdfPages(path)
     except PdfError as error:
         # What pdfium refuses, pikepdf may name: a password.
-        check_streams(path, pages=0, share=0, shares=1)
-        raise NotWholeError(str(error)) from None
+        with open_pdf(path):
+            raise NotWholeError(str(error)) from None
     if pages.count > most_pages:
         _refuse(f"found {pages.count} pages, expected at most {most_pages}", bound="pages")
         return

@@ -10,6 +10,7 @@ import binascii
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,31 +52,36 @@ def check_ends(path: Path) -> None:
             )
 
 
-def check_streams(path: Path, *, pages: int, share: int, shares: int) -> StreamsReport:
-    """Look at the streams of every `shares`-th page from `share` on; share 0 also at those of no page.
-
-    `pages` is how many pdfium counts. Raises `NotWholeError` for a file that does not open, is encrypted, has
-    another number of pages, or a stream that does not unpack to its last block.
-    """
+@contextmanager
+def open_pdf(path: Path) -> Iterator[pikepdf.Pdf]:
+    """Open a PDF; raise `NotWholeError` where it does not open, or is encrypted."""
     try:
         with pikepdf.open(path) as pdf:
             if pdf.is_encrypted:
                 raise NotWholeError("the file is encrypted, expected one without a password")
-            if len(pdf.pages) != pages:
-                raise NotWholeError(
-                    f"found {len(pdf.pages)} pages, expected the {pages} that the file counts"
-                )
-            report = StreamsReport()
-            for index in range(share, pages, shares):
-                for stream in _content_streams(pdf.pages[index].obj):
-                    _look_at(stream, index + 1, report)
-            if share == 0:
-                _check_others(pdf, report)
-            return report
+            yield pdf
     except pikepdf.PasswordError:
         raise NotWholeError("the file is encrypted, expected one without a password") from None
     except pikepdf.PdfError:
         raise NotWholeError("the file does not open: its structure is damaged") from None
+
+
+def check_streams(path: Path, *, pages: int, share: int, shares: int) -> StreamsReport:
+    """Look at the streams of every `shares`-th page from `share` on; share 0 also at those of no page.
+
+    `pages` is how many pdfium counts. Raises `NotWholeError` also for another number of pages, and for a
+    stream that does not unpack to its last block.
+    """
+    with open_pdf(path) as pdf:
+        if len(pdf.pages) != pages:
+            raise NotWholeError(f"found {len(pdf.pages)} pages, expected the {pages} that the file counts")
+        report = StreamsReport()
+        for index in range(share, pages, shares):
+            for stream in _content_streams(pdf.pages[index].obj):
+                _look_at(stream, index + 1, report)
+        if share == 0:
+            _check_others(pdf, report)
+        return report
 
 
 def _content_streams(page: pikepdf.Object) -> Iterator[pikepdf.Stream]:

@@ -155,7 +155,7 @@ def load_metrics(connection: Connection, start_minutes: int) -> dict[str, Any]:
     ).one()
     return {
         "lastSyncTime": _find_last_success(connection),
-        "lastResult": None if newest is None else describe_result(newest),
+        "lastResult": None if newest is None else describe_result(dict(newest)),
         "totalSyncs": total,
         "consecutiveFailures": facts.failures,
         "averageDuration": None if average is None else round(average),

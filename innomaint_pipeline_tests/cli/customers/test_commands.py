@@ -24,7 +24,8 @@ def run(cli: Cli, *arguments: str) -> Done:
 
 
 @pytest.fixture
-def inbox(_cli: Cli, database_url: str, tmp_path: Path) -> Path:
+def inbox(cli: Cli, database_url: str, tmp_path: Path) -> Path:
+    del cli
     folder = tmp_path / "inbox"
     folder.mkdir()
     os.environ |= {"IC3_DATABASE_URL": database_url, "CUSTOMERS_INBOX": str(folder)}

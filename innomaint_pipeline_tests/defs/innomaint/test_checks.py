@@ -9,7 +9,7 @@ from sqlalchemy import Engine, event
 
 from innomaint_pipeline.definitions import build_defs, defs
 from innomaint_pipeline.defs.innomaint import checks
-from innomaint_pipeline.domain import maximo
+from innomaint_pipeline.domain import customers, maximo
 from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 from innomaint_pipeline_tests.defs.conftest import Dagster
@@ -116,7 +116,7 @@ def check_all(dagster: Dagster) -> dict[str, dg.AssetCheckEvaluation]:
     return {
         found.check_name: found
         for found in run.get_asset_check_evaluations()
-        if found.asset_key.path[0] != maximo.SOURCE
+        if found.asset_key.path[0] not in {customers.SOURCE, maximo.SOURCE}
     }
 
 
