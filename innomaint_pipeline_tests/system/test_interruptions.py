@@ -101,8 +101,12 @@ def kill_a_worker() -> Outcome:
     with installation("wrk", size=SIZE, batch_size=SIZE // 2, latency=build_fixed_latency(0.2)) as made:
         command = made.start("sync", "--json")
         wait_until(lambda: len(made.simulator.record) >= ENOUGH and made.stored(), "the middle of the sync")
-        # The workers are all that was spawned with a pipe of its own; the first has a batch under way.
-        workers = [process for process in command.descendants() if "spawn_main" in command_line(process)]
+        # The workers are what was forked from the process that has imported Dagster; the first has a batch
+        # under way.
+        forked = [process for process in command.descendants() if "forkserver" in command_line(process)]
+        workers = sorted(
+            (one for one in forked if one.ppid() in {it.pid for it in forked}), key=lambda one: one.pid
+        )
         workers[0].suspend()
         stored, requests = made.stored(), len(made.simulator.record)
         workers[0].kill()

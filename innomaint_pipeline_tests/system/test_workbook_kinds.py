@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,8 @@ def cut_the_power(watched: Watched, seen: Seen) -> None:
     """Kill everything while three checks and an import wait for a lock, so that they are surely under way."""
     up = watched.up
     up.wait_until_idle()
-    with psycopg.connect(up.made.postgres.url("ic3")) as holder:
+    # Closed without a commit: its server is killed, too.
+    with closing(psycopg.connect(up.made.postgres.url("ic3"))) as holder:
         # Sensors read the master, too, and go on looking.
         holder.execute("lock table ic3_asset_performance in access exclusive mode")
         holder.execute("lock table ic3_asset_master in exclusive mode")
