@@ -46,8 +46,8 @@ DESCRIPTIONS = {
 
 WHAT_TO_DO = {
     "file_is_whole": "export the list again: this file is damaged, cut short, or no customer list",
-    "headers_are_complete": "look at the columns of the export in the ERP; another language is named in "
-    "CUSTOMERS_HEADERS",
+    "headers_are_complete": "export the list again where pages are missing; else look at the columns of the "
+    "export in the ERP; another language is named in CUSTOMERS_HEADERS",
     "cycles_are_aligned": "export the list again: pages are missing or exchanged",
     "totals_agree": "export the list again: rows are missing or doubled, or a number was printed wrongly",
     "ids_are_unique": "look at the customers in the ERP: an id is missing, doubled or malformed",
@@ -64,6 +64,7 @@ WHAT_TO_DO = {
 
 FUTURE_TOLERANCE = timedelta(minutes=10)
 _LEAST_ROWS = 3
+_NAMED_ROWS = 5
 _MAX_FALL_POINTS = 20.0
 _COMPARABLE_PCT = 20.0
 _EXCEPTIONS_PCT = 1.0
@@ -101,11 +102,24 @@ def compute_fill_shares(rows: Sequence[CustomerRow]) -> dict[str, float]:
     return {name: round(count / len(rows), 6) for name, count in counts.items()}
 
 
+def refuse_unnamed(places: Sequence[int]) -> Finding:
+    """Return the finding about new customers, by their rows in the list from 1, whose name cannot be read."""
+    named = ", ".join(map(str, places[:_NAMED_ROWS]))
+    return Finding(
+        "ids_are_unique",
+        passed=False,
+        message=f"found {len(places)} new customers without a readable name (rows {named} of the list), "
+        "expected a name in each row",
+        figures={"rows_at_fault": len(places)},
+    )
+
+
 def check_newer(exported_at: datetime, before: datetime | None, now: datetime) -> Finding:
     """Check that a list is newer than the last accepted one, and that its time is not ahead of the clock."""
     figures: dict[str, object] = {"exported_at": exported_at.isoformat(), "compared": before is not None}
     if exported_at > now + FUTURE_TOLERANCE:
-        ahead = (exported_at - now) // timedelta(minutes=1)
+        # Rounded up, so that what is refused never reads as what is allowed.
+        ahead = -((now - exported_at) // timedelta(minutes=1))
         return Finding(
             NEWER,
             passed=False,

@@ -170,7 +170,7 @@ def _understand(said: list[_Line], zone: ZoneInfo, reason: str) -> Export | Noth
         date = said[1].created.date if len(said) > 1 and said[1].created else None
         return _build_export(first.export, date, zone)
     if first.nothing:
-        return Nothing("there is no list in the inbox" + _tell_ahead(first.nothing.ahead))
+        return Nothing("there is no list in the inbox" + tell_ahead(first.nothing.ahead))
     if first.too_large:
         return TooLarge(first.too_large.name, first.too_large.size, _moment(first.too_large.time))
     if first.growing:
@@ -200,7 +200,8 @@ def _build_export(copied: _Copied, date: str | None, zone: ZoneInfo) -> Export:
     )
 
 
-def _tell_ahead(names: tuple[str, ...]) -> str:
+def tell_ahead(names: tuple[str, ...]) -> str:
+    """Return what to add to a reason where files were passed over."""
     return f"; passed over, for times ahead of the clock: {', '.join(names)}" if names else ""
 
 

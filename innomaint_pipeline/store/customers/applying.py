@@ -81,6 +81,12 @@ def load_customers(connection: Connection) -> dict[str, StoredCustomer]:
     }
 
 
+def find_unknown(connection: Connection, erp_ids: Sequence[str]) -> set[str]:
+    """Return those ids that no customer has had yet."""
+    known = select(customer.c.erp_id).where(customer.c.erp_id.in_(erp_ids))
+    return set(erp_ids).difference(connection.execute(known).scalars())
+
+
 def plan_list(
     connection: Connection, rows: Sequence[CustomerRow], exported_at: datetime, guards: Guards
 ) -> Delta:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from innomaint_pipeline.domain.customers.checks import WHAT_TO_DO, Guards, check_newer, compare
+from innomaint_pipeline.domain.customers.checks import (
+    WHAT_TO_DO,
+    Guards,
+    check_newer,
+    compare,
+    refuse_unnamed,
+)
 from innomaint_pipeline.domain.customers.lists import CustomerList, Finding
 from innomaint_pipeline.domain.customers.runs import Outcome
 from innomaint_pipeline.errors import (
@@ -17,7 +23,8 @@ from innomaint_pipeline.errors import (
     SourceRefusedError,
     TransientSourceError,
 )
-from innomaint_pipeline.sources.customers.inbox import Export, TooLarge
+from innomaint_pipeline.sources.customers.inbox import Export, TooLarge, tell_ahead
+from innomaint_pipeline.store.customers.applying import find_unknown
 from innomaint_pipeline.store.customers.lists import KnownList, load_accepted
 from innomaint_pipeline.store.database import Database, find_now
 
@@ -66,9 +73,16 @@ def check_list(
     """Return what every blocking check finds; a file that is not whole is compared with nothing."""
     if not all(item.passed for item in content.findings):
         return content.findings
+    nameless = [row.erp_id for row in content.rows if row.values.get("name") is None]
     with database.begin() as connection:
         before = load_accepted(connection)
         now = find_now(connection)
+        unnamed = find_unknown(connection, nameless) if nameless else set()
+    if unnamed:
+        # Of a customer that is known the stored name stays; a new one has none.
+        places = [place for place, row in enumerate(content.rows, 1) if row.erp_id in unnamed]
+        found = refuse_unnamed(places)
+        return tuple(found if item.check == found.check else item for item in content.findings)
     newer = check_newer(export.exported_at, before.exported_at if before else None, now)
     return (*content.findings, newer, *compare(content.rows, before, guards))
 
@@ -89,7 +103,7 @@ def describe_known(export: Export, known: KnownList) -> str:
     """Return why a list that was read before is not read again."""
     return (
         f"{export.name} was read before, on {known.received_at:%Y-%m-%d %H:%M} UTC, and is {known.status}: "
-        "there is no newer list"
+        f"there is no newer list{tell_ahead(export.passed_over)}"
     )
 
 

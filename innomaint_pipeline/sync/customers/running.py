@@ -31,7 +31,13 @@ from innomaint_pipeline.errors import (
     InnomaintPipelineError,
     TransientSourceError,
 )
-from innomaint_pipeline.sources.customers.inbox import Export, Nothing, StillGrowingError, TooLarge
+from innomaint_pipeline.sources.customers.inbox import (
+    Export,
+    Nothing,
+    StillGrowingError,
+    TooLarge,
+    tell_ahead,
+)
 from innomaint_pipeline.store.customers.applying import apply_list
 from innomaint_pipeline.store.customers.lists import clean_up, find_list, save_list
 from innomaint_pipeline.store.customers.runs import (
@@ -186,6 +192,8 @@ def _close_failed(run: ListRun, error: BaseException) -> RunReport | None:
     word = class_of(error)
     outcome = Outcome.CANCELLED if word == "cancelled" else Outcome.FAILED
     message = str(error) if isinstance(error, InnomaintPipelineError) else type(error).__name__
+    if outcome is Outcome.CANCELLED:
+        message = "ended by a person or a signal; nothing of the list was applied"
     if isinstance(error, StillGrowingError):
         outcome, word = Outcome.SKIPPED, None
     try:
@@ -293,6 +301,8 @@ class _Attempt:
             return self._skip(arrival.reason)
         if isinstance(arrival, TooLarge):
             return self._refuse_size(arrival)
+        if arrival.passed_over:
+            logger.warning("%s is read%s", arrival.name, tell_ahead(arrival.passed_over))
         with run.database.begin() as connection:
             known = find_list(connection, arrival.sha256)
         if known is not None and not (run.is_chosen and known.is_refused_for_bounds):

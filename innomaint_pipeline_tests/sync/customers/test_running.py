@@ -204,6 +204,41 @@ def test_a_value_that_cannot_be_read_leaves_the_stored_one(customers: Customers)
     assert customers.value("select city from customers.customer where erp_id = '54010'") == "Forlì"
 
 
+def test_a_new_customer_without_a_readable_name_refuses_the_list_and_a_known_one_keeps_its_name(
+    customers: Customers,
+):
+    def without_name(row):
+        values = {name: value for name, value in row.values.items() if name != "name"}
+        issue = ValueIssue("name", "\N{REPLACEMENT CHARACTER}", "a letter without Unicode")
+        return replace(row, values=values, issues=(issue,))
+
+    rows = invent_rows(10)
+    unnamed = [*rows[:3], without_name(rows[3]), *rows[4:]]
+    assert plan_run(customers.run(unnamed)).row["error_class"] == "ids_are_unique"
+    refused = customers.sync(unnamed)
+    assert (refused.outcome, refused.exit_code) == (Outcome.REJECTED, 1)
+    assert refused.row["error_class"] == "ids_are_unique"
+    assert "1 new customers without a readable name (rows 4 of the list)" in refused.row["error_message"]
+    assert customers.states() == {}
+    assert customers.value("select status from customers.snapshot") == "quarantined"
+
+    customers.sync(rows)
+    assert customers.sync(unnamed).outcome is Outcome.UNCHANGED
+    assert customers.value("select name from customers.customer where erp_id = '54040'") == f"{CANARY} 4"
+
+
+def test_files_that_were_passed_over_are_named_where_nothing_newer_is_found(customers: Customers):
+    run = customers.run(invent_rows(5), content=b"%PDF-one")
+
+    async def fetch(folder):
+        return replace(await run.fetch(folder), passed_over=("from-2036.pdf",))
+
+    assert sync_list(replace(run, fetch=fetch)).outcome is Outcome.CHANGED
+    again = sync_list(replace(run, fetch=fetch, run_id="again"))
+    assert again.outcome is Outcome.SKIPPED
+    assert "passed over, for times ahead of the clock: from-2036.pdf" in again.row["error_message"]
+
+
 def test_another_version_of_the_hashes_is_no_change(customers: Customers):
     rows = invent_rows(10)
     customers.sync(rows)
