@@ -23,8 +23,7 @@ from innomaint_pipeline.sync.customers.running import Kept, ListRun, RunReport, 
 
 CANARY = "Zaffiro Canarino"
 """A name that must stand in the tables of customers alone."""
-NOW = datetime.now(UTC).replace(microsecond=0)
-START = NOW - timedelta(days=2)
+START = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2)
 _numbers = itertools.count(1)
 
 

@@ -16,6 +16,7 @@ from innomaint_pipeline.domain.customers.lists import CustomerList
 from innomaint_pipeline.errors import ReaderEndedError
 from innomaint_pipeline.simulator.customers.drawing import draw_list
 from innomaint_pipeline.sources.customers.reading import ParserBounds, read_list
+from innomaint_pipeline_tests.sources.customers.processes import find_readers
 from innomaint_pipeline_tests.sources.customers.raw_lists import NAMES, assemble_pdf, find_failed, read_apart
 
 
@@ -86,7 +87,7 @@ def test_a_file_that_is_no_whole_pdf_is_refused(tmp_path):
 
 
 async def wait_for_child() -> psutil.Process:
-    while not (children := psutil.Process().children()):  # noqa: ASYNC110 # another process, which tells nobody
+    while not (children := find_readers()):  # noqa: ASYNC110 # another process, which tells nobody
         await asyncio.sleep(0.01)
     return children[0]
 
@@ -106,7 +107,7 @@ def test_a_process_ended_from_outside_is_no_fault_of_the_file(endless):
     for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS):
         [failed] = find_failed(asyncio.run(read_and_signal(endless, number)))
         assert number.name in failed.message
-    assert psutil.Process().children() == []
+    assert find_readers() == []
 
 
 def test_a_process_that_stands_still_is_ended_by_the_clock(tmp_path):
@@ -119,7 +120,7 @@ def test_a_process_that_stands_still_is_ended_by_the_clock(tmp_path):
 
     with pytest.raises(ReaderEndedError, match="by the clock"):
         asyncio.run(stop_it())
-    assert psutil.Process().children() == []
+    assert find_readers() == []
 
 
 def test_a_cancelled_reading_leaves_no_process(endless):
@@ -129,7 +130,7 @@ def test_a_cancelled_reading_leaves_no_process(endless):
 
     with pytest.raises(TimeoutError):
         asyncio.run(cancel())
-    assert psutil.Process().children() == []
+    assert find_readers() == []
 
 
 def test_the_processes_end_with_their_parent_also_where_it_is_killed(endless):

@@ -10,7 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-import psutil
 import pytest
 
 from innomaint_pipeline.errors import TransientSourceError
@@ -23,6 +22,7 @@ from innomaint_pipeline.sources.customers.inbox import (
     TooLarge,
     look,
 )
+from innomaint_pipeline_tests.sources.customers.processes import find_readers
 
 BOUNDS = LookingBounds(settle_seconds=0.05)
 EXPORTED_AT = datetime(2026, 3, 2, 7, 30, tzinfo=UTC)
@@ -167,14 +167,14 @@ def test_a_share_that_hangs_ends_the_look_and_nothing_else(inbox):
                 bounds=LookingBounds(seconds=1, settle_seconds=30),
             )
         )
-        while not (children := psutil.Process().children()):  # noqa: ASYNC110 # another process
+        while not (children := find_readers()):  # noqa: ASYNC110 # another process
             await asyncio.sleep(0.01)
         os.kill(children[0].pid, signal.SIGSTOP)
         await looking
 
     with pytest.raises(TransientSourceError, match="did not answer within 1 s"):
         asyncio.run(hang())
-    assert psutil.Process().children() == []
+    assert find_readers() == []
     assert isinstance(look_at(inbox), Export)
 
 

@@ -1,7 +1,7 @@
 """Runs of the customer list against a real database: what becomes of customers, lists and runs."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,12 +12,12 @@ from innomaint_pipeline.errors import DatabaseError, DiskFullError, TransientSou
 from innomaint_pipeline.sources.customers.inbox import StillGrowingError
 from innomaint_pipeline.store.customers.applying import BusyError, ReleaseError
 from innomaint_pipeline.store.customers.runs import load_facts, load_next_due
+from innomaint_pipeline.store.database import find_now
 from innomaint_pipeline.store.leases import acquire_lease, release_lease
 from innomaint_pipeline.sync.customers.planning import plan_run
 from innomaint_pipeline.sync.customers.running import sync_list
 from innomaint_pipeline_tests.customers import (
     CANARY,
-    NOW,
     START,
     Customers,
     changed,
@@ -169,7 +169,7 @@ def test_nobody_can_release_what_is_wrong_in_itself_or_late(customers: Customers
         assert wrong.row["error_class"] == check
         with pytest.raises(ReleaseError, match=f"{check} failed, which nobody can release"):
             customers.release(wrong.row["sha256"])
-    for moment in (START, NOW + timedelta(minutes=11)):
+    for moment in (START, datetime.now(UTC) + timedelta(minutes=12)):
         odd = customers.sync(rows, moment)
         assert odd.row["error_class"] == "snapshot_is_newer"
         with pytest.raises(ReleaseError):
@@ -316,7 +316,7 @@ def test_a_run_whose_process_is_gone_is_closed_by_the_next_and_postpones_nothing
         "insert into customers.sync_run (run_id, trigger, stage) values ('lost', 'schedule', 'apply')"
     )
     with customers.database.begin() as connection:
-        assert load_next_due(connection, 30) <= NOW + timedelta(minutes=5)
+        assert load_next_due(connection, 30) <= find_now(connection) + timedelta(minutes=5)
 
     report = customers.sync(invent_rows(5), is_due_only=True)
 
