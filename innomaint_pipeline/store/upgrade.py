@@ -7,6 +7,7 @@ state.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from alembic import command
@@ -33,6 +34,8 @@ SOURCE_TABLES = (innomaint_tables,)
 
 _LONGEST_LOCK_WAIT_SECONDS = 5
 _VERSION_TABLE = "innomaint_schema_version"
+# What a revision works on is one global of the process: two threads would take each other's connection.
+_ONE_AT_A_TIME = threading.Lock()
 # Alembic makes it.
 _version_table = Table(
     _VERSION_TABLE,
@@ -120,7 +123,8 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             done = reconcile(connection)
             config = _config()
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            with _ONE_AT_A_TIME:
+                command.upgrade(config, "head")
             done += describe_tables(connection, (*metadata.sorted_tables, _version_table))
             done += upgrade_maximo(connection)
             done += upgrade_tables(connection, customers_metadata)
