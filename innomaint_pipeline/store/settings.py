@@ -5,6 +5,7 @@ Belongs here: settings of any source, each under the source's name, so that paus
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
@@ -28,6 +29,9 @@ IMPORT_VERDICT = "import_verdict"
 """The content of the watched workbook that was imported or refused last, and the run; absent before."""
 LAST_IMPORT = "last_import"
 """What the last import read, noticed and counted, as the JSON of its report; absent before the first."""
+
+_ENGINE = "engine"
+_NOT_BEGUN = "not_begun"
 
 
 def stored_name(source: str, name: str) -> str:
@@ -69,6 +73,24 @@ def load_refresh_minutes(connection: Connection, source: str, start_value: int) 
     """Return a source's refresh interval: the stored setting, else the environment's start value."""
     stored = load_setting(connection, source, REFRESH_MINUTES)
     return start_value if stored is None else int(stored)
+
+
+def note_not_begun(connection: Connection, run_id: str) -> None:
+    """Note that nobody has begun a run that was launched; an earlier note keeps its time."""
+    values = {"name": stored_name(_ENGINE, _NOT_BEGUN), "value": run_id}
+    connection.execute(insert(setting).values(values).on_conflict_do_nothing())
+
+
+def note_begun(connection: Connection) -> None:
+    """Note that a run has begun: somebody takes them."""
+    clear_setting(connection, _ENGINE, _NOT_BEGUN)
+
+
+def find_not_begun(connection: Connection) -> datetime | None:
+    """Return since when launched runs are given up because nobody begins them, None where somebody does."""
+    return connection.execute(
+        select(setting.c.updated_at).where(setting.c.name == stored_name(_ENGINE, _NOT_BEGUN))
+    ).scalar_one_or_none()
 
 
 def claim_origin(connection: Connection, source: str, origin: str, *, address_variable: str) -> None:
