@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
-from filelock import FileLock
 
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.embedded.server import embedded_postgres
@@ -35,6 +34,7 @@ from innomaint_pipeline.store.connections import (
 )
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.readiness import check_dagster, check_rights
+from innomaint_pipeline.store.sole_use import Hold, SoleUse
 from innomaint_pipeline.store.upgrade import check_tables, upgrade_database
 
 _IC3_DATABASE = "ic3"
@@ -95,13 +95,23 @@ def command_settings() -> Settings:
     return root.with_resource(demo_environment(settings, has_outage=False))
 
 
+CODE_FOLDER = Path(__file__).resolve().parents[2]
+"""The folder that holds the package: nothing else is imported from where a command is started."""
+
+
 def project_folder() -> Path:
-    """Return the folder of dagster.yaml and workspace.yaml: the source checkout, or the working directory."""
-    for folder in (Path(__file__).resolve().parents[2], Path.cwd()):
+    """Return the folder of dagster.yaml and workspace.yaml, which is the installation.
+
+    It is a DAGSTER_HOME that holds a dagster.yaml, else the working directory, else the source checkout.
+    """
+    chosen = os.environ.get("DAGSTER_HOME")
+    if chosen and (Path(chosen) / "dagster.yaml").is_file():
+        return Path(chosen).resolve()
+    for folder in (Path.cwd(), CODE_FOLDER):
         if _is_ours(folder):
             return folder
     raise ConfigurationError(
-        "dagster.yaml and workspace.yaml were not found: run innomaint in the project's folder, "
+        "dagster.yaml and workspace.yaml were not found: run innomaint in the folder of the installation, "
         "which holds them"
     )
 
@@ -246,8 +256,10 @@ def make_dagster_tables() -> None:
     import dagster as dg
 
     # Processes that make Dagster's tables at the same time disturb each other, and one may fail.
-    with FileLock(Path(os.environ["INNOMAINT_HOME"]) / "dagster.lock"), dg.DagsterInstance.get():
-        pass
+    with Hold(os.environ["DAGSTER_PG_URL"], SoleUse.MAKING_TABLES) as hold:
+        hold.wait()
+        with dg.DagsterInstance.get():
+            pass
 
 
 def make_dagster_tables_elsewhere() -> None:

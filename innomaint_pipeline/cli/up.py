@@ -17,7 +17,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import SecretStr
 
+from innomaint_pipeline.cli.engine import find_engine, require_engine
 from innomaint_pipeline.cli.environment import (
+    CODE_FOLDER,
     export_variables,
     hand_on,
     make_dagster_tables_elsewhere,
@@ -39,6 +41,7 @@ from innomaint_pipeline.errors import ConfigurationError, DatabaseError, Innomai
 from innomaint_pipeline.settings import Settings, describe_origin
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import UP_LEASE, acquire_lease, find_leases
+from innomaint_pipeline.store.sole_use import Hold, SoleUse
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline.sync.holding import keep_lease
 
@@ -58,6 +61,8 @@ class NotReadyError(InnomaintPipelineError):
 
 
 _START_WORK_AFTER_SECONDS = 5
+# The server may notice a moment later that an earlier one was killed.
+_END_OF_EARLIER_SECONDS = 3
 
 StartWork = Callable[[Settings, Database], None]
 """What a source asks for once everything runs, a few seconds later."""
@@ -83,6 +88,7 @@ def run_up(
             has_outage = not has_demo_data(settings)
             settings = stack.enter_context(demo_environment(settings, has_outage=has_outage))
         _require_source(settings)
+        require_engine(find_engine(project_folder()), settings)
         if settings.innomaint_alert_urls:
             from innomaint_pipeline.sources.notifications import refuse_addresses
 
@@ -103,6 +109,7 @@ def run_up(
         for line in upgrade_database(database, batch_size=settings.innomaint_batch_size):
             say(line)
         is_lost = _claim_databases(stack, database, settings.home)
+        hold = _claim_dagster(stack, addresses.dagster_url)
         export_variables(settings, addresses)
         make_dagster_tables_elsewhere()
         address = f"http://{_HOST}:{port}"
@@ -120,7 +127,7 @@ def run_up(
         )
         start_at = time.monotonic() + _START_WORK_AFTER_SECONDS
         waiting = list(start_work)
-        while not is_lost.is_set():
+        while not is_lost.is_set() and hold.keep():
             keeper.look()
             if addresses.is_embedded and find_running(settings.home) is None:
                 say("The embedded database has ended and is started again.")
@@ -200,7 +207,7 @@ def _start(keeper: ProcessKeeper, home: Path, port: int) -> None:
             "code-server",
             [
                 *(*python, "dagster", "api", "grpc", "-h", _HOST, "-p", str(code_port), *module),
-                *("--working-directory", str(project_folder())),
+                *("--working-directory", str(CODE_FOLDER)),
             ],
             "Dagster's code-server",
         )
@@ -247,6 +254,20 @@ def _claim_databases(stack: ExitStack, database: Database, home: Path) -> thread
     is_lost = threading.Event()
     stack.enter_context(keep_lease(database, UP_LEASE, owner, on_lost=is_lost.set))
     return is_lost
+
+
+def _claim_dagster(stack: ExitStack, url: str) -> Hold:
+    """Hold Dagster's database against every other `up`, whatever databases of data that one has."""
+    hold = stack.enter_context(Hold(url, SoleUse.DAEMON))
+    deadline = time.monotonic() + _END_OF_EARLIER_SECONDS
+    while not hold.take():
+        if time.monotonic() > deadline:
+            raise ConfigurationError(
+                "innomaint up runs already on this Dagster database, here or elsewhere, and only one "
+                "may: stop it first, or set DAGSTER_PG_URL to another database"
+            )
+        time.sleep(0.2)
+    return hold
 
 
 def _free_port() -> int:

@@ -19,7 +19,7 @@ from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
-from innomaint_pipeline.cli.environment import project_folder
+from innomaint_pipeline.cli.environment import CODE_FOLDER, project_folder
 from innomaint_pipeline.defs.failures import find_stop
 from innomaint_pipeline.defs.requests import ROW_REFUSED_TAG
 from innomaint_pipeline.errors import ConfigurationError
@@ -56,7 +56,7 @@ class RunExecutor:
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
         self.instance = dg.DagsterInstance.get()
         self._repository = ReconstructableRepository.for_module(
-            _MODULE, _ATTRIBUTE, working_directory=str(project_folder())
+            _MODULE, _ATTRIBUTE, working_directory=str(CODE_FOLDER)
         )
         self._definition = self._repository.get_definition()
         self._origin = self._find_origin()
