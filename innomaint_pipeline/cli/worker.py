@@ -94,7 +94,7 @@ def _execute(app: Celery, slots: int, queue: str, log: Path) -> None:
     from celery import signals
     from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
-    # A task is JSON, no code that a stranger could send to root; and that a lost broker ends no run is wanted.
+    # A task is JSON, no code that a stranger could send to root; and a lost broker is to end no run.
     for category in (SecurityWarning, CPendingDeprecationWarning):
         warnings.simplefilter("ignore", category)
 
