@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, text
+from sqlalchemy import Connection, bindparam, delete, select, text
 from sqlalchemy.types import Text
 
 from innomaint_pipeline.domain.documents import load_json
@@ -155,3 +155,12 @@ def find_new_ids(connection: Connection, place: Place, structure: Structure | No
         where += f' AND NOT EXISTS (SELECT FROM {table} t WHERE t."{structure.id}" = p.id)'
     statement = text(f"SELECT p.id FROM maximo.response p WHERE {where} ORDER BY p.id")  # noqa: S608
     return list(connection.execute(statement, place.parameters()).scalars())
+
+
+def find_pending_ids(connection: Connection, place: Place, after: int | None, upto: int | None) -> list[int]:
+    """Return the pending ids above `after`, up to and with `upto`; without a bound where that is None."""
+    bounds = [response.c.id > after] if after is not None else []
+    bounds += [response.c.id <= upto] if upto is not None else []
+    is_there = (response.c.endpoint == place.endpoint) & (response.c.site == place.site)
+    statement = select(response.c.id).where(is_there, response.c.is_pending, *bounds)
+    return list(connection.execute(statement).scalars())

@@ -31,6 +31,7 @@ from innomaint_pipeline.domain.maximo.plans import (
 from innomaint_pipeline.domain.maximo.privacy import remove_private
 from innomaint_pipeline.domain.maximo.questions import (
     IDS_AT_ONCE,
+    IDS_OF_A_PAGE,
     SMALLEST_PAGE,
     TRANSACTION_DATE,
     Mode,
@@ -44,6 +45,7 @@ from innomaint_pipeline.store.maximo.merging import find_unseen
 from innomaint_pipeline.store.maximo.responses import (
     drop_pending,
     find_new_ids,
+    find_pending_ids,
     load_bodies,
     save_pending,
 )
@@ -367,8 +369,12 @@ class _Fetcher:
     # whole or not
 
     async def _prove_whole(self, client: MaximoClient) -> None:
-        """Compare with the server's counts, and ask for each id that is missing or may have gone since."""
+        """Compare with the server's ids and counts; ask for each id that is missing or may have gone since."""
         reading, question = self.reading, self.reading.question(self._run)
+        entered: list[int] = []
+        left: list[int] = []
+        if reading.pages > 1 and reading.total_before is not None:
+            entered, left = await self._compare_ids(client, question)
         reading.total_after = await client.count(question)
         counts = [total for total in (reading.total_before, reading.total_after) if total is not None]
         if len(counts) < 2:
@@ -385,13 +391,45 @@ class _Fetcher:
             if reading.faults and reading.words is not None:
                 # The words are wrong: by them, no row that answers could be told to be in scope.
                 return
+        reading.fetched += len(entered)
+        await self._ask_for(client, question, entered)
         with self._run.database.begin() as connection:
             missing = find_unseen(connection, self._structure, self._run.site, PENDING_IDS)
-        if reading.total_after is not None and reading.total_after < reading.fetched:
-            # Some left the scope, or were deleted, behind the page that had brought them.
+        missing += left
+        if reading.total_after is not None and reading.total_after < reading.fetched - len(left):
+            # Some left the scope, or were deleted, since their ids were compared.
             missing += self._seen_ids()
         # A read that was broken off here has asked for some before.
         await self._ask_for(client, question, sorted(set(missing) - set(reading.deleted)))
+
+    async def _compare_ids(self, client: MaximoClient, question: Question) -> tuple[list[int], list[int]]:
+        """Return the ids that entered the scope behind the page that would have brought them, and that left it.
+
+        A row that leaves and one that enters leave every count as it was: only their ids tell.
+        """
+        reading, run = self.reading, self._run
+        entered: list[int] = []
+        left: list[int] = []
+        usual = run.settings.size_for(self._structure)
+        # A size that the server refused is not tried once more.
+        size = (
+            reading.size
+            if reading.size < usual
+            else min(IDS_OF_A_PAGE, run.settings.page_size or IDS_OF_A_PAGE)
+        )
+        last: int | None = None
+        is_last = False
+        while not is_last:
+            answered = await client.fetch_page(question.for_ids_alone(), last=last, size=size, is_first=False)
+            ids = check_rows(question, answered.page, last=last)
+            size = answered.size
+            is_last = not ids or (len(ids) < answered.asked_size and not answered.page.has_next)
+            with run.database.begin() as connection:
+                held = set(find_pending_ids(connection, run.place, last, None if is_last else ids[-1]))
+            entered += [identifier for identifier in ids if identifier not in held]
+            left += held.difference(ids)
+            last = ids[-1] if ids else last
+        return entered, left
 
     async def _look_for_words(self, client: MaximoClient, question: Question) -> None:
         if not await client.count(question, with_status=False):
