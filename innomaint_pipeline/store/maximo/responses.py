@@ -6,7 +6,7 @@ the tables can be built from is always one whole read. A pending answer that is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy.types import Text
 from innomaint_pipeline.domain.documents import load_json
 from innomaint_pipeline.domain.maximo.structures import Structure
 from innomaint_pipeline.store.maximo.tables import response
-from innomaint_pipeline.store.rows import rows_parameter
+from innomaint_pipeline.store.rows import rows_parameter, write_within
 
 _PAGE_ROWS = 500
 
@@ -47,6 +47,7 @@ LEFT JOIN maximo.response held ON held.endpoint = :endpoint AND held.site = :sit
     AND NOT held.is_pending
 ON CONFLICT (endpoint, site, id, is_pending) DO UPDATE
     SET body = excluded.body, body_hash = excluded.body_hash, fetched_at = now()
+RETURNING id
 """).bindparams(bindparam("rows", type_=Text))
 
 # Without statistics of a new table, PostgreSQL would join all of both for each page: the bodies of those that
@@ -58,11 +59,17 @@ ORDER BY id LIMIT :most
 """)
 
 
-def save_pending(connection: Connection, place: Place, bodies: Mapping[int, Mapping[str, Any]]) -> None:
-    """Keep the answers of a page, by id, until they are merged."""
-    rows = [{"id": identifier, "body": body} for identifier, body in bodies.items()]
-    if rows:
-        connection.execute(_SAVE, {**place.parameters(), "rows": rows_parameter(rows)})
+def save_pending(
+    connection: Connection, place: Place, bodies: Mapping[int, Mapping[str, Any]]
+) -> dict[int, str]:
+    """Keep the answers of a page, by id, until they are merged; return those that the database refuses."""
+
+    def save(ids: Sequence[int]) -> Collection[int]:
+        rows = [{"id": identifier, "body": bodies[identifier]} for identifier in ids]
+        saved = connection.execute(_SAVE, {**place.parameters(), "rows": rows_parameter(rows)})
+        return set(ids).difference(saved.scalars())
+
+    return write_within(connection, list(bodies), save) if bodies else {}
 
 
 def load_bodies(connection: Connection, place: Place, ids: Sequence[int]) -> dict[int, dict[str, Any]]:

@@ -342,7 +342,8 @@ class _Fetcher:
                     identifier: self._with_transactions(row, held.get(identifier))
                     for identifier, row in clean.items()
                 }
-            save_pending(connection, run.place, clean)
+            refused = save_pending(connection, run.place, clean)
+            reading.wrong |= {str(identifier): why for identifier, why in refused.items()}
             save_state(connection, run.place, reading=reading.to_json())
             report_progress(
                 connection,
@@ -369,7 +370,7 @@ class _Fetcher:
     # whole or not
 
     async def _prove_whole(self, client: MaximoClient) -> None:
-        """Compare with the server's ids and counts; ask for each id that is missing or may have gone since."""
+        """Compare with the server's ids and counts; ask for each id that is missing or may be gone."""
         reading, question = self.reading, self.reading.question(self._run)
         entered: list[int] = []
         left: list[int] = []
@@ -403,7 +404,7 @@ class _Fetcher:
         await self._ask_for(client, question, sorted(set(missing) - set(reading.deleted)))
 
     async def _compare_ids(self, client: MaximoClient, question: Question) -> tuple[list[int], list[int]]:
-        """Return the ids that entered the scope behind the page that would have brought them, and that left it.
+        """Return the ids that entered the scope behind the page that would have brought them, and that left.
 
         A row that leaves and one that enters leave every count as it was: only their ids tell.
         """

@@ -84,12 +84,12 @@ def merge(run: MaximoRun, reading: Reading) -> dict[str, Any]:
             merged.write(_parse(run, bodies, kept, words, tally))
         placeholders = merged.finish(is_full=reading.is_full)
         crash_points.reach("maximo merge: rows written")
-        _judge_deletions(connection, run, reading, tally)
+        merged.counts.refused |= _judge_deletions(connection, run, reading, tally)
         wrong_rows = {int(identifier): why for identifier, why in reading.wrong.items()}
-        _close_rejects(connection, run, merged, wrong_rows)
         if _is_whole(reading):
             # Of what no whole read brings any more, nothing is left to come right.
-            resolve_rejects_not_pending(connection, run.place)
+            resolve_rejects_not_pending(connection, run.place, but=merged.counts.refused | wrong_rows)
+        _close_rejects(connection, run, merged, wrong_rows)
         settle_pending(connection, run.place, run.structure)
         crash_points.reach("maximo merge: answers settled")
         wrong = [(path, name, TYPE, f"came as {kind}") for (path, name), kind in tally.mistakes.items()]
@@ -208,10 +208,15 @@ def _is_whole(reading: Reading) -> bool:
 # deletions
 
 
-def _judge_deletions(connection: Connection, run: MaximoRun, reading: Reading, tally: _Tally) -> None:
-    """Mark what nobody answers for as deleted, unless that is suspiciously much."""
+def _judge_deletions(
+    connection: Connection, run: MaximoRun, reading: Reading, tally: _Tally
+) -> dict[int, str]:
+    """Mark what nobody answers for as deleted, unless that is suspiciously much.
+
+    Return what the database does not let be marked, with why.
+    """
     if not reading.is_full or not reading.deleted:
-        return
+        return {}
     held = count_synced(connection, run.structure, run.site)
     most = largest_harmless_loss(held, run.settings.max_delete_pct)
     is_much = len(reading.deleted) > most or (reading.fetched == 0 and held > 0)
@@ -221,8 +226,9 @@ def _judge_deletions(connection: Connection, run: MaximoRun, reading: Reading, t
             "marked deleted; look at Maximo, then apply them with innomaint maximo sync --accept-deletes",
             is_fault=True,
         )
-        return
-    tally.deleted = mark_deleted(connection, run.structure, reading.deleted, run_id=run.run_id)
+        return {}
+    tally.deleted, refused = mark_deleted(connection, run.structure, reading.deleted, run_id=run.run_id)
+    return refused
 
 
 # drift
