@@ -40,6 +40,7 @@ from innomaint_pipeline.domain.maximo.questions import (
 from innomaint_pipeline.domain.maximo.rows import ROWSTAMP, Seen, count_seen
 from innomaint_pipeline.domain.maximo.structures import Cursor, as_list
 from innomaint_pipeline.domain.maximo.values import WrongTypeError, parse_moment, read_rowstamp
+from innomaint_pipeline.store.database import find_now
 from innomaint_pipeline.store.leases import report_progress
 from innomaint_pipeline.store.maximo.merging import find_unseen
 from innomaint_pipeline.store.maximo.responses import (
@@ -59,7 +60,7 @@ from innomaint_pipeline.store.maximo.states import (
 )
 from innomaint_pipeline.sync.event_loop import run_in_thread
 from innomaint_pipeline.sync.holding import LeaseWatch
-from innomaint_pipeline.sync.maximo.reading import MaximoRun, OpenClient, Reading, lease_name, utc_now
+from innomaint_pipeline.sync.maximo.reading import MaximoRun, OpenClient, Reading, lease_name
 
 if TYPE_CHECKING:
     from innomaint_pipeline.sources.maximo.client import MaximoClient
@@ -99,10 +100,11 @@ class _Fetcher:
             ensure_state(connection, run.place)
             self._known = load_known(connection, run.place)
             stored = load_state(connection, run.place)["reading"]
+            now = find_now(connection)
         decision = decide_read(
             self._structure,
             self._known,
-            now=utc_now(),
+            now=now,
             overlap_seconds=run.settings.overlap_seconds,
             is_forced=run.options.is_forced,
             since=run.options.since,
@@ -122,7 +124,7 @@ class _Fetcher:
     def _goes_on(self, before: Reading) -> bool:
         if before.run_id == self._run.run_id:
             return True
-        age = utc_now() - datetime.fromisoformat(before.updated_at)
+        age = self._run.now() - datetime.fromisoformat(before.updated_at)
         # A read by words, or one that took the place of an increment, is still the same to a person.
         is_same = before.filter == self.reading.filter or (
             before.is_full and before.restored_on is not None and self.reading.mode == Mode.INCREMENT
@@ -131,7 +133,7 @@ class _Fetcher:
 
     def _new(self, decision: Decision) -> Reading:
         run, known = self._run, self._known
-        now = utc_now()
+        now = run.now()
         words = None if known.words is None else list(known.words)
         booked: datetime | None = None
         if self._structure.appended:
@@ -213,7 +215,7 @@ class _Fetcher:
             if is_first:
                 reading.total_before = page.total
                 reading.maxrowstamp = page.maxrowstamp
-                reading.first_page_at = (page.date or utc_now()).isoformat()
+                reading.first_page_at = (page.date or self._run.now()).isoformat()
             reading.size = answered.size
             reading.last = ids[-1] if ids else reading.last
             reading.fetched += len(ids)
@@ -262,7 +264,7 @@ class _Fetcher:
             self._restart("the server gives no maxrowstamp")
             return True
         newest = self._known.rowstamps[-1][0] if self._known.rowstamps else page.maxrowstamp
-        today = utc_now().date()
+        today = self._run.now().date()
         if page.maxrowstamp < newest and self._known.restored_on != today:
             self._restart(
                 f"maxrowstamp went back from {newest} to {page.maxrowstamp}, as after a restored database",
@@ -334,8 +336,8 @@ class _Fetcher:
             seen = Seen(**reading.seen)
             count_seen(self._structure, clean.values(), seen)
             reading.seen = seen.to_json()
-        reading.updated_at = utc_now().isoformat()
         with run.database.begin() as connection:
+            reading.updated_at = find_now(connection).isoformat()
             if clean and self._structure.appended:
                 held = load_bodies(connection, run.place, list(clean))
                 clean = {
@@ -488,7 +490,7 @@ class _Fetcher:
         if reading.booked_since is None or self._known.booked_since is None:
             return
         reach = literal(
-            longest_reach(self._known, now=utc_now(), days=run.settings.transaction_days), reading.date_form
+            longest_reach(self._known, now=run.now(), days=run.settings.transaction_days), reading.date_form
         )
         if reach >= reading.booked_since:
             return
@@ -506,11 +508,11 @@ class _Fetcher:
             self._save(found, is_counted=False)
 
 
-def booked_reach(run: MaximoRun, reading: Reading) -> str | None:
+def booked_reach(run: MaximoRun, reading: Reading, now: datetime) -> str | None:
     """Return from when on the next full read asks for transactions."""
     if not run.structure.appended or reading.first_page_at is None:
         return None
-    moment = min(datetime.fromisoformat(reading.first_page_at), utc_now())
+    moment = min(datetime.fromisoformat(reading.first_page_at), now)
     moment -= timedelta(seconds=run.settings.overlap_seconds)
     zone = parse_moment(reading.booked_offset).tzinfo if reading.booked_offset else UTC
     return moment.astimezone(zone).isoformat(timespec="seconds")
