@@ -19,11 +19,10 @@ from innomaint_pipeline.domain.maximo.answers import StructureError
 from innomaint_pipeline.domain.maximo.declarations import STRUCTURES
 from innomaint_pipeline.errors import ConfigurationError, SourceRefusedError
 from innomaint_pipeline.settings import Settings, load_settings
-from innomaint_pipeline.store.database import Connection, Database
+from innomaint_pipeline.store.database import Connection, Database, find_now
 from innomaint_pipeline.store.maximo.conditions import all_places, find_due, has_schema, load_conditions
 from innomaint_pipeline.store.maximo.states import find_places
 from innomaint_pipeline.store.settings import PAUSED, load_setting
-from innomaint_pipeline.sync.maximo.reading import utc_now
 from innomaint_pipeline.sync.maximo.steps import find_sites
 
 _BEAT_SECONDS = 60
@@ -55,7 +54,7 @@ def maximo_due(
     settings = load_settings()
     if settings.maximo_base_url is None or settings.maximo_api_key is None:
         return dg.SkipReason("MAXIMO_BASE_URL or MAXIMO_API_KEY is not set: Maximo is not read")
-    with ic3.open() as database:
+    with ic3.look() as database:
         with database.begin() as connection:
             if not has_schema(connection):
                 return dg.SkipReason("the database has no schema maximo: run innomaint db upgrade")
@@ -72,7 +71,7 @@ def maximo_due(
             return dg.SkipReason(f"no site is known: {error}")
         minutes = read_settings(settings, database).interval_minutes
         with database.begin() as connection:
-            due = find_due(connection, all_places(sites), utc_now(), interval_minutes=minutes)
+            due = find_due(connection, all_places(sites), find_now(connection), interval_minutes=minutes)
     wanted = {place.site for place in due}
     busy = find_partitions_in_runs(context.instance, MAXIMO_RUNS)
     requests = []

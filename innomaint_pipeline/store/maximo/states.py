@@ -5,7 +5,7 @@ Belongs here: reading and writing these. What follows from them is decided in `d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -188,13 +188,17 @@ def resolve_rejects(connection: Connection, place: Place, ids: Sequence[int]) ->
     )
 
 
-def resolve_rejects_not_pending(connection: Connection, place: Place) -> None:
-    """Note that roots that were rejected before are not there any more: no answer of the read is theirs."""
+def resolve_rejects_not_pending(connection: Connection, place: Place, *, but: Collection[int]) -> None:
+    """Note that roots that were rejected before are not there any more: no answer of the read is theirs.
+
+    Those of which the database refuses the answer, or that they are marked as deleted (`but`), stay open.
+    """
     connection.execute(
         text(
             "UPDATE maximo.reject r SET resolved_at = now() WHERE r.endpoint = :endpoint AND r.site = :site "
-            "AND r.resolved_at IS NULL AND NOT EXISTS (SELECT FROM maximo.response p WHERE "
-            "p.endpoint = :endpoint AND p.site = :site AND p.id = r.row_id AND p.is_pending)"
+            "AND r.resolved_at IS NULL AND r.row_id <> ALL(:but) AND NOT EXISTS (SELECT FROM "
+            "maximo.response p WHERE p.endpoint = :endpoint AND p.site = :site AND p.id = r.row_id "
+            "AND p.is_pending)"
         ),
-        place.parameters(),
+        {**place.parameters(), "but": list(but)},
     )

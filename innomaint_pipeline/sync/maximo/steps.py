@@ -22,7 +22,7 @@ from innomaint_pipeline.store.maximo.states import load_state
 from innomaint_pipeline.sync.holding import hold_lease
 from innomaint_pipeline.sync.maximo.fetching import fetch
 from innomaint_pipeline.sync.maximo.merging import ERROR, PARTIAL, SUCCESS, fail, merge, rebuild
-from innomaint_pipeline.sync.maximo.reading import MaximoRun, OpenClient, Reading, utc_now
+from innomaint_pipeline.sync.maximo.reading import MaximoRun, OpenClient, Reading
 
 LEASED = "leased"
 
@@ -89,7 +89,7 @@ def sync_structure(run: MaximoRun, open_client: OpenClient) -> dict[str, Any]:
 
 def leased_row(run: MaximoRun) -> dict[str, Any]:
     """Return the row of a run that found its structure held by another: no request, nothing written."""
-    now = utc_now()
+    now = run.now()
     return {
         "run_id": run.run_id,
         "endpoint": run.structure.short,
