@@ -44,7 +44,7 @@ def build_alerts(loaders: Sequence[ConditionLoader]) -> dg.SensorDefinition:
         settings = load_settings()
         notifier = Notifier(settings.innomaint_alert_urls)
         sent, refused = [], []
-        with ic3.open() as database:
+        with ic3.look() as database:
             with database.snapshot() as connection:
                 found = [load(connection, settings) for load in loaders]
                 told = {number: load_told(connection, number) for number in (_LOG, *notifier.numbers)}

@@ -104,7 +104,7 @@ def build_requests_sensor(works: Sequence[RequestedWork]) -> dg.SensorDefinition
     ) -> dg.SensorResult | dg.SkipReason:
         launches: list[dg.RunRequest] = []
         is_any_open = False
-        with ic3.open() as database:
+        with ic3.look() as database:
             for work in works:
                 with database.begin() as connection:
                     note_look(connection, work.kind)

@@ -165,7 +165,7 @@ def daily_import(
     if path is None:
         return dg.SkipReason(_NOT_SET)
     if trouble := find_trouble(path):
-        with suppress(InnomaintPipelineError), ic3.open() as database:
+        with suppress(InnomaintPipelineError), ic3.look() as database:
             note_trouble(database, trouble)
         return dg.SkipReason(trouble)
     day = context.scheduled_execution_time.astimezone(UTC).date().isoformat()
@@ -189,7 +189,7 @@ def workbook_changed(
     path = innomaint.settings().innomaint_workbook
     if path is None:
         return dg.SkipReason(_NOT_SET)
-    with ic3.open() as database:
+    with ic3.look() as database:
         note_trouble(database, find_trouble(path))
         with database.begin() as connection:
             verdict = load_verdict(connection)

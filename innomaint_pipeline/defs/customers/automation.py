@@ -55,7 +55,7 @@ def customers_due(
     settings = load_settings()
     if settings.customers_inbox is None:
         return dg.SkipReason("CUSTOMERS_INBOX is not set: no customer list is read")
-    with ic3.open() as database, database.begin() as connection:
+    with ic3.look() as database, database.begin() as connection:
         if not has_schema(connection):
             return dg.SkipReason("the database has no schema customers: run innomaint db upgrade")
         note_look(connection)

@@ -43,7 +43,7 @@ def continuous_sync(
 ) -> dg.SensorResult | dg.SkipReason:
     """Launch what is due, without run keys: a batch that failed must be launched again."""
     settings = innomaint.settings()
-    with ic3.open() as database:
+    with ic3.look() as database:
         with database.begin() as connection:
             stored_interval = load_setting(connection, SOURCE, SYNC_INTERVAL_SECONDS)
             now = find_now(connection).timestamp()

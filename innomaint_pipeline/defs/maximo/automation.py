@@ -64,7 +64,7 @@ def maximo_due(
     settings = load_settings()
     if settings.maximo_base_url is None or settings.maximo_api_key is None:
         return dg.SkipReason("MAXIMO_BASE_URL or MAXIMO_API_KEY is not set: Maximo is not read")
-    with ic3.open() as database:
+    with ic3.look() as database:
         with database.begin() as connection:
             if not has_schema(connection):
                 return dg.SkipReason("the database has no schema maximo: run innomaint db upgrade")
