@@ -1,5 +1,6 @@
 /** The customer list: the banner while it is read, its history, its quarantine with the release, its pause. */
 
+import { badge, learnWords } from "./badges.js";
 import { announce, fill, foreign, h, table } from "./dom.js";
 import { Poller } from "./polling.js";
 import { get, post } from "./service.js";
@@ -34,6 +35,7 @@ async function look() {
     view = null;
   } else {
     try {
+      await learnWords();
       const status = await get("/api/customers/sync/status");
       const [{ runs }, { quarantined }] = await Promise.all([get("/api/customers/sync/runs?limit=15"), get("/api/customers/quarantine")]);
       view = { status, runs, quarantined };
@@ -98,7 +100,7 @@ function buildHead(status) {
   const isPaused = status.health === "paused";
   return h("section", { class: "card", key: "head" },
     h("div", { class: "title-line" }, h("h2", { id: "customers-title" }, "Customers"),
-      h("p", {}, h("strong", { id: "customers-health" }, status.health), ` · ${counted(status.totalCustomersInDb, "customer")} · `,
+      h("p", {}, h("span", { id: "customers-health" }, badge(status.health)), ` · ${counted(status.totalCustomersInDb, "customer")} · `,
         status.dataAgeSeconds === null ? "no list yet" : `the list is ${duration(status.dataAgeSeconds)} old`)),
     h("p", { class: "hint" }, foreign(status.message)),
     h("p", { class: "hint" }, `Every ${duration(status.intervalMinutes * 60)}; next look `, when(status.nextDueAt, "due", "not by itself"), "."),

@@ -95,9 +95,9 @@ def describe_answer(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**describe_result(row), "runId": row["run_id"], "message": describe_outcome(row)}
 
 
-def load_status(connection: Connection, start_minutes: int) -> dict[str, Any]:
+def load_status(connection: Connection, start_minutes: int, *, is_set: bool) -> dict[str, Any]:
     """Return how the customer list stands: the run under way, asked for, or the last one; age, health."""
-    facts = load_facts(connection, start_minutes)
+    facts = load_facts(connection, start_minutes, is_set=is_set)
     lease = find_lease(connection)
     row = load_run(connection, lease.owner) if lease else None
     is_running = lease is not None and row is not None and row["outcome"] is None
@@ -140,7 +140,7 @@ def load_status(connection: Connection, start_minutes: int) -> dict[str, Any]:
         "dataAgeSeconds": None if age is None else max(round(age), 0),
         "totalCustomersInDb": _count_customers(connection),
         "intervalMinutes": facts.interval // timedelta(minutes=1),
-        "nextDueAt": None if facts.is_paused else load_next_due(connection, start_minutes),
+        "nextDueAt": None if facts.is_paused or not is_set else load_next_due(connection, start_minutes),
         "health": judge_health(facts),
     }
 
@@ -165,9 +165,9 @@ def _find_last_success(connection: Connection) -> Any:
     return connection.execute(statement).scalar_one()
 
 
-def load_metrics(connection: Connection, start_minutes: int) -> dict[str, Any]:
+def load_metrics(connection: Connection, start_minutes: int, *, is_set: bool) -> dict[str, Any]:
     """Return the metrics; runs that found nothing to read are none, shares are of the last seven days."""
-    facts = load_facts(connection, start_minutes)
+    facts = load_facts(connection, start_minutes, is_set=is_set)
     last = connection.execute(select(sync_run).where(_IS_RUN).order_by(sync_run.c.id.desc()).limit(1))
     newest = last.mappings().first()
     seconds = func.extract("epoch", sync_run.c.finished_at - sync_run.c.started_at)

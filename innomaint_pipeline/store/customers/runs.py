@@ -187,8 +187,8 @@ def load_next_due(connection: Connection, start_minutes: int, *, without: str | 
     return next_due(runs, interval, now)
 
 
-def load_facts(connection: Connection, start_minutes: int) -> SourceFacts:
-    """Return what the health of the source is judged by."""
+def load_facts(connection: Connection, start_minutes: int, *, is_set: bool = True) -> SourceFacts:
+    """Return what the health of the source is judged by; `is_set` where there is a folder to look into."""
     last = find_last_accepted(connection)
     looks = load_setting(connection, SOURCE, LOOKS)
     return SourceFacts(
@@ -200,6 +200,7 @@ def load_facts(connection: Connection, start_minutes: int) -> SourceFacts:
         awake_since=datetime.fromisoformat(looks["awake_since"]) if looks else None,
         held=len(last.held) if last else 0,
         held_sha256=last.sha256 if last else None,
+        is_set=is_set,
     )
 
 
