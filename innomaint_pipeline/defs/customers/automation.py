@@ -8,7 +8,7 @@ import dagster as dg
 from innomaint_pipeline.defs.customers.assets import CUSTOMERS_RUNS, customers_sync, list_run_config
 from innomaint_pipeline.defs.recovery import UNDER_WAY
 from innomaint_pipeline.defs.requests import RequestedWork, RunPlace
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.resources import look_at_database
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.customers import SOURCE
 from innomaint_pipeline.domain.customers.runs import (
@@ -48,14 +48,12 @@ _BEAT_SECONDS = 60
         "over. It never touches the folder itself. Without CUSTOMERS_INBOX it does nothing."
     ),
 )
-def customers_due(
-    context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource
-) -> dg.RunRequest | dg.SkipReason:
+def customers_due(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Launch what is due, without a run key: what failed must be launched again."""
     settings = load_settings()
     if settings.customers_inbox is None:
         return dg.SkipReason("CUSTOMERS_INBOX is not set: no customer list is read")
-    with ic3.look() as database, database.begin() as connection:
+    with look_at_database() as database, database.begin() as connection:
         if not has_schema(connection):
             return dg.SkipReason("the database has no schema customers: run innomaint db upgrade")
         is_first = note_look(connection)

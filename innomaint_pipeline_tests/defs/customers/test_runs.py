@@ -17,7 +17,6 @@ from innomaint_pipeline.defs.customers.automation import (
     load_customers_conditions,
 )
 from innomaint_pipeline.defs.requests import build_requests_sensor
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.customers.checks import CHECKS
 from innomaint_pipeline.domain.customers.runs import Trigger
 from innomaint_pipeline.domain.health import Health
@@ -58,9 +57,7 @@ def run(instance: dg.DagsterInstance, job: str = "customers_sync", **config: Any
 
 
 def look(instance: dg.DagsterInstance, sensor: dg.SensorDefinition) -> Any:
-    context = dg.build_sensor_context(
-        instance=instance, definitions=defs, resources={"ic3": Ic3DatabaseResource()}
-    )
+    context = dg.build_sensor_context(instance=instance, definitions=defs)
     with context:
         return sensor.evaluate_tick(context)
 
