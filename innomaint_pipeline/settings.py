@@ -13,6 +13,7 @@ import ssl
 import stat
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -505,13 +506,23 @@ def _plain(value: object) -> str:
 
 
 def load_settings() -> Settings:
-    """Read and validate every setting.
+    """Read and validate every setting; the same variables and the same file are read once.
 
     Raise `ConfigurationError` naming each bad variable (never a secret).
     """
+    path = None if os.environ.get(WITHOUT_ENV_FILE) else Path(".env").absolute()
     try:
-        env_file = None if os.environ.get(WITHOUT_ENV_FILE) else ".env"
-        settings = Settings(_env_file=env_file)  # pyright: ignore[reportCallIssue] # from the environment
+        written = (path.stat().st_mtime_ns, path.stat().st_size) if path and path.is_file() else None
+    except OSError:
+        written = None
+    # Sensors read them at every look, of which there are some thousands an hour.
+    return _read_settings(path, written, frozenset(os.environ.items()))
+
+
+@lru_cache(maxsize=1)
+def _read_settings(path: Path | None, _written: object, _environment: frozenset[tuple[str, str]]) -> Settings:
+    try:
+        settings = Settings(_env_file=path)  # pyright: ignore[reportCallIssue] # from the environment
     except UnicodeDecodeError:
         raise ConfigurationError(
             "the file .env in the working directory is not UTF-8 text: save it as UTF-8, then start again"

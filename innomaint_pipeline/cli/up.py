@@ -65,7 +65,7 @@ _START_WORK_AFTER_SECONDS = 5
 _END_OF_EARLIER_SECONDS = 3
 
 StartWork = Callable[[Settings, Database], None]
-"""What a source asks for once everything runs, a few seconds later."""
+"""What a source does at the start: before Dagster runs, or a few seconds after everything does."""
 
 
 def run_up(
@@ -74,6 +74,7 @@ def run_up(
     is_demo: bool,
     port: int,
     admin_port: int | None,
+    first_work: Sequence[StartWork] = (),
     start_work: Sequence[StartWork] = (),
 ) -> None:
     """Start everything, say where it is, ask for what a start asks for, and keep it running.
@@ -110,6 +111,8 @@ def run_up(
             say(line)
         is_lost = _claim_databases(stack, database, settings.home)
         hold = _claim_dagster(stack, addresses.dagster_url)
+        for work in first_work:
+            work(settings, database)
         export_variables(settings, addresses)
         make_dagster_tables_elsewhere()
         address = f"http://{_HOST}:{port}"
