@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import dagster as dg
 
+from innomaint_pipeline.defs.account import own_runs
 from innomaint_pipeline.defs.failures import find_stop
 from innomaint_pipeline.defs.recovery import RunsOfSource, find_partitions_in_runs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
@@ -169,7 +170,7 @@ class _Look:
     def _find_runs(self, request: OpenRequest) -> dict[str, list[RunSeen]]:
         """Return the runs made for a request by part, oldest first, those that Dagster repeats included."""
         records = self._instance.get_run_records(
-            filters=dg.RunsFilter(tags={REQUEST_TAG: str(request.id)}), ascending=True
+            filters=own_runs(tags={REQUEST_TAG: str(request.id)}), ascending=True
         )
         with self._database.begin() as connection:
             run_ids = [record.dagster_run.run_id for record in records]
