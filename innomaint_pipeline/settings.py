@@ -109,6 +109,16 @@ def _check_postgresql_url(value: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def _check_broker_url(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().strip()
+    parts = split_web_url(text)
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise ValueError("must start with redis:// or rediss:// and name a host")
+    if not re.fullmatch(r"/?\d*", parts.path):
+        raise ValueError("must end with the number of a database, like /0")
+    return SecretStr(text)
+
+
 def _expand_home(value: Path) -> Path:
     """Return the path with ~ replaced by the home of its user; nothing else in the project does so."""
     try:
@@ -288,6 +298,10 @@ class Settings(AccountSettings):
     )
     ic3_database_url: PostgresqlUrl | None = Field(None, description="a postgresql:// address")
     dagster_pg_url: PostgresqlUrl | None = Field(None, description="a postgresql:// address")
+    innomaint_broker_url: Annotated[SecretStr, AfterValidator(_check_broker_url)] | None = Field(
+        None, description="a redis:// or rediss:// address"
+    )
+    innomaint_worker_slots: int = Field(2, ge=1, le=64, description="a whole number from 1 to 64")
     innomaint_admin_host: Annotated[str, AfterValidator(_check_host)] = Field(
         "127.0.0.1", description="a host name or address to listen on"
     )
@@ -429,6 +443,7 @@ SECRET_VARIABLES = frozenset(
         "INNOMAINT_ADMIN_TOKEN",
         "IC3_DATABASE_URL",
         "DAGSTER_PG_URL",
+        "INNOMAINT_BROKER_URL",
         "INNOMAINT_ALERT_URLS",
         "INNOMAINT_HEARTBEAT_URL",
         "INNOMAINT_PROXY_URL",

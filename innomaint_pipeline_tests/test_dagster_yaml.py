@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 with warnings.catch_warnings():
@@ -16,6 +17,7 @@ with warnings.catch_warnings():
 
     from innomaint_pipeline.defs.compute_logs import HomeComputeLogManager
 
+from innomaint_pipeline.defs.account import ACCOUNT_TAG
 from innomaint_pipeline.defs.recovery import LeasedRunLauncher
 from innomaint_pipeline.defs.source import SOURCE_TAG
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
@@ -37,6 +39,7 @@ def instance(postgres: EmbeddedPostgres, home: Path) -> Iterator[dg.DagsterInsta
         environment.setenv("DAGSTER_HOME", str(PROJECT))
         environment.setenv("DAGSTER_PG_URL", with_driver(postgres.url("dagster_yaml"), "psycopg2"))
         environment.setenv("INNOMAINT_HOME", str(home))
+        environment.setenv("INNOMAINT_CONCURRENT_RUNS", "6")
         environment.delenv("DAGSTER_DISABLE_TELEMETRY", raising=False)
         with dg.DagsterInstance.get() as opened:
             yield opened
@@ -46,6 +49,22 @@ def test_runs_events_and_ticks_are_kept_in_postgresql(instance: dg.DagsterInstan
     assert isinstance(instance.run_storage, PostgresRunStorage)
     assert isinstance(instance.event_log_storage, PostgresEventLogStorage)
     assert isinstance(instance.schedule_storage, PostgresScheduleStorage)
+
+
+def test_a_process_keeps_its_connections_and_replaces_those_that_the_server_has_ended(
+    instance: dg.DagsterInstance, postgres: EmbeddedPostgres
+) -> None:
+    ours = "pid from pg_stat_activity where datname = 'dagster_yaml'"
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as looking:
+        seen = set()
+        for _ in range(5):
+            instance.get_runs()
+            instance.add_dynamic_partitions("innomaint_batches", ["batch_000001"])
+            instance.all_instigator_state()
+            seen |= {pid for (pid,) in looking.execute(f"select {ours}")}
+        assert 1 <= len(seen) <= 2
+        looking.execute(f"select pg_terminate_backend(pid) from (select {ours})")
+        assert instance.get_runs() == []
 
 
 def test_what_is_written_is_read_back(instance: dg.DagsterInstance) -> None:
@@ -59,7 +78,7 @@ def test_what_is_written_is_read_back(instance: dg.DagsterInstance) -> None:
     assert event.asset_materialization.metadata["rows"].value == 25
 
 
-def test_three_runs_at_once_for_each_source_and_one_for_each_partition(instance: dg.DagsterInstance) -> None:
+def test_three_runs_at_once_for_each_source_and_for_each_account(instance: dg.DagsterInstance) -> None:
     assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
     queue = instance.get_concurrency_config().run_queue_config
 
@@ -67,7 +86,7 @@ def test_three_runs_at_once_for_each_source_and_one_for_each_partition(instance:
     assert queue.max_concurrent_runs == 6
     assert queue.tag_concurrency_limits == [
         {"key": SOURCE_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 3},
-        {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
+        {"key": ACCOUNT_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 3},
     ]
 
 

@@ -129,7 +129,8 @@ def adopt_account(account: str, *, folders: Sequence[str]) -> None:
     """Let a database that had no account be that of one from now on; repeatable.
 
     It is the one that the account's settings name; in the embedded server it is the one without an account,
-    which gets the account's name. `folders` are those of the home that belong to the data. Raise `ConfigurationError` where it is another account's.
+    which gets the account's name. `folders` are those of the home that belong to the data. Raise
+    `ConfigurationError` where it is another account's.
     """
     work_for(account)
     settings = own_settings()

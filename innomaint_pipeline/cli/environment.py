@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
-from filelock import FileLock
 
 from innomaint_pipeline.accounts import WITHOUT_ENV_FILE, database_name, describe_open_env_files
 from innomaint_pipeline.cli.output import say
@@ -37,9 +36,16 @@ from innomaint_pipeline.store.connections import (
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.readiness import check_dagster, check_rights
 from innomaint_pipeline.store.settings import require_account
+from innomaint_pipeline.store.sole_use import Hold, SoleUse
 from innomaint_pipeline.store.upgrade import check_tables, upgrade_database
 
 _DAGSTER_DATABASE = "dagster"
+CONCURRENT_RUNS = "INNOMAINT_CONCURRENT_RUNS"
+"""How many runs Dagster executes at once, of all sources together; dagster.yaml reads it."""
+# Three of a source that is busy, and as many of the others.
+_RUNS_WITHOUT_ACCOUNTS = 6
+_BATCHES_OF_EACH = 3
+_OTHER_RUNS = 2
 _DAGSTER_FILES = ("dagster.yaml", "workspace.yaml")
 _PRINT_FINGERPRINT = (
     "from innomaint_pipeline.settings import fingerprint, load_settings; print(fingerprint(load_settings()))"
@@ -105,13 +111,23 @@ def command_settings() -> Settings:
     return root.with_resource(demo_environment(settings_of(None), has_outage=False))
 
 
+CODE_FOLDER = Path(__file__).resolve().parents[2]
+"""The folder that holds the package: nothing else is imported from where a command is started."""
+
+
 def project_folder() -> Path:
-    """Return the folder of dagster.yaml and workspace.yaml: the source checkout, or the working directory."""
-    for folder in (Path(__file__).resolve().parents[2], Path.cwd()):
+    """Return the folder of dagster.yaml and workspace.yaml, which is the installation.
+
+    It is a DAGSTER_HOME that holds a dagster.yaml, else the working directory, else the source checkout.
+    """
+    chosen = os.environ.get("DAGSTER_HOME")
+    if chosen and (Path(chosen) / "dagster.yaml").is_file():
+        return Path(chosen).resolve()
+    for folder in (Path.cwd(), CODE_FOLDER):
         if _is_ours(folder):
             return folder
     raise ConfigurationError(
-        "dagster.yaml and workspace.yaml were not found: run innomaint in the project's folder, "
+        "dagster.yaml and workspace.yaml were not found: run innomaint in the folder of the installation, "
         "which holds them"
     )
 
@@ -259,13 +275,21 @@ def export_for_dagster(settings: Settings, addresses: Addresses) -> None:
     make_dagster_tables()
 
 
+def runs_at_once(accounts: int) -> int:
+    """Return how many runs Dagster executes at once for so many accounts, 0 where there are none."""
+    return _BATCHES_OF_EACH * accounts + _OTHER_RUNS if accounts else _RUNS_WITHOUT_ACCOUNTS
+
+
 def dagster_variables(settings: Settings, addresses: Addresses) -> dict[str, str]:
     """Return the variables that Dagster's processes read, whatever account they serve."""
+    accounts = len(settings.innomaint_accounts) or int(settings.innomaint_account is not None)
     return {
         "DAGSTER_HOME": str(project_folder()),
         # Named, because "postgresql://" means another driver from SQLAlchemy 2.1 on.
         "DAGSTER_PG_URL": with_driver(addresses.dagster_url, "psycopg2"),
         "INNOMAINT_HOME": str(settings.shared_home),
+        # dagster.yaml cannot reckon: its limit on runs is a variable.
+        CONCURRENT_RUNS: str(runs_at_once(accounts)),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
     }
 
@@ -275,8 +299,10 @@ def make_dagster_tables() -> None:
     import dagster as dg
 
     # Processes that make Dagster's tables at the same time disturb each other, and one may fail.
-    with FileLock(Path(os.environ["INNOMAINT_HOME"]) / "dagster.lock"), dg.DagsterInstance.get():
-        pass
+    with Hold(os.environ["DAGSTER_PG_URL"], SoleUse.MAKING_TABLES) as hold:
+        hold.wait()
+        with dg.DagsterInstance.get():
+            pass
 
 
 def make_dagster_tables_elsewhere() -> None:

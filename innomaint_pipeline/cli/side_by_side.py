@@ -173,10 +173,11 @@ def _hold(stack: ExitStack, database: Database, home: Path, is_lost: threading.E
     stack.enter_context(keep_lease(database, UP_LEASE, owner, on_lost=is_lost.set))
 
 
-def share_variables(parts: Sequence[AccountPart]) -> None:
+def share_variables(parts: Sequence[AccountPart]) -> str:
     """Set what Dagster's processes read: in this process what all have in common, in each part its own.
 
-    The daemon looks after the runs of all, and finds the database of each in a variable of its own.
+    The daemon looks after the runs of all, and finds the database of each in a variable of its own. Return
+    the address of Dagster's database.
     """
     addresses = next((part.addresses for part in parts if part.addresses is not None), None)
     if addresses is None:
@@ -191,3 +192,4 @@ def share_variables(parts: Sequence[AccountPart]) -> None:
             part.variables["IC3_DATABASE_URL"] = url
             name = "IC3_DATABASE_URL" if part.account is None else database_variable(part.account)
             os.environ[name] = url
+    return addresses.dagster_url

@@ -16,7 +16,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from innomaint_pipeline.accounts import describe_origin
+from innomaint_pipeline.cli.engine import find_engine, require_engine
 from innomaint_pipeline.cli.environment import (
+    CODE_FOLDER,
     hand_on,
     make_dagster_tables_elsewhere,
     make_home,
@@ -29,6 +31,7 @@ from innomaint_pipeline.cli.side_by_side import AccountPart, Databases, share_va
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError, InnomaintPipelineError
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.sole_use import Hold, SoleUse
 
 _READY_SECONDS = 120
 _HOST = "127.0.0.1"
@@ -45,6 +48,8 @@ class NotReadyError(InnomaintPipelineError):
 
 
 _START_WORK_AFTER_SECONDS = 5
+# The server may notice a moment later that an earlier one was killed.
+_END_OF_EARLIER_SECONDS = 3
 
 StartWork = Callable[[Settings, Database], None]
 """What a source asks for once everything runs, a few seconds later."""
@@ -71,8 +76,10 @@ def run_up(
 
             has_outage = not has_demo_data(accounts[0])
             accounts = [stack.enter_context(demo_environment(accounts[0], has_outage=has_outage))]
+        engine = find_engine(project_folder())
         for settings in accounts:
             _check_settings(settings)
+            require_engine(engine, settings)
         if admin_port is not None and len(accounts) > 1:
             raise ConfigurationError(
                 "--admin-port is one port, and each account has an admin service of its own: set "
@@ -92,7 +99,7 @@ def run_up(
         say("Starting: the database ...")
         databases = Databases(stack, home, is_alone=len(parts) == 1)
         opened = [part for part in parts if databases.open(part)]
-        share_variables(parts)
+        hold = _claim_dagster(stack, share_variables(parts))
         make_dagster_tables_elsewhere()
         address = f"http://{_HOST}:{port}"
         keeper = stack.enter_context(ProcessKeeper(home))
@@ -107,13 +114,15 @@ def run_up(
         for part in opened:
             part.announce()
         say(f"Ready: Dagster's UI is at {address} (logs in {home / 'logs'}). Ctrl-C stops everything.")
-        _keep(keeper, databases, parts, address, start_work)
+        _keep(keeper, hold, databases, parts, address=address, start_work=start_work)
 
 
 def _keep(
     keeper: ProcessKeeper,
+    hold: Hold,
     databases: Databases,
     parts: Sequence[AccountPart],
+    *,
     address: str,
     start_work: Sequence[StartWork],
 ) -> None:
@@ -125,7 +134,7 @@ def _keep(
 
     start_at = time.monotonic() + _START_WORK_AFTER_SECONDS
     waiting = [(work, part) for part in parts for work in start_work]
-    while not any(part.is_lost.is_set() for part in parts):
+    while hold.keep() and not any(part.is_lost.is_set() for part in parts):
         keeper.look()
         databases.look(parts, begin)
         if waiting and time.monotonic() >= start_at:
@@ -177,7 +186,7 @@ def _start(keeper: ProcessKeeper, home: Path, port: int, parts: Sequence[Account
     for part in parts:
         command = [*python, "dagster", "api", "grpc", "-h", _HOST, "-p", str(ports[part.location])]
         command += ["-m", "innomaint_pipeline.definitions", "--location-name", part.location]
-        command += ["--working-directory", str(project_folder())]
+        command += ["--working-directory", str(CODE_FOLDER)]
         name = part.name_process("code-server")
         keeper.start(KeptProcess(name, command, f"{part.label}Dagster's code-server", part.variables))
     for part in parts:
@@ -197,6 +206,20 @@ def _claim_home(stack: ExitStack, home: Path) -> None:
         raise ConfigurationError(
             f"innomaint up runs already in {home}: stop it first, or set INNOMAINT_HOME to another folder"
         ) from None
+
+
+def _claim_dagster(stack: ExitStack, url: str) -> Hold:
+    """Hold Dagster's database against every other `up`, whatever databases of data that one has."""
+    hold = stack.enter_context(Hold(url, SoleUse.DAEMON))
+    deadline = time.monotonic() + _END_OF_EARLIER_SECONDS
+    while not hold.take():
+        if time.monotonic() > deadline:
+            raise ConfigurationError(
+                "innomaint up runs already on this Dagster database, here or elsewhere, and only one "
+                "may: stop it first, or set DAGSTER_PG_URL to another database"
+            )
+        time.sleep(0.2)
+    return hold
 
 
 def _free_port() -> int:

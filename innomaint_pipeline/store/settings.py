@@ -5,6 +5,7 @@ Belongs here: settings of any source, each under the source's name, so that paus
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
@@ -31,6 +32,8 @@ LAST_IMPORT = "last_import"
 
 _INSTALLATION = "installation"
 _ACCOUNT = "account"
+_ENGINE = "engine"
+_NOT_BEGUN = "not_begun"
 
 
 def stored_name(source: str, name: str) -> str:
@@ -114,6 +117,24 @@ def require_account(connection: Connection, account: str | None) -> None:
         f"this database holds the data of the account {stored}, and this program works {whose}: start it "
         f"with innomaint --account {stored}, or use another database (IC3_DATABASE_URL)"
     )
+
+
+def note_not_begun(connection: Connection, run_id: str) -> None:
+    """Note that nobody has begun a run that was launched; an earlier note keeps its time."""
+    values = {"name": stored_name(_ENGINE, _NOT_BEGUN), "value": run_id}
+    connection.execute(insert(setting).values(values).on_conflict_do_nothing())
+
+
+def note_begun(connection: Connection) -> None:
+    """Note that a run has begun: somebody takes them."""
+    clear_setting(connection, _ENGINE, _NOT_BEGUN)
+
+
+def find_not_begun(connection: Connection) -> datetime | None:
+    """Return since when launched runs are given up because nobody begins them, None where somebody does."""
+    return connection.execute(
+        select(setting.c.updated_at).where(setting.c.name == stored_name(_ENGINE, _NOT_BEGUN))
+    ).scalar_one_or_none()
 
 
 def claim_origin(connection: Connection, source: str, origin: str, *, address_variable: str) -> None:

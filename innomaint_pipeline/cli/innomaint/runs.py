@@ -21,7 +21,7 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster_shared.record import copy
 
 from innomaint_pipeline.accounts import location_name
-from innomaint_pipeline.cli.environment import project_folder
+from innomaint_pipeline.cli.environment import CODE_FOLDER, project_folder
 from innomaint_pipeline.defs.account import LOCATION
 from innomaint_pipeline.defs.failures import find_stop
 from innomaint_pipeline.defs.requests import ROW_REFUSED_TAG
@@ -59,7 +59,7 @@ class RunExecutor:
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
         self.instance = dg.DagsterInstance.get()
         self._repository = ReconstructableRepository.for_module(
-            _MODULE, _ATTRIBUTE, working_directory=str(project_folder())
+            _MODULE, _ATTRIBUTE, working_directory=str(CODE_FOLDER)
         )
         self._definition = self._repository.get_definition()
         self._origin = self._find_origin()
