@@ -145,7 +145,8 @@ def work_side_by_side() -> SideBySide:
                 lambda: (
                     not rows(
                         "select 1 from runs r join run_tags t using (run_id) where t.value = 'slow'"
-                        " and t.key = 'innomaint/account' and r.status not in ('SUCCESS', 'FAILURE', 'CANCELED')"
+                        " and t.key = 'innomaint/account'"
+                        " and r.status not in ('SUCCESS', 'FAILURE', 'CANCELED')"
                     )
                 ),
                 "no run of the slow account is left unfinished",
