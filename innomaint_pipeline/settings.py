@@ -12,9 +12,10 @@ import os
 import re
 import ssl
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -523,21 +524,20 @@ def _plain(value: object) -> str:
 def load_settings() -> Settings:
     """Read and validate every setting of the account that this process works for, or of none.
 
-    Raise `ConfigurationError` naming each bad variable (never a secret).
+    The same variables and the same files are read once. Raise `ConfigurationError` naming each bad variable
+    (never a secret).
     """
     return load_settings_of(load_accounts().innomaint_account)
 
 
 def load_settings_of(account: str | None) -> Settings:
     """Read and validate every setting of an account; errors as those of `load_settings`."""
-    settings = _read(Settings, env_files(account), innomaint_account=account)
-    _remember_secrets(settings)
-    return settings
+    return _load(Settings, env_files(account), innomaint_account=account)
 
 
 def load_accounts() -> AccountSettings:
     """Read whom this process works for, and which accounts its folder holds; nothing else is validated."""
-    return _read(AccountSettings, env_files(None))
+    return _load(AccountSettings, env_files(None))
 
 
 def find_database_url(account: str | None) -> SecretStr | None:
@@ -555,11 +555,33 @@ def find_database_url(account: str | None) -> SecretStr | None:
     return load_settings_of(own).ic3_database_url if account == own else None
 
 
-def _read(kind: type[Read], files: tuple[str, ...], **known: str | None) -> Read:
-    """Read settings of a kind from files, a later one over an earlier one, and the environment over both."""
-    where = " or ".join(files)
+def _load(kind: type[Read], names: tuple[str, ...], **known: str | None) -> Read:
+    files = tuple(Path(name).absolute() for name in names)
+    # Sensors read them at every look, of which there are some thousands an hour.
+    return cast("Read", _read(kind, files, tuple(map(_stamp, files)), frozenset(os.environ.items()), **known))
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """Return what changes with the content of a file, None where there is none."""
     try:
-        return kind(_env_file=files or None, **known)  # pyright: ignore[reportCallIssue] # from the environment
+        found = file.stat() if file.is_file() else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size) if found else None
+
+
+@lru_cache(maxsize=8)
+def _read(
+    kind: type[AccountSettings],
+    files: tuple[Path, ...],
+    _stamps: object,
+    _environment: frozenset[tuple[str, str]],
+    **known: str | None,
+) -> AccountSettings:
+    """Read settings of a kind from files, a later one over an earlier one, and the environment over both."""
+    where = " or ".join(file.name for file in files)
+    try:
+        settings = kind(_env_file=files or None, **known)  # pyright: ignore[reportCallIssue] # from the environment
     except UnicodeDecodeError:
         raise ConfigurationError(
             f"the file {where} in the working directory is not UTF-8 text: save it as UTF-8, then start again"
@@ -570,4 +592,7 @@ def _read(kind: type[Read], files: tuple[str, ...], **known: str | None) -> Read
             "or remove it, then start again"
         ) from None
     except ValidationError as error:
-        raise ConfigurationError(_complaint(error, files[-1] if files else "")) from None
+        raise ConfigurationError(_complaint(error, files[-1].name if files else "")) from None
+    if isinstance(settings, Settings):
+        _remember_secrets(settings)
+    return settings

@@ -43,6 +43,9 @@ from innomaint_pipeline.sync.holding import keep_lease
 
 _AGAIN_SECONDS = 10
 
+StartWork = Callable[[Settings, Database], None]
+"""What a source does at the start: before Dagster runs, or a few seconds after everything does."""
+
 
 @dataclass
 class AccountPart:
@@ -110,11 +113,14 @@ class AccountPart:
 
 
 class Databases:
-    """Opens the database of each account, and holds it against an `up` of another folder."""
+    """Opens each account's database, holds it against an `up` of another folder, and does `first_work`."""
 
-    def __init__(self, stack: ExitStack, home: Path, *, is_alone: bool) -> None:
+    def __init__(
+        self, stack: ExitStack, home: Path, first_work: Sequence[StartWork], *, is_alone: bool
+    ) -> None:
         self._stack = stack
         self._home = home
+        self._first_work = first_work
         self._is_alone = is_alone
         self._tried_at: dict[str | None, float] = {}
         self._is_embedded = False
@@ -145,6 +151,8 @@ class Databases:
         for line in upgrade_own(part.settings, part.database):
             say(f"{part.label}{line}")
         _hold(attempt, part.database, self._home, part.is_lost)
+        for work in self._first_work:
+            work(part.settings, part.database)
 
     def look(self, parts: Sequence[AccountPart], on_open: Callable[[AccountPart], None]) -> None:
         """Start the embedded server again where it has ended, and open what was away."""

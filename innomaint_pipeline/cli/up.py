@@ -27,10 +27,9 @@ from innomaint_pipeline.cli.environment import (
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.cli.processes import KeptProcess, ProcessKeeper, end_leftovers
 from innomaint_pipeline.cli.serving import refuse_taken_port
-from innomaint_pipeline.cli.side_by_side import AccountPart, Databases, share_variables
+from innomaint_pipeline.cli.side_by_side import AccountPart, Databases, StartWork, share_variables
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError, InnomaintPipelineError
 from innomaint_pipeline.settings import Settings
-from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.sole_use import Hold, SoleUse
 
 _READY_SECONDS = 120
@@ -51,9 +50,6 @@ _START_WORK_AFTER_SECONDS = 5
 # The server may notice a moment later that an earlier one was killed.
 _END_OF_EARLIER_SECONDS = 3
 
-StartWork = Callable[[Settings, Database], None]
-"""What a source asks for once everything runs, a few seconds later."""
-
 
 def run_up(
     accounts: Sequence[Settings],
@@ -61,6 +57,7 @@ def run_up(
     is_demo: bool,
     port: int,
     admin_port: int | None,
+    first_work: Sequence[StartWork] = (),
     start_work: Sequence[StartWork] = (),
 ) -> None:
     """Start everything, say where it is, ask for what a start asks for, and keep it running.
@@ -97,7 +94,7 @@ def run_up(
         for part in parts:
             part.refuse_port(port)
         say("Starting: the database ...")
-        databases = Databases(stack, home, is_alone=len(parts) == 1)
+        databases = Databases(stack, home, first_work, is_alone=len(parts) == 1)
         opened = [part for part in parts if databases.open(part)]
         hold = _claim_dagster(stack, share_variables(parts))
         make_dagster_tables_elsewhere()

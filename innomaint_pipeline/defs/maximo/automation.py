@@ -12,7 +12,7 @@ from innomaint_pipeline.defs.maximo.assets import (
 )
 from innomaint_pipeline.defs.maximo.opening import client_opener, read_settings
 from innomaint_pipeline.defs.recovery import UNDER_WAY, find_partitions_in_runs
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.resources import look_at_database
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.maximo import SOURCE
@@ -20,23 +20,32 @@ from innomaint_pipeline.domain.maximo.answers import StructureError
 from innomaint_pipeline.domain.maximo.declarations import STRUCTURES
 from innomaint_pipeline.errors import ConfigurationError, SourceRefusedError
 from innomaint_pipeline.settings import Settings, load_settings
-from innomaint_pipeline.store.database import Connection, Database
+from innomaint_pipeline.store.database import Connection, Database, find_now
 from innomaint_pipeline.store.maximo.conditions import all_places, find_due, has_schema, load_conditions
-from innomaint_pipeline.store.maximo.states import find_places
+from innomaint_pipeline.store.maximo.states import leave_turn, load_own_site
 from innomaint_pipeline.store.settings import PAUSED, load_setting
-from innomaint_pipeline.sync.maximo.reading import utc_now
-from innomaint_pipeline.sync.maximo.steps import find_sites
+from innomaint_pipeline.sync.maximo.steps import find_own_site
 
 _BEAT_SECONDS = 60
 
 
 def _sites(settings: Settings, database: Database) -> tuple[str, ...]:
-    """Return the sites to keep: those configured, else those that were read before, else the user's own."""
+    """Return the sites to keep: those configured, else the one of the key's own user, asked for once a day.
+
+    What a person had read once with --site is not kept.
+    """
     if settings.maximo_sites:
         return settings.maximo_sites
     with database.begin() as connection:
-        known = tuple(dict.fromkeys(place.site for place in find_places(connection) if place.site))
-    return known or find_sites((), (), client_opener(settings, database), "maximo-whoami")
+        known = load_own_site(connection)
+    if known is not None and known[1]:
+        return (known[0],)
+    try:
+        return (find_own_site(database, client_opener(settings, database), "maximo-whoami"),)
+    except (SourceRefusedError, StructureError):
+        if known is None:
+            raise
+        return (known[0],)
 
 
 @dg.sensor(
@@ -49,14 +58,12 @@ def _sites(settings: Settings, database: Database) -> tuple[str, ...]:
         "read at night, a failed one after ten minutes. Without MAXIMO_BASE_URL it does nothing."
     ),
 )
-def maximo_due(
-    context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource
-) -> dg.SensorResult | dg.SkipReason:
+def maximo_due(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Launch what is due, without run keys: what failed must be launched again."""
     settings = load_settings()
     if settings.maximo_base_url is None or settings.maximo_api_key is None:
         return dg.SkipReason("MAXIMO_BASE_URL or MAXIMO_API_KEY is not set: Maximo is not read")
-    with ic3.open() as database:
+    with look_at_database() as database:
         with database.begin() as connection:
             if not has_schema(connection):
                 return dg.SkipReason("the database has no schema maximo: run innomaint db upgrade")
@@ -73,9 +80,10 @@ def maximo_due(
             return dg.SkipReason(f"no site is known: {error}")
         minutes = read_settings(settings, database).interval_minutes
         with database.begin() as connection:
-            due = find_due(connection, all_places(sites), utc_now(), interval_minutes=minutes)
+            leave_turn(connection, sites)
+            due = find_due(connection, all_places(sites), find_now(connection), interval_minutes=minutes)
     wanted = {place.site for place in due}
-    busy = find_partitions_in_runs(context.instance, MAXIMO_RUNS)
+    busy = find_partitions_in_runs(context.instance, MAXIMO_RUNS) if wanted else {}
     requests = []
     if "" in wanted and not _is_global_under_way(context.instance):
         requests.append(_request(maximo_global.name, None))
