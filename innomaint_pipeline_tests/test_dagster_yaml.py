@@ -17,6 +17,7 @@ with warnings.catch_warnings():
 
     from innomaint_pipeline.defs.compute_logs import HomeComputeLogManager
 
+from innomaint_pipeline.defs.account import ACCOUNT_TAG
 from innomaint_pipeline.defs.recovery import LeasedRunLauncher
 from innomaint_pipeline.defs.source import SOURCE_TAG
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
@@ -77,7 +78,7 @@ def test_what_is_written_is_read_back(instance: dg.DagsterInstance) -> None:
     assert event.asset_materialization.metadata["rows"].value == 25
 
 
-def test_three_runs_at_once_for_each_source_and_one_for_each_partition(instance: dg.DagsterInstance) -> None:
+def test_three_runs_at_once_for_each_source_and_for_each_account(instance: dg.DagsterInstance) -> None:
     assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
     queue = instance.get_concurrency_config().run_queue_config
 
@@ -85,7 +86,7 @@ def test_three_runs_at_once_for_each_source_and_one_for_each_partition(instance:
     assert queue.max_concurrent_runs == 6
     assert queue.tag_concurrency_limits == [
         {"key": SOURCE_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 3},
-        {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
+        {"key": ACCOUNT_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 3},
     ]
 
 

@@ -7,19 +7,21 @@ import httpx
 import pytest
 import trustme
 
+from innomaint_pipeline.accounts import describe_origin
 from innomaint_pipeline.addresses import is_loopback
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import (
     DEFAULT_API_URL,
     SECRET_VARIABLES,
     Settings,
-    describe_origin,
     fingerprint,
     load_settings,
     resolve_variables,
 )
 
 DEFAULTS = {
+    "INNOMAINT_ACCOUNT": None,
+    "INNOMAINT_ACCOUNTS": (),
     "INNOMAINT_API_URL": "https://app.innomaint.com/api/public/api/restapicontroller",
     "INNOMAINT_API_TOKEN": None,
     "INNOMAINT_WORKBOOK": None,
@@ -44,6 +46,8 @@ DEFAULTS = {
     "INNOMAINT_TRUSTED_PROXY": (),
 }
 MAXIMO_DEFAULTS = {
+    "INNOMAINT_ACCOUNT": None,
+    "INNOMAINT_ACCOUNTS": (),
     "MAXIMO_BASE_URL": None,
     "MAXIMO_API_ROUTE": "api",
     "MAXIMO_API_KEY": None,
@@ -62,6 +66,8 @@ MAXIMO_DEFAULTS = {
     "MAXIMO_PERSONAL_DATA": False,
 }
 CUSTOMERS_DEFAULTS = {
+    "INNOMAINT_ACCOUNT": None,
+    "INNOMAINT_ACCOUNTS": (),
     "CUSTOMERS_INBOX": None,
     "CUSTOMERS_INTERVAL_MINUTES": 30,
     "CUSTOMERS_MAX_MB": 50,
@@ -572,9 +578,9 @@ def test_what_is_handed_on_is_read_the_same_in_any_folder_whatever_env_file_lies
 
 def test_where_settings_are_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert describe_origin() == f"the environment alone; there is no .env in {tmp_path}"
+    assert describe_origin(None) == f"the environment alone; there is no .env in {tmp_path}"
     Path(".env").write_text("INNOMAINT_RATE_MS=7\n")
-    assert describe_origin() == f"{tmp_path / '.env'}, and the environment, which wins"
+    assert describe_origin(None) == f"{tmp_path / '.env'}, and the environment, which wins"
 
 
 def test_a_maximo_address_without_tls_is_refused_and_the_way_out_is_named(

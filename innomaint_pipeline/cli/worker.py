@@ -49,7 +49,7 @@ def run_worker(settings: Settings, *, slots: int | None, queue: str | None = Non
             "folder with the files of deploy/celery"
         )
     require_engine(engine, settings)
-    hand_on(settings)
+    hand_on([settings])
     # Refused as a setting is: repeating does not help.
     with open_database(settings, uses_dagster=True, is_upgraded_next=True) as (database, addresses):
         with database.begin() as connection:

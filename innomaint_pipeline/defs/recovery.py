@@ -29,12 +29,13 @@ from dagster._core.launcher.base import CheckRunHealthResult, RunLauncher, Worke
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 
+from innomaint_pipeline.defs.account import ACCOUNT, account_of_run, own_runs
 from innomaint_pipeline.defs.failures import PARTITION_TAG, Explanation, observe_missing
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource, open_database_of
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import RENEWAL_SECONDS, RUN_LEASES, is_owner_alive, remove_leases
-from innomaint_pipeline.store.settings import note_begun, note_not_begun
+from innomaint_pipeline.store.settings import note_begun, note_not_begun, require_account
 from innomaint_pipeline.sync.holding import keep_lease
 
 logger = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class RunsOfSource:
 
 def find_partitions_in_runs(instance: dg.DagsterInstance, runs: RunsOfSource) -> dict[str, str]:
     """Return the partitions of a source with a run queued or under way, with the run's id."""
-    found = instance.get_runs(filters=dg.RunsFilter(statuses=UNDER_WAY))
+    found = instance.get_runs(filters=own_runs(statuses=UNDER_WAY))
     return {
         run.tags[PARTITION_TAG]: run.run_id
         for run in found
@@ -95,14 +96,24 @@ class LeasedExecutor(InProcessExecutor):
     ) -> Iterator[dg.DagsterEvent]:
         """Execute the steps; where no database to hold a lease in is set, each step says so itself."""
         with ExitStack() as stack:
+            database = None
             with suppress(ConfigurationError):
                 database = stack.enter_context(Ic3DatabaseResource().open())
+            if database is not None:
+                _refuse_foreign(database)
                 run_id = plan_context.run_id
                 stack.push(functools.partial(_give_back, database, run_id))
                 lease = keep_lease(database, RUN_LEASES + run_id, run_id, on_lost=_end_this_process)
                 stack.enter_context(lease)
                 _note_begun(database)
             yield from super().execute(plan_context, execution_plan)
+
+
+def _refuse_foreign(database: Database) -> None:
+    """Raise `ConfigurationError` for the database of another account, before a step asks for anything."""
+    # One that is away is the steps' trouble, which are repeated.
+    with suppress(DatabaseError), database.begin() as connection:
+        require_account(connection, ACCOUNT)
 
 
 def _give_back(database: Database, run_id: str, kind: type[BaseException] | None, *_: object) -> None:
@@ -159,7 +170,7 @@ class LeaseJudge(RunLauncher):
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Return whether anybody works on a run; the leases of one that is lost are removed."""
-        with Ic3DatabaseResource().open() as database:
+        with open_database_of(account_of_run(run)) as database:
             with database.begin() as connection:
                 is_alive = is_owner_alive(connection, run.run_id)
             if is_alive or (is_alive is None and not self._is_silent(run.run_id)):
@@ -222,5 +233,6 @@ class LaunchElsewhere(LeaseJudge):
     def _note_not_begun(self, run: dg.DagsterRun) -> None:
         if run.status is dg.DagsterRunStatus.STARTING:
             self._leave_to_others(run)
-            with Ic3DatabaseResource().open() as database, database.begin() as connection:
+            whose = account_of_run(run)
+            with open_database_of(whose) as database, database.begin() as connection:
                 note_not_begun(connection, run.run_id)

@@ -14,6 +14,7 @@ import dagster as dg
 from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
+from innomaint_pipeline.defs.account import own_runs
 from innomaint_pipeline.defs.failures import find_stop
 from innomaint_pipeline.defs.recovery import REQUEST_TAG, RunsOfSource, find_partitions_in_runs
 from innomaint_pipeline.defs.resources import look_at_database
@@ -174,7 +175,7 @@ class _Look:
     def _find_runs(self, request: OpenRequest) -> dict[str, list[RunSeen]]:
         """Return the runs made for a request by part, oldest first, those that Dagster repeats included."""
         records = self._instance.get_run_records(
-            filters=dg.RunsFilter(tags={REQUEST_TAG: str(request.id)}), ascending=True
+            filters=own_runs(tags={REQUEST_TAG: str(request.id)}), ascending=True
         )
         with self._database.begin() as connection:
             run_ids = [record.dagster_run.run_id for record in records]

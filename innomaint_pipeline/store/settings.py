@@ -30,6 +30,8 @@ IMPORT_VERDICT = "import_verdict"
 LAST_IMPORT = "last_import"
 """What the last import read, noticed and counted, as the JSON of its report; absent before the first."""
 
+_INSTALLATION = "installation"
+_ACCOUNT = "account"
 _ENGINE = "engine"
 _NOT_BEGUN = "not_begun"
 
@@ -73,6 +75,48 @@ def load_refresh_minutes(connection: Connection, source: str, start_value: int) 
     """Return a source's refresh interval: the stored setting, else the environment's start value."""
     stored = load_setting(connection, source, REFRESH_MINUTES)
     return start_value if stored is None else int(stored)
+
+
+def load_account(connection: Connection) -> str | None:
+    """Return the account that a database holds the data of, None where it never had one."""
+    return load_setting(connection, _INSTALLATION, _ACCOUNT)
+
+
+def save_account(connection: Connection, account: str) -> None:
+    """Let a database remember whose data it holds."""
+    save_setting(connection, _INSTALLATION, _ACCOUNT, account)
+
+
+def adopt_account(connection: Connection, account: str) -> bool:
+    """Let a database without an account be that of one; return whether it had none.
+
+    Raise `ConfigurationError` where it is another's.
+    """
+    if load_account(connection) is None:
+        save_account(connection, account)
+        return True
+    require_account(connection, account)
+    return False
+
+
+def require_account(connection: Connection, account: str | None) -> None:
+    """Raise `ConfigurationError` where a database holds the data of another account than this one.
+
+    Two accounts in one database would be two clocks, and two registers, in one.
+    """
+    stored = load_account(connection)
+    if stored == account:
+        return
+    if stored is None:
+        raise ConfigurationError(
+            f"this database holds data without an account, not that of {account}: if it is that account's, "
+            f"run innomaint db adopt-account {account}; else use another database (IC3_DATABASE_URL)"
+        )
+    whose = "without an account" if account is None else f"for {account}"
+    raise ConfigurationError(
+        f"this database holds the data of the account {stored}, and this program works {whose}: start it "
+        f"with innomaint --account {stored}, or use another database (IC3_DATABASE_URL)"
+    )
 
 
 def note_not_begun(connection: Connection, run_id: str) -> None:

@@ -152,7 +152,9 @@ def _execute(
         hold_lease(Claim(database, work.lease, work.lease), is_last_step=True),
         _progress(is_quiet=is_quiet) as show,
         WorkerPool(
-            settings.home, is_embedded=settings.ic3_database_url is None, size=min(WORKERS, len(waiting))
+            settings.home,
+            embedded_home=settings.shared_home if settings.ic3_database_url is None else None,
+            size=min(WORKERS, len(waiting)),
         ) as pool,
     ):
         locks = LockTeller(database.url, database.place, say)

@@ -102,7 +102,7 @@ def _work(
     home: Path,
     environment: Mapping[str, str],
     *,
-    is_embedded: bool,
+    embedded_home: Path | None,
 ) -> None:
     """Take tasks until there is a None; runs in a process of its own."""
     # What it is forked from may have been started before a variable was set.
@@ -117,9 +117,9 @@ def _work(
     log = home / "logs" / "sync-workers.log"
     try:
         write_output_to(log)
-        if is_embedded:
+        if embedded_home is not None:
             # An orphan still has to give its lease back.
-            join(home)
+            join(embedded_home)
         from innomaint_pipeline.cli.innomaint.runs import RunExecutor
 
         executor = RunExecutor()
@@ -152,11 +152,14 @@ def _work(
 
 
 class WorkerPool:
-    """A fixed number of worker processes; use it as a context manager."""
+    """A fixed number of worker processes; use it as a context manager.
 
-    def __init__(self, home: Path, *, is_embedded: bool, size: int = WORKERS) -> None:
+    Their log is in `home`; `embedded_home` is that of the embedded server where they use it.
+    """
+
+    def __init__(self, home: Path, *, embedded_home: Path | None, size: int = WORKERS) -> None:
         self._home = home
-        self._is_embedded = is_embedded
+        self._embedded_home = embedded_home
         self._context = _open_context()
         self._size = size
         self._results: Any = self._context.Queue()
@@ -188,8 +191,14 @@ class WorkerPool:
         tasks = self._context.Queue()
         process = self._context.Process(
             target=_work,
-            args=(tasks, self._results, self._is_cancelled, self._home, dict(os.environ)),
-            kwargs={"is_embedded": self._is_embedded},
+            args=(
+                tasks,
+                self._results,
+                self._is_cancelled,
+                self._home,
+                dict(os.environ),
+            ),
+            kwargs={"embedded_home": self._embedded_home},
             daemon=True,
         )
         process.start()
