@@ -112,7 +112,7 @@ def test_a_run_whose_machine_died_does_not_stay_started_for_ever(instance: dg.Da
     assert instance.run_monitoring_enabled
     assert isinstance(instance.run_launcher, LeasedRunLauncher)
     assert instance.run_launcher.supports_check_run_worker_health
-    assert instance.run_monitoring_poll_interval_seconds == 10
+    assert instance.run_monitoring_poll_interval_seconds == 5
     assert instance.run_monitoring_start_timeout_seconds == 90
     assert instance.run_monitoring_cancel_timeout_seconds == 60
     # A refusal stops everybody: two passes, each refused five times for fifteen minutes.

@@ -157,6 +157,15 @@ def serve(*, host: str | None, port: int | None, dagster_url: str | None, is_qui
     run_serve(command_settings(), host=host, port=port, dagster_url=dagster_url, is_quiet=is_quiet)
 
 
+@cli.command()
+@click.option("--slots", type=click.IntRange(1, 64), help="Runs at once; default: INNOMAINT_WORKER_SLOTS.")
+def worker(*, slots: int | None) -> None:
+    """Execute the runs that Dagster launches by Celery, on this machine, until Ctrl-C."""
+    from innomaint_pipeline.cli.worker import run_worker
+
+    run_worker(command_settings(), slots=slots)
+
+
 @cli.group()
 def token() -> None:
     """Manage the token of the admin service."""

@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from innomaint_pipeline.cli.output import write_output_to
 from innomaint_pipeline.embedded.server import join
 from innomaint_pipeline.embedded.watch import bound_log
 from innomaint_pipeline.errors import InnomaintPipelineError
@@ -80,14 +80,6 @@ def _cancel_when_told_or_orphaned(executor: RunExecutor, is_cancelled: Any) -> N
         _thread.interrupt_main()
 
 
-def _write_output_to(log: Path) -> None:
-    """Send what Dagster prints to a file: the terminal belongs to the command."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as file:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(file.fileno(), stream.fileno())
-
-
 def _open_context() -> Any:
     """Return what starts processes: where it can, as forks of one that has imported what each needs."""
     if _FORKED not in multiprocessing.get_all_start_methods():
@@ -124,7 +116,7 @@ def _work(
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
     log = home / "logs" / "sync-workers.log"
     try:
-        _write_output_to(log)
+        write_output_to(log)
         if embedded_home is not None:
             # An orphan still has to give its lease back.
             join(embedded_home)

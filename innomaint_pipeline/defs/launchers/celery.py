@@ -4,10 +4,13 @@ Redis carries tasks and nothing else: what becomes of a run stands in Dagster's 
 tells its lease.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 from celery import Celery
+from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import unpack_value
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tasks import create_execute_job_task
 
@@ -21,6 +24,8 @@ _SETTINGS = {
     "worker_prefetch_multiplier": 1,
     "worker_disable_prefetch": True,
     "broker_connection_retry_on_startup": True,
+    # A broker that is gone ends no run.
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
     # A broker that is away stops the daemon's launching for seconds, not for ever: the run is launched again.
     "broker_transport_options": {"socket_connect_timeout": 5, "socket_timeout": 30, "max_retries": 3},
 }
@@ -38,6 +43,11 @@ class LeasedCeleryRunLauncher(LaunchElsewhere, CeleryRunLauncher):
         """Note a run that was never begun; Celery itself would ask its results, of which there are none."""
         del arguments, options
         self._note_not_begun(run)
+
+
+def find_run(task_arguments: Mapping[str, Any]) -> str:
+    """Return the id of the run that a task executes."""
+    return unpack_value(task_arguments["execute_job_args_packed"], as_type=ExecuteRunArgs).run_id
 
 
 def build_worker_app(launcher: LeasedCeleryRunLauncher) -> Celery:
