@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.resources import look_at_database
 from innomaint_pipeline.defs.source import ConditionLoader
 from innomaint_pipeline.domain.alerts import decide_notices
 from innomaint_pipeline.domain.health import Health, most_urgent
@@ -34,9 +34,7 @@ def build_alerts(loaders: Sequence[ConditionLoader]) -> dg.SensorDefinition:
             "INNOMAINT_HEARTBEAT_URL."
         ),
     )
-    def alerts(
-        context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource
-    ) -> dg.SensorResult | dg.SkipReason:
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         """Send what people have not been told yet; a notice that nobody took is sent again."""
         # Of the processes that load the definitions, only the one that looks for alerts tells anybody.
         from innomaint_pipeline.sources.notifications import Notifier, send_heartbeat  # noqa: PLC0415
@@ -44,7 +42,7 @@ def build_alerts(loaders: Sequence[ConditionLoader]) -> dg.SensorDefinition:
         settings = load_settings()
         notifier = Notifier(settings.innomaint_alert_urls)
         sent, refused = [], []
-        with ic3.look() as database:
+        with look_at_database() as database:
             with database.snapshot() as connection:
                 found = [load(connection, settings) for load in loaders]
                 told = {number: load_told(connection, number) for number in (_LOG, *notifier.numbers)}

@@ -14,7 +14,7 @@ import dagster as dg
 
 from innomaint_pipeline.defs.failures import find_stop
 from innomaint_pipeline.defs.recovery import RunsOfSource, find_partitions_in_runs
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.resources import look_at_database
 from innomaint_pipeline.domain.requests import Outcome, RequestState, RunSeen, Step, Verdict, decide_part
 from innomaint_pipeline.store.database import Connection, Database
 from innomaint_pipeline.store.requests import (
@@ -99,12 +99,10 @@ def build_requests_sensor(works: Sequence[RequestedWork]) -> dg.SensorDefinition
             "three at a time for each request, again where a run was lost; also while a source is paused."
         ),
     )
-    def follow_requests(
-        context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource
-    ) -> dg.SensorResult | dg.SkipReason:
+    def follow_requests(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         launches: list[dg.RunRequest] = []
         is_any_open = False
-        with ic3.look() as database:
+        with look_at_database() as database:
             for work in works:
                 with database.begin() as connection:
                     note_look(connection, work.kind)

@@ -48,14 +48,6 @@ class Ic3DatabaseResource(dg.ConfigurableResource):
         finally:
             database.close()
 
-    @contextmanager
-    def look(self) -> Iterator[Database]:
-        """Yield the database for one look of a sensor; it stays open for the next one; errors as of `open`.
-
-        To connect, and to compile statements anew, costs many times what a look costs.
-        """
-        yield _KEPT.open(_address())
-
 
 def _address() -> str:
     url = load_settings().ic3_database_url
@@ -65,3 +57,13 @@ def _address() -> str:
             "innomaint up, which sets it, or set it to a postgresql:// address before dagster dev"
         )
     return url.get_secret_value()
+
+
+@contextmanager
+def look_at_database() -> Iterator[Database]:
+    """Yield the database for one look of a sensor; it stays open for the next one; errors as of `open`.
+
+    To connect, and to compile statements anew, costs many times what a look costs. No Dagster resource:
+    for a sensor that has one, Dagster opens its own database too, at each look.
+    """
+    yield _KEPT.open(_address())

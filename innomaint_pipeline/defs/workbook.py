@@ -13,13 +13,13 @@ from innomaint_pipeline.defs.columns import column_schema
 from innomaint_pipeline.defs.failures import explain_error, run_step
 from innomaint_pipeline.defs.innomaint.partitions import register_batches
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource, look_at_database
 from innomaint_pipeline.defs.source import SourceDefinitions
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.workbook import SOURCE
 from innomaint_pipeline.errors import InnomaintPipelineError
-from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.settings import Settings, load_settings
 from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.settings import IMPORT_ERROR, save_setting
 from innomaint_pipeline.store.workbook import load_conditions
@@ -165,7 +165,7 @@ def daily_import(
     if path is None:
         return dg.SkipReason(_NOT_SET)
     if trouble := find_trouble(path):
-        with suppress(InnomaintPipelineError), ic3.look() as database:
+        with suppress(InnomaintPipelineError), ic3.open() as database:
             note_trouble(database, trouble)
         return dg.SkipReason(trouble)
     day = context.scheduled_execution_time.astimezone(UTC).date().isoformat()
@@ -182,14 +182,12 @@ def daily_import(
         "or failed is repeated until it has succeeded."
     ),
 )
-def workbook_changed(
-    context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource, innomaint: InnomaintResource
-) -> dg.SensorResult | dg.SkipReason:
+def workbook_changed(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Import the asset master when the file has changed; tell of one that is not there."""
-    path = innomaint.settings().innomaint_workbook
+    path = load_settings().innomaint_workbook
     if path is None:
         return dg.SkipReason(_NOT_SET)
-    with ic3.look() as database:
+    with look_at_database() as database:
         note_trouble(database, find_trouble(path))
         with database.begin() as connection:
             verdict = load_verdict(connection)

@@ -12,7 +12,6 @@ from innomaint_pipeline.cli.innomaint.commands import save_pause
 from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs.alerts import build_alerts
 from innomaint_pipeline.defs.innomaint.automation import load_innomaint_conditions
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.workbook import load_workbook_conditions
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.settings import load_settings
@@ -46,10 +45,7 @@ def _no_secret_in_any_log(
 
 
 def look(instance: dg.DagsterInstance, cursor: str | None = None) -> SensorExecutionData:
-    resources = {"ic3": Ic3DatabaseResource()}
-    with dg.build_sensor_context(
-        instance=instance, cursor=cursor, definitions=defs, resources=resources
-    ) as context:
+    with dg.build_sensor_context(instance=instance, cursor=cursor, definitions=defs) as context:
         found = build_alerts([load_workbook_conditions, load_innomaint_conditions]).evaluate_tick(context)
     assert SECRET not in repr(found)
     return found

@@ -11,7 +11,6 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs.innomaint.requests import REQUESTED_BATCHES
 from innomaint_pipeline.defs.requests import build_requests_sensor
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, SyncOptions
@@ -62,9 +61,7 @@ def found(pipeline: Pipeline, stored: Stored) -> RequestDetail:
 
 def look(instance: dg.DagsterInstance) -> SensorExecutionData:
     """Evaluate the sensor as the daemon does; nothing is kept from the look before."""
-    context = dg.build_sensor_context(
-        instance=instance, definitions=defs, resources={"ic3": Ic3DatabaseResource()}
-    )
+    context = dg.build_sensor_context(instance=instance, definitions=defs)
     with context, partition_loading_context(dynamic_partitions_store=instance):
         return build_requests_sensor([REQUESTED_BATCHES]).evaluate_tick(context)
 

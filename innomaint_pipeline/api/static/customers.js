@@ -65,7 +65,8 @@ function notice({ inProgress, runId }, runs) {
 }
 
 function showBanner(status) {
-  if (status?.inProgress) {
+  // One that is only asked for has no run yet.
+  if (status?.inProgress && status.runId !== null) {
     const age = Date.now() - Math.min(Date.parse(status.startedAt), seen.startedAt);
     if (age > BANNER_AFTER_MS) return fill(banner, describeRun(status));
     setTimeout(render, BANNER_AFTER_MS - age + 50);

@@ -3,20 +3,22 @@
 Thin: the decision is `domain.innomaint.launches`'s, the facts are `store.innomaint.due_batches`'s.
 """
 
+from contextlib import suppress
+
 import dagster as dg
 
 from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, sync_batch
 from innomaint_pipeline.defs.innomaint.partitions import ensure_partitions, register_new_batches
-from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.recovery import find_partitions_in_runs
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.resources import look_at_database
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.launches import decide_launches
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.schedule import parse_moment
-from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.settings import Settings, load_settings
 from innomaint_pipeline.store.database import Connection, find_now
 from innomaint_pipeline.store.innomaint.batches import assign_new_batches
 from innomaint_pipeline.store.innomaint.due_batches import load_sync_facts
@@ -24,8 +26,20 @@ from innomaint_pipeline.store.innomaint.health import load_conditions
 from innomaint_pipeline.store.innomaint.progress import note_round
 from innomaint_pipeline.store.settings import SYNC_INTERVAL_SECONDS, load_setting
 
-# The sensor's own beat: short, so that a changed interval takes effect soon. In between it does nothing.
-_BEAT_SECONDS = 10
+_LONGEST_BEAT_SECONDS = 15
+
+
+def _beat_seconds() -> int:
+    """Return the sensor's own beat; in between two looks it does nothing.
+
+    As short as the interval that the program starts with, and short enough for another one to count soon.
+    """
+    with suppress(ConfigurationError):  # told by the looks themselves
+        return min(load_settings().innomaint_sync_interval_s, _LONGEST_BEAT_SECONDS)
+    return _LONGEST_BEAT_SECONDS
+
+
+_BEAT_SECONDS = _beat_seconds()
 
 
 @dg.sensor(
@@ -38,12 +52,10 @@ _BEAT_SECONDS = 10
         "synced first, then retryable failures whose time has come, then the stalest."
     ),
 )
-def continuous_sync(
-    context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource, innomaint: InnomaintResource
-) -> dg.SensorResult | dg.SkipReason:
+def continuous_sync(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Launch what is due, without run keys: a batch that failed must be launched again."""
-    settings = innomaint.settings()
-    with ic3.look() as database:
+    settings = load_settings()
+    with look_at_database() as database:
         with database.begin() as connection:
             stored_interval = load_setting(connection, SOURCE, SYNC_INTERVAL_SECONDS)
             now = find_now(connection).timestamp()
@@ -54,13 +66,16 @@ def continuous_sync(
             return dg.SkipReason(f"looked {now - last:.0f} s ago; looks every {interval} s")
         with database.begin() as connection:
             assign_new_batches(connection, settings.innomaint_batch_size)
-        register_new_batches(context.instance, database)
+            facts = load_sync_facts(connection, account=settings.innomaint_api_url, batches_in_runs=())
+        # At rest nobody opens Dagster's database, which costs more than everything else here.
+        if facts.has_work:
+            register_new_batches(context.instance, database)
+            in_runs = find_partitions_in_runs(context.instance, BATCH_RUNS)
+            with database.begin() as connection:
+                facts = load_sync_facts(
+                    connection, account=settings.innomaint_api_url, batches_in_runs=in_runs
+                )
         with database.begin() as connection:
-            facts = load_sync_facts(
-                connection,
-                account=settings.innomaint_api_url,
-                batches_in_runs=find_partitions_in_runs(context.instance, BATCH_RUNS),
-            )
             note_round(connection, has_work=facts.has_work, looks_every_seconds=interval)
     decision = decide_launches(facts)
     if not decision.launch:

@@ -11,7 +11,7 @@ from innomaint_pipeline.defs.maximo.assets import (
 )
 from innomaint_pipeline.defs.maximo.opening import client_opener, read_settings
 from innomaint_pipeline.defs.recovery import UNDER_WAY, find_partitions_in_runs
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.resources import look_at_database
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.maximo import SOURCE
@@ -57,14 +57,12 @@ def _sites(settings: Settings, database: Database) -> tuple[str, ...]:
         "read at night, a failed one after ten minutes. Without MAXIMO_BASE_URL it does nothing."
     ),
 )
-def maximo_due(
-    context: dg.SensorEvaluationContext, ic3: Ic3DatabaseResource
-) -> dg.SensorResult | dg.SkipReason:
+def maximo_due(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Launch what is due, without run keys: what failed must be launched again."""
     settings = load_settings()
     if settings.maximo_base_url is None or settings.maximo_api_key is None:
         return dg.SkipReason("MAXIMO_BASE_URL or MAXIMO_API_KEY is not set: Maximo is not read")
-    with ic3.look() as database:
+    with look_at_database() as database:
         with database.begin() as connection:
             if not has_schema(connection):
                 return dg.SkipReason("the database has no schema maximo: run innomaint db upgrade")
@@ -84,7 +82,7 @@ def maximo_due(
             leave_turn(connection, sites)
             due = find_due(connection, all_places(sites), find_now(connection), interval_minutes=minutes)
     wanted = {place.site for place in due}
-    busy = find_partitions_in_runs(context.instance, MAXIMO_RUNS)
+    busy = find_partitions_in_runs(context.instance, MAXIMO_RUNS) if wanted else {}
     requests = []
     if "" in wanted and not _is_global_under_way(context.instance):
         requests.append(_request(maximo_global.name, None))

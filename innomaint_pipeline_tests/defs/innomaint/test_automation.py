@@ -12,8 +12,6 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 from innomaint_pipeline.cli.innomaint.commands import change_setting, save_pause
 from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs.innomaint.automation import continuous_sync
-from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline.simulator.innomaint.faults import Status
@@ -42,17 +40,11 @@ def environment(environment: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return environment
 
 
-def resources() -> dict[str, object]:
-    return {"ic3": Ic3DatabaseResource(), "innomaint": InnomaintResource()}
-
-
 def look(
     instance: dg.DagsterInstance, cursor: str | None = None, sensor: dg.SensorDefinition = continuous_sync
 ) -> SensorExecutionData:
     """Evaluate a sensor as the daemon does."""
-    context = dg.build_sensor_context(
-        instance=instance, cursor=cursor, definitions=defs, resources=resources()
-    )
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, definitions=defs)
     with context, partition_loading_context(dynamic_partitions_store=instance):
         return sensor.evaluate_tick(context)
 

@@ -10,7 +10,6 @@ from innomaint_pipeline.defs.maximo.assets import MAXIMO_RUNS
 from innomaint_pipeline.defs.maximo.automation import load_maximo_conditions, maximo_due
 from innomaint_pipeline.defs.maximo.requests import REQUESTED_READS
 from innomaint_pipeline.defs.requests import build_requests_sensor
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.maximo.declarations import STRUCTURES
 from innomaint_pipeline.settings import load_settings
@@ -41,9 +40,7 @@ def checks(result: dg.ExecuteInProcessResult) -> dict[tuple[str, str], bool]:
 
 
 def look(instance: dg.DagsterInstance, sensor: dg.SensorDefinition = maximo_due) -> Any:
-    context = dg.build_sensor_context(
-        instance=instance, definitions=defs, resources={"ic3": Ic3DatabaseResource()}
-    )
+    context = dg.build_sensor_context(instance=instance, definitions=defs)
     with context, partition_loading_context(dynamic_partitions_store=instance):
         return sensor.evaluate_tick(context)
 

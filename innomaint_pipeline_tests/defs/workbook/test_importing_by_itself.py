@@ -46,9 +46,7 @@ def resources() -> dict[str, object]:
 def look_once(
     instance: dg.DagsterInstance, cursor: str | None = None, sensor: dg.SensorDefinition = workbook_changed
 ) -> SensorExecutionData:
-    context = dg.build_sensor_context(
-        instance=instance, cursor=cursor, definitions=defs, resources=resources()
-    )
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, definitions=defs)
     with context, partition_loading_context(dynamic_partitions_store=instance):
         return sensor.evaluate_tick(context)
 
