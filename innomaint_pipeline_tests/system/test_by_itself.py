@@ -234,6 +234,7 @@ class Survived:
 def cut_the_power(up: Running, workbook: Path) -> int:
     """Kill everything while three checks and an import wait for a lock, so that they are surely under way."""
     write_sample_workbook(up.made.simulator.world, workbook)
+    wait_until(lambda: _has_database(up.ui), "Dagster's webserver has found its database again")
     began = {"check_tables": CHECKS, "import_asset_master": 1}
     # Closed without a commit: its server is killed, too.
     with closing(psycopg.connect(up.made.postgres.url("ic3"))) as holder:
@@ -243,12 +244,19 @@ def cut_the_power(up: Running, workbook: Path) -> int:
         for job, count in began.items():
             for _ in range(count):
                 up.ui.launch(job)
-        wait_until(lambda: began.items() <= count_runs(up, "STARTED").items(), "all is under way")
+        wait_until(lambda: Counter(began) <= count_runs(up, "STARTED"), "all is under way")
         everybody = find_processes(up.made.home)
         up.command.kill_with_all_it_started()
         _kill(everybody)
     up.command = start_up(up.made, up.port)
     return len(everybody)
+
+
+def _has_database(ui: Ui) -> bool:
+    with suppress(OSError):
+        ui.runs("STARTED")
+        return True
+    return False
 
 
 def count_runs(up: Running, status: str) -> Counter[str]:
