@@ -4,11 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+EXTRAS := celery docker kubernetes
+EXTRAS_STAMP := $(VENV)/.installed-extras
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test smoke browser pooler check mutate bench dictionary screenshots lock clean
+.PHONY: help install extras demo up test smoke browser pooler broker check mutate bench dictionary screenshots lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +26,13 @@ $(STAMP): requirements.txt pyproject.toml
 	$(BIN)/python -m compileall -q innomaint_pipeline
 	@touch $(STAMP)
 
+extras: $(EXTRAS_STAMP) ## Add Celery, Docker and Kubernetes, from locks of their own
+
+$(EXTRAS_STAMP): $(STAMP) $(EXTRAS:%=requirements-%.txt)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps \
+		$(EXTRAS:%=-r requirements-%.txt)
+	@touch $@
+
 demo: $(STAMP) ## Show the whole program on an invented utility, without a token
 	$(BIN)/innomaint demo
 
@@ -32,7 +41,7 @@ up: $(STAMP) ## Run everything against the real API (.env); DEMO=1: against the 
 
 # Two workers for two cores, and two whose tests mostly wait. An environment that forbids Python to keep what it
 # has compiled would make every worker and every process that a test starts compile everything anew.
-test: $(STAMP) browser pooler ## Run every test but the benchmarks' own
+test: $(EXTRAS_STAMP) browser pooler broker ## Run every test but the benchmarks' own
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 -m "not benchmark"
 
 smoke: $(STAMP) ## Run every benchmark once, at a size that shows only that it works
@@ -52,7 +61,14 @@ pooler: ## Install PgBouncer for the tests, where it is missing (Debian, as root
 		&& apt-get update -qq && apt-get install -y -qq --no-install-recommends pgbouncer >/dev/null; } \
 		|| echo "No PgBouncer was found or installed: the tests through it will fail." >&2
 
-check: $(STAMP) ## Format, lint, types and dependencies
+# Workers of several machines are tested with the broker that they share.
+broker: ## Install Redis for the tests, where it is missing (Debian, as root)
+	@command -v redis-server >/dev/null 2>&1 \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
+		&& apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
+		|| echo "No Redis was found or installed: the tests with workers will fail." >&2
+
+check: $(EXTRAS_STAMP) ## Format, lint, types and dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
@@ -79,6 +95,12 @@ $(BENCH_STAMP): benchmarks/requirements.txt
 lock: ## Pin the requirements anew, with hashes and without addresses (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --no-strip-extras -o requirements.txt
+	for extra in $(EXTRAS); do \
+		uv pip compile pyproject.toml --extra $$extra --universal --python-version 3.11 --generate-hashes \
+			--constraint requirements.txt --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+			--no-strip-extras $$(sed -nE 's/^([A-Za-z0-9._-]+)(\[.*\])?==.*/--no-emit-package \1/p' requirements.txt) \
+			-o requirements-$$extra.txt || exit 1; \
+	done
 
 clean: ## Remove .venv and caches; data in .innomaint stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

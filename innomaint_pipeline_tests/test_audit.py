@@ -3,8 +3,10 @@
 import pytest
 
 from tools.audit import (
+    EXTRAS,
     LOCK,
     Locked,
+    check_agreement,
     check_installed,
     check_licence,
     check_lock,
@@ -19,6 +21,15 @@ HASH = "--hash=sha256:" + "a" * 64
 def test_this_environment_is_the_lock_and_may_be_used():
     assert find_problems() == []
     assert len(read_lock(LOCK.read_text("utf-8"))) > 100
+    assert [path.stem for path in EXTRAS] == [
+        f"requirements-{extra}" for extra in ("celery", "docker", "kubernetes")
+    ]
+
+
+def test_two_locks_that_disagree_are_found():
+    one, other = (Locked("some", version, None, 1) for version in "12")
+    assert len(list(check_agreement([[one], [other]]))) == 1
+    assert list(check_agreement([[one], [one]])) == []
 
 
 def test_entries_are_read_with_their_markers_and_hashes():

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 with warnings.catch_warnings():
@@ -37,6 +38,7 @@ def instance(postgres: EmbeddedPostgres, home: Path) -> Iterator[dg.DagsterInsta
         environment.setenv("DAGSTER_HOME", str(PROJECT))
         environment.setenv("DAGSTER_PG_URL", with_driver(postgres.url("dagster_yaml"), "psycopg2"))
         environment.setenv("INNOMAINT_HOME", str(home))
+        environment.setenv("INNOMAINT_CONCURRENT_RUNS", "6")
         environment.delenv("DAGSTER_DISABLE_TELEMETRY", raising=False)
         with dg.DagsterInstance.get() as opened:
             yield opened
@@ -46,6 +48,22 @@ def test_runs_events_and_ticks_are_kept_in_postgresql(instance: dg.DagsterInstan
     assert isinstance(instance.run_storage, PostgresRunStorage)
     assert isinstance(instance.event_log_storage, PostgresEventLogStorage)
     assert isinstance(instance.schedule_storage, PostgresScheduleStorage)
+
+
+def test_a_process_keeps_its_connections_and_replaces_those_that_the_server_has_ended(
+    instance: dg.DagsterInstance, postgres: EmbeddedPostgres
+) -> None:
+    ours = "pid from pg_stat_activity where datname = 'dagster_yaml'"
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as looking:
+        seen = set()
+        for _ in range(5):
+            instance.get_runs()
+            instance.add_dynamic_partitions("innomaint_batches", ["batch_000001"])
+            instance.all_instigator_state()
+            seen |= {pid for (pid,) in looking.execute(f"select {ours}")}
+        assert 1 <= len(seen) <= 2
+        looking.execute(f"select pg_terminate_backend(pid) from (select {ours})")
+        assert instance.get_runs() == []
 
 
 def test_what_is_written_is_read_back(instance: dg.DagsterInstance) -> None:

@@ -19,6 +19,7 @@ from innomaint_pipeline.api.app import build_app, describe_service
 from innomaint_pipeline.api.innomaint.models import StatusAnswer
 from innomaint_pipeline.api.parts import Parts
 from innomaint_pipeline.cli.demo import DEMO_ASSETS
+from innomaint_pipeline.cli.environment import CONCURRENT_RUNS
 from innomaint_pipeline.cli.innomaint.workers import WORKERS
 from innomaint_pipeline.cli.main import cli
 from innomaint_pipeline.cli.processes import _MOST_RESTARTS, _WITHIN_SECONDS
@@ -284,7 +285,7 @@ def test_every_setting_is_in_the_example_file_with_its_default_and_none_besides(
 
 def test_every_variable_in_the_text_is_one_of_the_settings_or_of_dagster():
     named = set(re.findall(r"\b(?:INNOMAINT|IC3|DAGSTER)_[A-Z0-9_]+\b", TEXT))
-    assert named - set(expected_defaults()) == {"DAGSTER_HOME"}
+    assert named - set(expected_defaults()) == {"DAGSTER_HOME", CONCURRENT_RUNS}
 
 
 # States

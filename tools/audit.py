@@ -17,7 +17,10 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCK = Path(__file__).resolve().parents[1] / "requirements.txt"
+_PROJECT = Path(__file__).resolve().parents[1]
+LOCK = _PROJECT / "requirements.txt"
+EXTRAS = tuple(sorted(_PROJECT.glob("requirements-*.txt")))
+"""The locks of what is installed beside it where somebody wants it; each as a whole, or nothing of it."""
 # Part of every virtual environment, or the project itself.
 _NOT_LOCKED = frozenset({"pip", "setuptools", "innomaint-pipeline"})
 _ENTRY = re.compile(
@@ -92,6 +95,15 @@ def check_installed(locked: Iterable[Locked], installed: Mapping[str, str]) -> I
             yield f"{name} is installed as {installed[name]}, the lock says {wanted[name]}: run make install"
 
 
+def check_agreement(locks: Iterable[Iterable[Locked]]) -> Iterator[str]:
+    """Yield packages of which two lock files, that may be installed together, want different versions."""
+    versions: dict[tuple[str, str | None], str] = {}
+    for entry in (entry for lock in locks for entry in lock):
+        other = versions.setdefault((entry.name, entry.marker), entry.version)
+        if other != entry.version:
+            yield f"{entry.name} is locked as {other} and as {entry.version}: run make lock"
+
+
 def check_needs(needs: Mapping[str, Iterable[str]], installed: Mapping[str, str]) -> Iterator[str]:
     """Yield requirements of installed packages that no installed version meets."""
     for name, lines in needs.items():
@@ -131,16 +143,21 @@ def licence_words(distribution: Distribution) -> str:
 
 def find_problems() -> list[str]:
     """Return everything that is wrong with the lock file and this environment."""
-    text = LOCK.read_text(encoding="utf-8")
+    texts = [path.read_text(encoding="utf-8") for path in (LOCK, *EXTRAS)]
     here = {canonicalize_name(item.metadata["Name"]): item for item in distributions()}
     installed = {name: item.version for name, item in here.items()}
     needs = {name: item.requires or [] for name, item in here.items() if name not in {"pip", "setuptools"}}
     licences = (
         check_licence(name, licence_words(item)) for name, item in here.items() if name not in _NOT_LOCKED
     )
+    locked = read_lock(texts[0])
+    for extra in map(read_lock, texts[1:]):
+        if any(entry.name in installed for entry in extra):
+            locked += extra
     return [
-        *check_lock(text),
-        *check_installed(read_lock(text), installed),
+        *(problem for text in texts for problem in check_lock(text)),
+        *check_agreement(map(read_lock, texts)),
+        *check_installed(locked, installed),
         *check_needs(needs, installed),
         *(problem for problem in licences if problem is not None),
     ]

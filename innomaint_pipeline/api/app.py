@@ -24,6 +24,7 @@ from innomaint_pipeline.api.guard import SESSION_COOKIE, Guard, Network, check_t
 from innomaint_pipeline.api.innomaint import acting, reading
 from innomaint_pipeline.api.innomaint.gauges import InnomaintCollector
 from innomaint_pipeline.api.maximo import routes as maximo_routes
+from innomaint_pipeline.api.maximo.gauges import MaximoCollector
 from innomaint_pipeline.api.metrics import Metrics
 from innomaint_pipeline.api.models import WellAnswer
 from innomaint_pipeline.api.parts import Parts, PartsOf, refuse_unknown_parameters
@@ -56,6 +57,7 @@ def build_app(parts: Parts, token: SecretStr, *, host: str, trusted_proxies: Seq
     """Return the service as an ASGI application; `host` is a name of it beside those of loopback."""
     access, metrics = Access(token), Metrics()
     metrics.watch(InnomaintCollector(parts))
+    metrics.watch(MaximoCollector(parts))
     metrics.watch(CustomersCollector(parts))
     app = FastAPI(
         title="innomaint admin service",

@@ -7,6 +7,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
+from innomaint_pipeline.domain.health import Health
+
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
@@ -44,6 +46,14 @@ class Metrics:
     def render(self) -> bytes:
         """Return the text format."""
         return generate_latest(self.registry)
+
+
+def build_health_gauge(name: str, health: Health) -> GaugeMetricFamily:
+    """Return the health of a source as a gauge for each word."""
+    gauge = GaugeMetricFamily(name, "1 for the word of health that applies", labels=["word"])
+    for word in Health:
+        gauge.add_metric([word], float(word == health))
+    return gauge
 
 
 def build_gauge(name: str, words: str, value: float) -> GaugeMetricFamily:

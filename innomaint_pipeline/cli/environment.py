@@ -39,6 +39,10 @@ from innomaint_pipeline.store.upgrade import check_tables, upgrade_database
 
 _IC3_DATABASE = "ic3"
 _DAGSTER_DATABASE = "dagster"
+CONCURRENT_RUNS = "INNOMAINT_CONCURRENT_RUNS"
+"""How many runs Dagster executes at once, of all sources together; dagster.yaml reads it."""
+# Three of a source that is busy, and as many of the others.
+_RUNS_AT_ONCE = 6
 _DAGSTER_FILES = ("dagster.yaml", "workspace.yaml")
 _PRINT_FINGERPRINT = (
     "from innomaint_pipeline.settings import fingerprint, load_settings; print(fingerprint(load_settings()))"
@@ -231,6 +235,8 @@ def export_variables(settings: Settings, addresses: Addresses) -> None:
         "DAGSTER_PG_URL": with_driver(addresses.dagster_url, "psycopg2"),
         "IC3_DATABASE_URL": addresses.ic3_url,
         "INNOMAINT_HOME": str(settings.home),
+        # dagster.yaml cannot reckon: its limit on runs is a variable.
+        CONCURRENT_RUNS: str(_RUNS_AT_ONCE),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
     }
 

@@ -110,7 +110,7 @@ def db_upgrade(*, is_json: bool) -> None:
 )
 def up(*, is_demo: bool, port: int, admin_port: int | None) -> None:
     """Run everything until Ctrl-C: database, Dagster's webserver and daemon, the admin service."""
-    from innomaint_pipeline.cli.customers.starting import ask_for_customers
+    from innomaint_pipeline.cli.customers.starting import ask_for_customers, begin_looks
     from innomaint_pipeline.cli.up import run_up
 
     is_demo = is_demo or click.get_current_context().find_root().params["is_demo"]
@@ -119,6 +119,7 @@ def up(*, is_demo: bool, port: int, admin_port: int | None) -> None:
         is_demo=is_demo,
         port=port,
         admin_port=admin_port,
+        first_work=(begin_looks,),
         start_work=(ask_for_customers,),
     )
 
@@ -204,10 +205,10 @@ def refuse_other_encodings(arguments: Sequence[str]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code."""
-    prepare_streams()
-    install_redaction()
-    configure_logging()
     try:
+        prepare_streams()
+        install_redaction()
+        configure_logging()
         with interruptible():
             refuse_other_encodings(sys.argv[1:] if arguments is None else arguments)
             code = cli.main(args=arguments, prog_name="innomaint", standalone_mode=False)

@@ -60,7 +60,7 @@ class NotReadyError(InnomaintPipelineError):
 _START_WORK_AFTER_SECONDS = 5
 
 StartWork = Callable[[Settings, Database], None]
-"""What a source asks for once everything runs, a few seconds later."""
+"""What a source does at the start: before Dagster runs, or a few seconds after everything does."""
 
 
 def run_up(
@@ -69,6 +69,7 @@ def run_up(
     is_demo: bool,
     port: int,
     admin_port: int | None,
+    first_work: Sequence[StartWork] = (),
     start_work: Sequence[StartWork] = (),
 ) -> None:
     """Start everything, say where it is, ask for what a start asks for, and keep it running.
@@ -103,6 +104,8 @@ def run_up(
         for line in upgrade_database(database, batch_size=settings.innomaint_batch_size):
             say(line)
         is_lost = _claim_databases(stack, database, settings.home)
+        for work in first_work:
+            work(settings, database)
         export_variables(settings, addresses)
         make_dagster_tables_elsewhere()
         address = f"http://{_HOST}:{port}"

@@ -7,7 +7,7 @@ addition is an Alembic revision. Everything runs in the caller's transaction.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Column, Connection, Executable, Index, Table, UniqueConstraint, text
@@ -54,7 +54,7 @@ def reconcile(connection: Connection) -> list[str]:
     changed = {step.table for step in steps} | closed
     objections += _find_foreign_tables(connection, catalog, changed)
     if objections:
-        raise AdoptionError(_describe(objections))
+        raise AdoptionError(describe_objections(objections))
     done: list[str] = []
     for number, step in enumerate(steps):
         if step.statement is not None:
@@ -67,7 +67,8 @@ def reconcile(connection: Connection) -> list[str]:
     return done
 
 
-def _describe(objections: list[Objection]) -> str:
+def describe_objections(objections: Sequence[Objection]) -> str:
+    """Return what stands in the way of an upgrade as one text, each with what helps."""
     end = "Then run innomaint db upgrade again; nothing was changed"
     if len(objections) == 1:
         return f"{objections[0]} {end}"

@@ -197,6 +197,8 @@ def open_engine(url: str) -> Engine:
     engine = create_engine(
         _build_url({key: value for key, value in given.items() if key != "options"}, "psycopg"),
         pool_pre_ping=True,
+        # What is written may be personal, and an error may be logged whole.
+        hide_parameters=True,
         pool_size=4,
         max_overflow=8,
         use_native_hstore=False,

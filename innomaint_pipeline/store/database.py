@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
 
 from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.store.connections import for_snapshot, name_place, open_engine
-from innomaint_pipeline.store.faults import explain
+from innomaint_pipeline.store.faults import explain, forget_values
 from innomaint_pipeline.store.lock_waits import LockWatch
 
 
@@ -81,7 +81,9 @@ class Database:
             with engine.begin() as connection:
                 yield connection
         except DBAPIError as error:
-            raise explain(error, self.place) from error
+            explained = explain(error, self.place)
+            forget_values(error)
+            raise explained from error
         except NoSuchTableError as error:
             raise DatabaseError(
                 f"the database ({self.place}) lacks table {error}; run: innomaint db upgrade"

@@ -61,6 +61,14 @@ def short_message(error: DBAPIError) -> str:
     return first_line(error.orig)
 
 
+def forget_values(error: DBAPIError) -> None:
+    """Take the values out of an error, which may be logged whole: the server quotes rows in its details."""
+    words = short_message(error)
+    error.args = (f"({type(error.orig).__name__}) {words}",)
+    if error.orig is not None:
+        error.orig.args = (words,)
+
+
 def judge(error: DBAPIError) -> Fault:
     """Tell whose fault an error is."""
     state = sqlstate(error)

@@ -247,18 +247,23 @@ def write_splitting(
 
 
 def write_within(
-    connection: Connection, items: Sequence[Item], write: Callable[[Sequence[Item]], Collection[Item]]
+    connection: Connection,
+    items: Sequence[Item],
+    write: Callable[[Sequence[Item]], Collection[Item]],
+    *,
+    has_taken: bool = False,
 ) -> dict[Item, str]:
     """Write items inside the caller's transaction, each that the database refuses left out of it.
 
-    `write` returns the items that were left out without an error. Returns the items, distinct, that are not
-    written, with the database's own words. What it says against each of several is everybody's trouble and
-    raised as `DatabaseError`. What earlier statements put off to the commit speaks before.
+    `write` returns the items that were left out without an error, or raises `RefusedRowError` where none of
+    them may stay. Returns the items, distinct, that are not written, with the database's own words. What it
+    says against each of several is everybody's trouble and raised as `DatabaseError`, unless others were
+    taken before (`has_taken`). What earlier statements put off to the commit speaks before.
     """
     speak_now(connection)
     errors: dict[Item, RefusedRowError] = {}
     _write_nested(connection, items, write, errors)
-    if is_everybodys(list(errors.values()), has_taken=len(errors) < len(items)):
+    if is_everybodys(list(errors.values()), has_taken=has_taken or len(errors) < len(items)):
         reason = next(iter(errors.values())).reason
         raise DatabaseError(
             f"the database refuses each of {len(errors)} rows, so that it is no row's fault: {reason}. "
@@ -279,20 +284,28 @@ def _write_nested(
         with connection.begin_nested():
             missing = write(items)
             speak_now(connection)
-    except DBAPIError as error:
-        fault = judge(error)
-        if fault in {Fault.SERVER, Fault.SCHEMA}:
-            raise
+    except (DBAPIError, RefusedRowError) as error:
+        refusal = _refusal_of(error)
         if len(items) > 1:
             middle = len(items) // 2
             for half in (items[:middle], items[middle:]):
                 _write_nested(connection, half, write, errors)
             return
-        reason = short_message(error)
-        errors[items[0]] = RefusedRowError(reason, reason=reason, is_certain=fault is Fault.ROW)
+        errors[items[0]] = refusal
     else:
         reason = "a trigger of the table left it out without an error"
         errors.update({item: RefusedRowError(reason, reason=reason, is_certain=False) for item in missing})
+
+
+def _refusal_of(error: DBAPIError | RefusedRowError) -> RefusedRowError:
+    """Return what an error says against a row; raise it where it is no row's."""
+    if isinstance(error, RefusedRowError):
+        return error
+    fault = judge(error)
+    if fault in {Fault.SERVER, Fault.SCHEMA}:
+        raise error
+    reason = short_message(error)
+    return RefusedRowError(reason, reason=reason, is_certain=fault is Fault.ROW)
 
 
 def speak_now(connection: Connection) -> None:

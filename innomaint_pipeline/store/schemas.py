@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from sqlalchemy import Column, Connection, MetaData, Table, text
 from sqlalchemy.schema import AddConstraint, CreateIndex, CreateTable
 
-from innomaint_pipeline.errors import DatabaseError
+from innomaint_pipeline.errors import AdoptionError, DatabaseError
+from innomaint_pipeline.store.adoption import describe_objections
 from innomaint_pipeline.store.comments import declared_comments, find_comments, write_comments
+from innomaint_pipeline.store.objections import Objection
 
 
 def _exists(connection: Connection, schema: str) -> bool:
@@ -65,6 +67,7 @@ def create_tables(connection: Connection, tables: MetaData) -> list[str] | None:
             return None
         connection.execute(text(f"CREATE SCHEMA {schema}"))
         done.append(f"created schema {schema}")
+    _refuse_hidden_rows(connection, schema)
     present = _present(connection, schema)
     names = {name for name, _ in present}
     for table in tables.sorted_tables:
@@ -77,6 +80,30 @@ def create_tables(connection: Connection, tables: MetaData) -> list[str] | None:
                 _add_column(connection, table, column)
                 done.append(f"added column {schema}.{table.name}.{column.name}")
     return done
+
+
+_HIDING = text("""
+SELECT c.relname::text, pg_has_role(c.relowner, 'USAGE'), current_user::text
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = :name AND c.relkind IN ('r', 'p') AND row_security_active(c.oid) ORDER BY 1
+""")
+
+
+def _refuse_hidden_rows(connection: Connection, schema: str) -> None:
+    """Raise `AdoptionError` where policies of somebody else's hide rows from this role."""
+    quote = connection.dialect.identifier_preparer.quote
+    objections = [
+        Objection(
+            f"{schema}.{name}",
+            f"has row-level security, which hides rows from the role {quote(role)}",
+            f"ALTER TABLE {schema}.{quote(name)} NO FORCE ROW LEVEL SECURITY;"
+            if is_owned
+            else f"ALTER ROLE {quote(role)} BYPASSRLS;",
+        )
+        for name, is_owned, role in connection.execute(_HIDING, {"name": schema}).tuples()
+    ]
+    if objections:
+        raise AdoptionError(describe_objections(objections))
 
 
 def upgrade_tables(connection: Connection, tables: MetaData) -> list[str]:

@@ -299,6 +299,7 @@ def test_prometheus_reads_the_tables_and_counts_by_route(client: Client, pipelin
     assert answer.headers["content-type"].startswith("text/plain")
     for line in (
         "innomaint_assets 12.0",
+        'innomaint_health{word="healthy"} 1.0',
         'innomaint_assets_by_state{state="synced"} 6.0',
         'innomaint_assets_by_state{state="never"} 6.0',
         'innomaint_failed_assets{error_class="not_found"} 0.0',

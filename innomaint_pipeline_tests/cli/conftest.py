@@ -38,6 +38,7 @@ def dagster_template(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPa
         "DAGSTER_HOME": str(PROJECT),
         "DAGSTER_PG_URL": with_driver(postgres.url(_TEMPLATE), "psycopg2"),
         "INNOMAINT_HOME": str(tmp_path_factory.mktemp("template")),
+        "INNOMAINT_CONCURRENT_RUNS": "6",
     }
     code = "import dagster as dg; dg.DagsterInstance.get().get_runs()"
     subprocess.run([sys.executable, "-c", code], env=environment, cwd=PROJECT, check=True)

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -22,6 +23,7 @@ from playwright.sync_api import (
 
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, is_due_only
 from innomaint_pipeline.domain.requests import RequestState
+from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.innomaint.selection import conclude_request
 from innomaint_pipeline.store.requests import close_request, find_open, save_progress
 from innomaint_pipeline.sync.innomaint.batch import Selection
@@ -124,7 +126,10 @@ class Visitor:
 @pytest.fixture
 def service(pipeline: Pipeline) -> Iterator[Client]:
     """The admin service over twelve CMMS assets in two batches."""
-    with serving(pipeline.database, account=pipeline.simulator.url) as client:
+    settings = Settings.model_construct(
+        maximo_base_url="http://127.0.0.1:1/maximo", customers_inbox=Path("inbox")
+    )
+    with serving(pipeline.database, account=pipeline.simulator.url, settings=settings) as client:
         yield client
 
 

@@ -58,6 +58,8 @@ def test_the_demonstration_ends_well_and_its_numbers_add_up(demonstration: Demon
     fetched = {(row["endpoint"], row["site"]): row["fetched"] for row in reads}
     assert fetched["domain", None] == 949
     assert (fetched["locations", "KDFAC"], fetched["assets", "KDFAC"]) == (171, 1770)
+    customers = shown.json["customers"]
+    assert (customers["outcome"], customers["newCustomers"]) == ("succeeded_changed", 1452)
 
 
 def test_assets_fail_on_purpose_as_announced(demonstration: Demonstration) -> None:

@@ -59,6 +59,7 @@ def daemon(made: Installation) -> Iterator[None]:
         "DAGSTER_HOME": str(PROJECT),
         "DAGSTER_PG_URL": with_driver(made.postgres.url("dagster"), "psycopg2"),
         "IC3_DATABASE_URL": made.postgres.url("ic3"),
+        "INNOMAINT_CONCURRENT_RUNS": "6",
         "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]),
     }
     with (made.home / "daemon.log").open("wb") as log:

@@ -8,9 +8,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from innomaint_pipeline.api.metrics import build_gauge
+from innomaint_pipeline.api.metrics import build_gauge, build_health_gauge
 from innomaint_pipeline.api.parts import Parts
-from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.store.customers.lists import count_waiting
 from innomaint_pipeline.store.customers.overview import count_rows, load_metrics, load_status
 from innomaint_pipeline.store.customers.runs import has_schema
@@ -34,18 +33,15 @@ class CustomersCollector(Collector):
         with self._parts.read() as connection:
             if not has_schema(connection):
                 return
-            status = load_status(connection, settings.customers_interval_minutes)
-            metrics = load_metrics(connection, settings.customers_interval_minutes)
+            status = load_status(connection, settings.customers_interval_minutes, is_set=True)
+            metrics = load_metrics(connection, settings.customers_interval_minutes, is_set=True)
             waiting = count_waiting(connection, keep_days=settings.customers_keep_days)
             rows = count_rows(connection)
         states = GaugeMetricFamily("customers_by_state", "Customers by state", labels=["state"])
         for state in ("active", "missing", "deleted"):
             states.add_metric([state], rows.get(state, 0))
         yield states
-        health = GaugeMetricFamily("customers_health", "1 for the word that applies", labels=["word"])
-        for word in Health:
-            health.add_metric([word], float(status["health"] == word))
-        yield health
+        yield build_health_gauge("customers_health", status["health"])
         yield build_gauge(
             "customers_consecutive_failures", "Failed runs in a row", metrics["consecutiveFailures"]
         )

@@ -59,12 +59,16 @@ def change_list_interval(connection: Connection, parts: Parts, minutes: int) -> 
     return change_interval(connection, parts.settings.customers_interval_minutes, minutes)
 
 
+def _is_set(parts: Parts) -> bool:
+    return parts.settings.customers_inbox is not None
+
+
 @router.get(_STATUS, responses=describe(ListStatusAnswer))
 def get_status(parts: PartsOf) -> AdminJson:
     """Return the run under way, or the last one, and how old the data are."""
     with parts.read() as connection:
         require_schema(connection)
-        status = load_status(connection, parts.settings.customers_interval_minutes)
+        status = load_status(connection, parts.settings.customers_interval_minutes, is_set=_is_set(parts))
     return AdminJson(ListStatusAnswer.model_validate(status))
 
 
@@ -73,7 +77,7 @@ def get_metrics(parts: PartsOf) -> AdminJson:
     """Return the runs in numbers."""
     with parts.read() as connection:
         require_schema(connection)
-        metrics = load_metrics(connection, parts.settings.customers_interval_minutes)
+        metrics = load_metrics(connection, parts.settings.customers_interval_minutes, is_set=_is_set(parts))
     return AdminJson(ListMetricsAnswer.model_validate(metrics))
 
 

@@ -8,14 +8,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from innomaint_pipeline.api.metrics import build_gauge
+from innomaint_pipeline.api.metrics import build_gauge, build_health_gauge
 from innomaint_pipeline.api.parts import Parts
 from innomaint_pipeline.domain.states import ErrorClass
 from innomaint_pipeline.store.innomaint.overview import load_gauges
 
 
 class InnomaintCollector(Collector):
-    """The gauges of the sync."""
+    """The gauges of the sync; none where Innomaint is not read."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -27,8 +27,11 @@ class InnomaintCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges."""
         parts = self._parts
+        if not parts.account.is_set:
+            return
         with parts.read() as connection:
             gauges = load_gauges(connection, parts.account)
+        yield build_health_gauge("innomaint_health", gauges.health)
         yield build_gauge("innomaint_assets", "CMMS assets in the asset master", gauges.total)
         states = GaugeMetricFamily("innomaint_assets_by_state", "CMMS assets by state", labels=["state"])
         for state, count in (("synced", gauges.synced), ("failed", gauges.failed), ("never", gauges.never)):

@@ -18,7 +18,7 @@ from innomaint_pipeline.store.maximo.conditions import change_interval
 from innomaint_pipeline.store.maximo.overview import load_overview
 from innomaint_pipeline.store.maximo.requests import load_task, submit_read
 from innomaint_pipeline.store.maximo.schema import require_schema
-from innomaint_pipeline.store.maximo.states import find_places
+from innomaint_pipeline.store.maximo.states import find_places, load_own_site
 
 router = APIRouter(dependencies=[Depends(refuse_unknown_parameters)], default_response_class=AdminJson)
 
@@ -39,7 +39,7 @@ def get_sync_status(parts: PartsOf) -> AdminJson:
     """Return how Maximo's sync stands: the JSON of `innomaint maximo status`."""
     with parts.read() as connection:
         require_schema(connection)
-        found = load_overview(connection)
+        found = load_overview(connection, is_set=parts.settings.maximo_base_url is not None)
     sites = sorted({*found["sites"], *parts.sites})
     return AdminJson(MaximoStatusAnswer.model_validate({"success": True, **found, "sites": sites}))
 
@@ -67,8 +67,7 @@ def start_read(
             raise AdminError(400, f"site: {error}") from None
     with parts.connect() as connection:
         require_schema(connection)
-        known = dict.fromkeys(place.site for place in find_places(connection) if place.site)
-        sites = (site,) if site is not None else (parts.sites or tuple(known))
+        sites = (site,) if site is not None else (parts.sites or _find_sites(connection))
         if not sites and (endpoint == EVERY or BY_SHORT_NAME[endpoint].has_site):
             raise AdminError(400, "no site is known: give site, or set MAXIMO_SITES")
         task_id, is_new = submit_read(
@@ -77,6 +76,14 @@ def start_read(
     words = "stored" if is_new else "one in flight covers it"
     message = f"{words}; /api/sync-task-status/{task_id} tells how far it is"
     return AdminJson(TaskStartedAnswer(success=True, task_id=str(task_id), message=message), 202)
+
+
+def _find_sites(connection: Connection) -> tuple[str, ...]:
+    """Return the site of the key's own user, as far as it was asked for, else those that were ever read."""
+    own = load_own_site(connection)
+    if own is not None:
+        return (own[0],)
+    return tuple(dict.fromkeys(place.site for place in find_places(connection) if place.site))
 
 
 def change_read_interval(connection: Connection, _: Parts, minutes: int) -> datetime | None:

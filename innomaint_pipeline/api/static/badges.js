@@ -1,6 +1,7 @@
 /** The word, sign and colour of each state, as the service has them: a colour is never alone. */
 
 import { h } from "./dom.js";
+import { get } from "./service.js";
 
 /** What only this page knows: a press on its way, and one that waits for the service to be back. */
 const OF_THE_PAGE = {
@@ -14,6 +15,11 @@ export const words = { states: {}, batch_states: {}, asset_states: {}, error_cla
 /** Learn the words from the service's answer. */
 export function setWords(answer) {
   Object.assign(words, answer);
+}
+
+/** Ask for the words, unless they are known. */
+export async function learnWords() {
+  if (Object.keys(words.states).length === 0) setWords(await get("/api/sync/words"));
 }
 
 function wordOf(state) {

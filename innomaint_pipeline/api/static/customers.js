@@ -1,5 +1,6 @@
 /** The customer list: the banner while it is read, its history, its quarantine with the release, its pause. */
 
+import { badge, learnWords } from "./badges.js";
 import { announce, fill, foreign, h, table } from "./dom.js";
 import { Poller } from "./polling.js";
 import { get, post } from "./service.js";
@@ -34,6 +35,7 @@ async function look() {
     view = null;
   } else {
     try {
+      await learnWords();
       const status = await get("/api/customers/sync/status");
       const [{ runs }, { quarantined }] = await Promise.all([get("/api/customers/sync/runs?limit=15"), get("/api/customers/quarantine")]);
       view = { status, runs, quarantined };
@@ -63,7 +65,8 @@ function notice({ inProgress, runId }, runs) {
 }
 
 function showBanner(status) {
-  if (status?.inProgress) {
+  // One that is only asked for has no run yet.
+  if (status?.inProgress && status.runId !== null) {
     const age = Date.now() - Math.min(Date.parse(status.startedAt), seen.startedAt);
     if (age > BANNER_AFTER_MS) return fill(banner, describeRun(status));
     setTimeout(render, BANNER_AFTER_MS - age + 50);
@@ -97,7 +100,7 @@ function buildHead(status) {
   const isPaused = status.health === "paused";
   return h("section", { class: "card", key: "head" },
     h("div", { class: "title-line" }, h("h2", { id: "customers-title" }, "Customers"),
-      h("p", {}, h("strong", { id: "customers-health" }, status.health), ` · ${counted(status.totalCustomersInDb, "customer")} · `,
+      h("p", {}, h("span", { id: "customers-health" }, badge(status.health)), ` · ${counted(status.totalCustomersInDb, "customer")} · `,
         status.dataAgeSeconds === null ? "no list yet" : `the list is ${duration(status.dataAgeSeconds)} old`)),
     h("p", { class: "hint" }, foreign(status.message)),
     h("p", { class: "hint" }, `Every ${duration(status.intervalMinutes * 60)}; next look `, when(status.nextDueAt, "due", "not by itself"), "."),

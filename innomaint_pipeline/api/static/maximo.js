@@ -1,5 +1,6 @@
 /** Maximo beside the rest of the page: a card for each structure, and reading one or all of them. */
 
+import { badge, learnWords } from "./badges.js";
 import { announce, fill, h } from "./dom.js";
 import { Poller } from "./polling.js";
 import { get, post } from "./service.js";
@@ -24,6 +25,7 @@ async function look() {
   let status = null;
   if (mayBeSignedIn()) {
     try {
+      await learnWords();
       status = await get("/api/sync-status");
       for (const [endpoint, task] of tasks) {
         if (!ENDED.includes(task.status)) tasks.set(endpoint, { ...task, ...(await get(`/api/sync-task-status/${task.id}`)) });
@@ -61,7 +63,7 @@ function render(status) {
   fill(place,
     h("div", { class: "title-line" },
       h("h2", { id: "maximo-title" }, "Maximo"),
-      h("p", {}, `${number(status.status.ALL.record_count)} records, ${status.health} `, button("all", "Sync all"))),
+      h("p", {}, `${number(status.status.ALL.record_count)} records, `, badge(status.health), " ", button("all", "Sync all"))),
     refusal !== "" && h("p", { class: "warn", role: "alert" }, refusal),
     describeTask("all"),
     h("ul", { class: "maximo-cards" }, Object.keys(TITLES).map((endpoint) => buildCard(endpoint, status))));

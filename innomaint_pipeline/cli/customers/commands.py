@@ -52,9 +52,21 @@ def quarantine(*, is_json: bool) -> None:
     run_quarantine(command_settings(), is_json=is_json)
 
 
+def _refuse_option(_: click.Context, option: click.Parameter, value: str) -> str:
+    """Refuse what was meant as the next option, where the value of this one was forgotten."""
+    if value.startswith("--"):
+        raise click.BadParameter(f"found the option {value}, expected a text", param=option)
+    return value
+
+
 @customers.command()
 @click.argument("sha")
-@click.option("--reason", required=True, help="Why it is right all the same; kept with who and when.")
+@click.option(
+    "--reason",
+    required=True,
+    callback=_refuse_option,
+    help="Why it is right all the same; kept with who and when.",
+)
 @json_option
 def release(*, sha: str, reason: str, is_json: bool) -> None:
     """Apply a refused list, or the removals that an accepted one holds, by the SHA-256 of the file."""

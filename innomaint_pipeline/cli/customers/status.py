@@ -45,7 +45,9 @@ def run_status(settings: Settings, *, is_watch: bool, is_json: bool) -> None:
 def _read(settings: Settings, database: Database) -> dict[str, Any]:
     with database.snapshot() as connection:
         require_schema(connection)
-        return load_status(connection, settings.customers_interval_minutes)
+        return load_status(
+            connection, settings.customers_interval_minutes, is_set=settings.customers_inbox is not None
+        )
 
 
 def describe_age(seconds: int | None) -> str:

@@ -27,7 +27,7 @@ _POLL_SECONDS = 0.5
 
 
 def run_sync(settings: Settings, *, file: Path | None, is_dry_run: bool, is_json: bool) -> int:
-    """Run or plan; beside another run, wait for it and report that one, unless a file is named."""
+    """Run or plan; beside another run, wait for it and report that one."""
     if file is None:
         settings.require_customers()
     with open_database(settings, is_writing=not is_dry_run) as (database, _):
@@ -38,15 +38,14 @@ def run_sync(settings: Settings, *, file: Path | None, is_dry_run: bool, is_json
         if is_dry_run:
             plan = plan_run(run)
             return _report(plan.row, is_json=is_json, held=plan.held)
-        if file is None:
-            run = replace(run, asked_at=asked_at)
         try:
-            report = _sync_in_turn(run)
+            report = _sync_in_turn(replace(run, asked_at=asked_at))
         except (InnomaintPipelineError, KeyboardInterrupt):
             _print_ended(database, run.run_id, is_json=is_json)
             raise
         if report.is_joined:
-            say("Another run was under way and has done it:")
+            said = f"{file} was not read: ask for it again" if file else "it has done what was asked for"
+            say(f"Another run was under way, and {said}. It ended so:")
         held = report.figures.get("held", 0)
         return _report(report.row, is_json=is_json, held=held)
 

@@ -17,12 +17,13 @@ from innomaint_pipeline.cli.maximo.opening import (
     endpoint_option,
     site_option,
     stored_sites,
+    tell_one_off,
 )
 from innomaint_pipeline.cli.output import json_option, print_counts, print_json, say
 from innomaint_pipeline.defs.maximo.opening import client_opener
 from innomaint_pipeline.domain.maximo.declarations import find_structures
 from innomaint_pipeline.sync.maximo.reading import ReadOptions
-from innomaint_pipeline.sync.maximo.steps import find_sites, rebuild_structure, sync_all
+from innomaint_pipeline.sync.maximo.steps import find_own_site, rebuild_structure, sync_all
 
 
 @click.group()
@@ -77,7 +78,10 @@ def sync(
         structures = find_structures(endpoints)
         places: tuple[str, ...] = ()
         if any(structure.has_site for structure in structures):
-            places = find_sites(chosen, settings.maximo_sites, opener, "maximo-whoami")
+            places = chosen or settings.maximo_sites
+            if not places:
+                places = (find_own_site(database, opener, "maximo-whoami"),)
+            tell_one_off(settings, database, chosen)
         runs = build_runs(settings, database, endpoints, places, options)
         report = sync_all(runs, opener, lambda row: say(describe_row(row)))
     if report.stopped is not None:

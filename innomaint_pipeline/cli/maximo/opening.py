@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.defs.maximo.opening import read_settings
 from innomaint_pipeline.domain.maximo.declarations import BY_SHORT_NAME, EVERY, find_structures
 from innomaint_pipeline.domain.maximo.structures import Structure
@@ -15,7 +16,7 @@ from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import Settings, check_site
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.maximo.schema import require_schema
-from innomaint_pipeline.store.maximo.states import find_places
+from innomaint_pipeline.store.maximo.states import find_places, load_own_site
 from innomaint_pipeline.sync.maximo.reading import MaximoRun, ReadOptions
 
 endpoint_option = click.option(
@@ -33,9 +34,25 @@ site_option = click.option(
 def check_sites(sites: Sequence[str]) -> tuple[str, ...]:
     """Return the sites of options; raise `UsageError` for what is none."""
     try:
-        return tuple(check_site(site) for site in sites)
+        return tuple(dict.fromkeys(check_site(site) for site in sites))
     except ValueError as error:
         raise click.UsageError(f"--site: {error}") from None
+
+
+def tell_one_off(settings: Settings, database: Database, sites: Sequence[str]) -> None:
+    """Say which of the given sites are read this once, since nothing reads them by itself."""
+    kept: tuple[str, ...] = settings.maximo_sites
+    if not kept:
+        with database.begin() as connection:
+            own = load_own_site(connection)
+        kept = () if own is None else (own[0],)
+    others = [site for site in sites if site not in kept]
+    if others:
+        words = f"{', '.join(kept)} alone is" if kept else "the site of the key's own user alone is"
+        say(
+            f"{', '.join(others)}: read this once. By itself {words} read; to keep other sites as well, name "
+            "all of them in MAXIMO_SITES."
+        )
 
 
 def build_runs(

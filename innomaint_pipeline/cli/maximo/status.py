@@ -19,16 +19,17 @@ from innomaint_pipeline.store.maximo.schema import require_schema
 
 def run_status(settings: Settings, *, is_watch: bool, refresh_seconds: int, is_json: bool) -> None:
     """Show the status; with `is_watch` until Ctrl-C, in place on a terminal."""
+    is_set = settings.maximo_base_url is not None
     with open_database(settings) as (database, _):
         if not is_watch:
-            status, shown = _read(database)
+            status, shown = _read(database, is_set=is_set)
             people.print(shown)
             if is_json:
                 print_json(status)
             return
         with Live(console=people, auto_refresh=False) as live:
             while True:
-                status, shown = _read(database)
+                status, shown = _read(database, is_set=is_set)
                 if people.is_terminal:
                     live.update(shown, refresh=True)
                 else:
@@ -38,10 +39,10 @@ def run_status(settings: Settings, *, is_watch: bool, refresh_seconds: int, is_j
                 time.sleep(refresh_seconds)
 
 
-def _read(database: Database) -> tuple[dict[str, Any], RenderableType]:
+def _read(database: Database, *, is_set: bool) -> tuple[dict[str, Any], RenderableType]:
     with database.snapshot() as connection:
         require_schema(connection)
-        status = load_overview(connection)
+        status = load_overview(connection, is_set=is_set)
         drift, dangling = load_drift(connection), count_dangling(connection)
     return status, Group(_states(status), _counts(status["tables"], dangling), *_drift(drift))
 

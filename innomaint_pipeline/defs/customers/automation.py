@@ -56,14 +56,16 @@ def customers_due(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Ski
     with look_at_database() as database, database.begin() as connection:
         if not has_schema(connection):
             return dg.SkipReason("the database has no schema customers: run innomaint db upgrade")
-        note_look(connection)
+        is_first = note_look(connection)
         if load_setting(connection, SOURCE, PAUSED):
             return dg.SkipReason("a person has paused it")
         due_at = load_next_due(connection, settings.customers_interval_minutes)
         is_due = due_at <= find_now(connection)
         is_held = find_lease(connection) is not None
-    if not is_due:
-        return dg.SkipReason(f"the next run is due at {due_at.isoformat(timespec='seconds')}")
+    if not is_due or is_first:
+        # The start of the program asks for a run itself, once everything is ready.
+        words = "; the first look after a start or a sleep launches nothing" if is_first else ""
+        return dg.SkipReason(f"the next run is due at {due_at.isoformat(timespec='seconds')}{words}")
     filters = dg.RunsFilter(job_name=customers_sync.name, statuses=UNDER_WAY)
     if is_held or context.instance.get_runs(filters=filters, limit=1):
         return dg.SkipReason("a run is under way")

@@ -22,11 +22,11 @@ from innomaint_pipeline.domain.maximo import SOURCE
 from innomaint_pipeline.domain.maximo.declarations import STRUCTURES
 from innomaint_pipeline.domain.maximo.structures import Structure
 from innomaint_pipeline.settings import load_settings
-from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.database import Database, find_now
 from innomaint_pipeline.store.maximo.conditions import find_due
 from innomaint_pipeline.store.maximo.overview import count_tables
 from innomaint_pipeline.store.maximo.tables import maximo_metadata
-from innomaint_pipeline.sync.maximo.reading import MaximoRun, Reading, ReadOptions, utc_now
+from innomaint_pipeline.sync.maximo.reading import MaximoRun, Reading, ReadOptions
 from innomaint_pipeline.sync.maximo.steps import (
     close_failed,
     fetch_structure,
@@ -116,7 +116,10 @@ def _build_fetch(structure: Structure) -> dg.AssetsDefinition:
             if config.only_due:
                 with database.begin() as connection:
                     if not find_due(
-                        connection, [run.place], utc_now(), interval_minutes=run.settings.interval_minutes
+                        connection,
+                        [run.place],
+                        find_now(connection),
+                        interval_minutes=run.settings.interval_minutes,
                     ):
                         context.log.info(f"{run.name} is not due yet: nothing was asked for.")
                         return

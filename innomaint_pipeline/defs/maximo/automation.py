@@ -19,23 +19,32 @@ from innomaint_pipeline.domain.maximo.answers import StructureError
 from innomaint_pipeline.domain.maximo.declarations import STRUCTURES
 from innomaint_pipeline.errors import ConfigurationError, SourceRefusedError
 from innomaint_pipeline.settings import Settings, load_settings
-from innomaint_pipeline.store.database import Connection, Database
+from innomaint_pipeline.store.database import Connection, Database, find_now
 from innomaint_pipeline.store.maximo.conditions import all_places, find_due, has_schema, load_conditions
-from innomaint_pipeline.store.maximo.states import find_places
+from innomaint_pipeline.store.maximo.states import leave_turn, load_own_site
 from innomaint_pipeline.store.settings import PAUSED, load_setting
-from innomaint_pipeline.sync.maximo.reading import utc_now
-from innomaint_pipeline.sync.maximo.steps import find_sites
+from innomaint_pipeline.sync.maximo.steps import find_own_site
 
 _BEAT_SECONDS = 60
 
 
 def _sites(settings: Settings, database: Database) -> tuple[str, ...]:
-    """Return the sites to keep: those configured, else those that were read before, else the user's own."""
+    """Return the sites to keep: those configured, else the one of the key's own user, asked for once a day.
+
+    What a person had read once with --site is not kept.
+    """
     if settings.maximo_sites:
         return settings.maximo_sites
     with database.begin() as connection:
-        known = tuple(dict.fromkeys(place.site for place in find_places(connection) if place.site))
-    return known or find_sites((), (), client_opener(settings, database), "maximo-whoami")
+        known = load_own_site(connection)
+    if known is not None and known[1]:
+        return (known[0],)
+    try:
+        return (find_own_site(database, client_opener(settings, database), "maximo-whoami"),)
+    except (SourceRefusedError, StructureError):
+        if known is None:
+            raise
+        return (known[0],)
 
 
 @dg.sensor(
@@ -70,7 +79,8 @@ def maximo_due(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Skip
             return dg.SkipReason(f"no site is known: {error}")
         minutes = read_settings(settings, database).interval_minutes
         with database.begin() as connection:
-            due = find_due(connection, all_places(sites), utc_now(), interval_minutes=minutes)
+            leave_turn(connection, sites)
+            due = find_due(connection, all_places(sites), find_now(connection), interval_minutes=minutes)
     wanted = {place.site for place in due}
     busy = find_partitions_in_runs(context.instance, MAXIMO_RUNS) if wanted else {}
     requests = []

@@ -67,9 +67,8 @@ def assemble_list(pages: Sequence[TablePage | PageFault], names: HeaderNames) ->
     totals, agreeing = _check_totals(records, rows, names)
     findings.append(agreeing)
     findings.append(_check_ids(rows))
-    unique = {it.row.erp_id: it.row for it in reversed(rows) if it.row is not None and it.row.erp_id}
     return CustomerList(
-        rows=tuple(reversed(unique.values())),
+        rows=tuple(it.row for it in rows if it.row is not None),
         count=totals.count,
         sums=totals.sums,
         pages=len(pages),
@@ -159,19 +158,19 @@ def _check_headers(pages: Sequence[TablePage], cycles: Sequence[_Cycle], names: 
         missing = [_TITLES[column.name] for column in COLUMNS if not counts[column.name]]
         counted = Counter(headers)
         allowed = Counter(header for header, name in zip(headers, found, strict=True) if name is not None)
+        repeated = {header for header, times in counted.items() if times > max(allowed[header], 1)}
         twice = sorted(
             {_TITLES[name] for name, times in counts.items() if times > 1}
-            | {
-                header if allowed[header] else "an unknown one"
-                for header, times in counted.items()
-                if times > max(allowed[header], 1)
-            }
+            | {header for header in repeated if allowed[header]}
         )
-        if missing or twice:
+        # The texts of unknown ones are not told: where a header row is missing, they are a customer's.
+        unknown_twice = sum(not allowed[header] for header in repeated)
+        if missing or twice or unknown_twice:
             told = [f"{_list_some(missing)} missing"] if missing else []
             told += [f"{_list_some(twice)} too often"] if twice else []
-            # Their texts are not told: where a header row is missing, they are a customer's.
-            told += [f"{unknown} unknown ones"] if (unknown := found.count(None)) else []
+            if unknown := found.count(None):
+                more_than_once = f", {unknown_twice} of them more than once" if unknown_twice else ""
+                told.append(f"{unknown} unknown{more_than_once}")
             return _fail(
                 HAS_HEADERS,
                 f"{where}: found {', '.join(told)}; expected each of the {len(COLUMNS)} headers once",
@@ -290,18 +289,19 @@ def _read_customer(page: int, number: int, cells: Mapping[str, Cell], unknown: s
             if isinstance(cell, Unreadable):
                 raise UnreadableValueError(cell.reason)  # one way for both
             if name == "erp_id":
-                erp_id, printed = parse_id(text), text
+                printed = text
+                erp_id = parse_id(text)
             elif name in unknown:
                 extra |= {name: text} if text else {}
             else:
                 values[name] = parse_value(text, _KINDS[name])
         except UnreadableValueError as error:
             if name == "erp_id":
-                problem = "the id is empty" if not text else f"the id cannot be read ({error})"
+                problem = f"its id cannot be read: {error}" if text else "its id is empty"
             else:
                 issues.append(ValueIssue(name, text, str(error)))
     if problem is None and "name" in values and values["name"] is None:
-        problem = "the name is empty"
+        problem = "its name is empty"
     return _Record(
         page, number, cells, None, CustomerRow(erp_id, printed, values, extra, tuple(issues)), problem
     )
@@ -396,13 +396,17 @@ def _tell_difference(name: str, total: int | Decimal | None, rows: Sequence[_Rec
     return f"{_add_up(rows, name)} as the sum of {title}, expected {total}"
 
 
+def _count_rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
+
+
 def _check_ids(rows: Sequence[_Record]) -> Finding:
     problems = [it for it in rows if it.problem is not None]
     if problems:
-        told = ", ".join(f"page {it.page} row {it.number}: {it.problem}" for it in problems[:_NAMED])
+        told = "; ".join(f"page {it.page} row {it.number}: {it.problem}" for it in problems[:_NAMED])
         return _fail(
             IDS_ARE_UNIQUE,
-            f"found {len(problems)} rows without a readable id or a name ({told}), expected both in each row",
+            f"found {_count_rows(len(problems))} without a readable id or a name: {told}",
             rows_at_fault=len(problems),
         )
     counts = Counter(it.row.erp_id for it in rows if it.row is not None)

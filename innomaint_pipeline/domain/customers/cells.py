@@ -23,10 +23,11 @@ from innomaint_pipeline.domain.customers.drawn import (
 )
 from innomaint_pipeline.domain.customers.grid import Grid, GridError, find_grid
 
-# All in sizes of the type. The narrowest cells leave 0.44 between the texts of two neighbours, a justified
-# blank is up to 0.35 wide.
+# All in sizes of the type, across in its width. The narrowest cells leave 0.44 between the texts of two
+# neighbours, a justified blank is up to 0.35 wide.
 _BLANK, _JUMP, _GOES_ON, _GOES_ON_OUTSIDE = 0.15, 0.4, 0.35, 1.0
 _SAME_PLACE, _OVERLAP, _SAME_LINE = 0.15, 0.2, 0.5
+_SAME_LETTER = 0.6  # of its own width
 _MIDDLE_LOW, _MIDDLE_HIGH = 0.1, 0.4
 _EDGE_POINTS, _CLIP_POINTS, _ROOM_POINTS = 0.5, 1.0, 1.5
 
@@ -44,6 +45,7 @@ BLANKS = frozenset(
 INVISIBLE = frozenset("\xad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
 
 _Place = tuple[int, int]
+_Letter = tuple[Glyph, DrawnText]
 
 
 def is_letter(text: str) -> bool:
@@ -74,7 +76,7 @@ def _read_headers(error: GridError, page: DrawnPage) -> tuple[str, ...]:
     for text in page.texts:
         for glyph in text.glyphs:
             if _is_ink(glyph) and (place := _place_of(glyph, text.size, error.header)) is not None:
-                cells.setdefault(place, _Filling()).glyphs.append((glyph, text.size))
+                cells.setdefault(place, _Filling()).glyphs.append((glyph, text))
     return tuple(put_together(cells[0, it].glyphs)[0] if (0, it) in cells else "" for it in error.lacking)
 
 
@@ -93,7 +95,7 @@ class _Run:
 class _Filling:
     """What lies in a cell."""
 
-    glyphs: list[tuple[Glyph, float]] = field(default_factory=list)
+    glyphs: list[_Letter] = field(default_factory=list)
     is_too_long: bool = False
 
     def read(self) -> Cell:
@@ -128,13 +130,12 @@ def _gather(runs: Iterable[_Run], grid: Grid) -> dict[_Place, _Filling]:
             raise GridError("found white text below the header, expected nothing but the table")
         for place in run.places:
             cells.setdefault(place, _Filling()).is_too_long |= run.is_too_long
-        size = run.text.size
         if len(run.places) == 1:
-            cells[next(iter(run.places))].glyphs += [(it, size) for it in run.glyphs]
+            cells[next(iter(run.places))].glyphs += [(it, run.text) for it in run.glyphs]
             continue
         for glyph in run.glyphs:
-            if (place := _place_of(glyph, size, grid)) in cells:
-                cells[place].glyphs.append((glyph, size))
+            if (place := _place_of(glyph, run.text.size, grid)) in cells:
+                cells[place].glyphs.append((glyph, run.text))
     return cells
 
 
@@ -153,11 +154,11 @@ def _split_at_jumps(text: DrawnText) -> Iterator[_Run]:
 
     A text without ink may lie anywhere: it has no runs.
     """
-    size = text.size
+    jump, line = _JUMP * text.width, _SAME_PLACE * text.size
     run: list[Glyph] = []
     end = base = 0.0
     for glyph in sorted(text.glyphs, key=_reading_order):
-        if run and (glyph.left - end > _JUMP * size or abs(glyph.base - base) > _SAME_PLACE * size):
+        if run and (glyph.left - end > jump or abs(glyph.base - base) > line):
             if any(map(_is_ink, run)):
                 yield _Run(text, run)
             run = []
@@ -226,30 +227,31 @@ def _mark_what_goes_on(runs: Sequence[_Run], grid: Grid) -> None:
 
 def _goes_on(before: _Run, run: _Run, grid: Grid) -> bool:
     last, first = before.glyphs[-1], run.glyphs[0]
-    size = max(before.text.size, run.text.size)
+    width = max(before.text.width, run.text.width)
     gap = first.left - last.right
-    if abs(last.base - first.base) > _SAME_PLACE * size or gap < -_OVERLAP * size:
+    is_line = abs(last.base - first.base) <= _SAME_PLACE * max(before.text.size, run.text.size)
+    if not is_line or gap < -_OVERLAP * width:
         return False
     if before.is_outside and not run.places:
-        return gap <= _GOES_ON_OUTSIDE * size
+        return gap <= _GOES_ON_OUTSIDE * width
     # Where a text of its own begins, there is room between it and the edge.
     is_at_edge = any(-_EDGE_POINTS <= first.left - x < _ROOM_POINTS for x in grid.xs)
-    return gap <= _BLANK * size or (is_at_edge and gap <= _GOES_ON * size)
+    return gap <= _BLANK * width or (is_at_edge and gap <= _GOES_ON * width)
 
 
-def put_together(glyphs: Iterable[tuple[Glyph, float]]) -> tuple[str, str | None]:
-    """Return the text of letters with their type sizes, and why it cannot be told (None: it can).
+def put_together(letters: Iterable[_Letter]) -> tuple[str, str | None]:
+    """Return the text of letters and of what they are drawn by, and why it cannot be told (None: it can).
 
     Lines go from the top, letters from the left; a gap of over 0.15 of the type size is a blank, and so is
     the end of a line. The same letter twice at one place counts once.
     """
     reason: str | None = None
-    lines: list[list[tuple[Glyph, float]]] = []
-    for glyph, size in sorted(glyphs, key=lambda it: -it[0].base):
-        if lines and lines[-1][0][0].base - glyph.base <= _SAME_LINE * size:
-            lines[-1].append((glyph, size))
+    lines: list[list[_Letter]] = []
+    for glyph, drawn in sorted(letters, key=lambda it: -it[0].base):
+        if lines and lines[-1][0][0].base - glyph.base <= _SAME_LINE * drawn.size:
+            lines[-1].append((glyph, drawn))
         else:
-            lines.append([(glyph, size)])
+            lines.append([(glyph, drawn)])
     texts = []
     for line in lines:
         text, is_clear = _put_line_together(line)
@@ -265,26 +267,26 @@ def put_together(glyphs: Iterable[tuple[Glyph, float]]) -> tuple[str, str | None
     return whole, reason
 
 
-def _put_line_together(line: Sequence[tuple[Glyph, float]]) -> tuple[str, bool]:
+def _put_line_together(line: Sequence[_Letter]) -> tuple[str, bool]:
     texts: list[str] = []
-    spans: list[tuple[Glyph, float]] = []
+    spans: list[_Letter] = []
     marks = []
     end, is_clear = -inf, True
-    for glyph, size in sorted(line, key=lambda it: it[0].left):
+    for glyph, drawn in sorted(line, key=lambda it: it[0].left):
         if glyph.text > "\u02ff" and all(map(unicodedata.combining, glyph.text)):
             marks.append(glyph)
             end = max(end, glyph.right)
             continue
         if spans:
-            if _is_same(spans, glyph, size):
+            if _is_same(spans, glyph, drawn):
                 continue
             gap = glyph.left - end
-            if gap < -_OVERLAP * size:
+            if gap < -_OVERLAP * drawn.width:
                 is_clear = False
-            elif gap > _BLANK * max(size, spans[-1][1]):
+            elif gap > _BLANK * max(drawn.width, spans[-1][1].width):
                 texts[-1] += " "
         texts.append(glyph.text)
-        spans.append((glyph, size))
+        spans.append((glyph, drawn))
         end = max(end, glyph.right)
     for mark in marks:
         middle = (mark.left + mark.right) / 2
@@ -301,11 +303,15 @@ def _put_line_together(line: Sequence[tuple[Glyph, float]]) -> tuple[str, bool]:
     return "".join(texts), is_clear
 
 
-def _is_same(spans: Sequence[tuple[Glyph, float]], glyph: Glyph, size: float) -> bool:
-    """Tell whether a letter is drawn twice at one place: fat type, a shadow."""
+def _is_same(spans: Sequence[_Letter], glyph: Glyph, drawn: DrawnText) -> bool:
+    """Tell whether a letter is drawn twice at one place: fat type, a shadow.
+
+    Two of the same that follow each other lie as far apart as they are wide, however narrow that is.
+    """
+    apart = min(_SAME_PLACE * drawn.width, _SAME_LETTER * (glyph.right - glyph.left))
     return any(
         before.text == glyph.text
-        and abs(before.left - glyph.left) <= _SAME_PLACE * size
-        and abs(before.base - glyph.base) <= _SAME_PLACE * size
+        and abs(before.left - glyph.left) <= apart
+        and abs(before.base - glyph.base) <= _SAME_PLACE * drawn.size
         for before, _ in spans[-3:]
     )

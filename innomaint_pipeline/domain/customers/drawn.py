@@ -44,11 +44,13 @@ class Glyph(NamedTuple):
 class DrawnText:
     """Letters that are drawn by one operator.
 
+    `size` is that of the type, `width` the same across: less in type that is drawn narrower than its font.
     `oddity` says why it is no text of the table: it is slanted, invisible or in a layer. `clip` is the box
     outside of which nothing of it is seen.
     """
 
     size: float
+    width: float
     clip: Box | None = None
     oddity: str | None = None
     is_white: bool = False

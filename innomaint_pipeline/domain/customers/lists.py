@@ -59,8 +59,9 @@ class Finding:
 class CustomerList:
     """What a file holds, and the findings of the checks that need the file alone.
 
-    `count` and `sums` are the control totals as printed; `count` None: there is none. `cycle_pages` is how
-    many pages a slice of rows takes. A file that cannot be parsed has no rows and a failed finding.
+    `rows` are all that are printed but the totals: where `ids_are_unique` failed, an id may stand twice or be
+    empty. `count` and `sums` are the control totals as printed; `count` None: there is none. `cycle_pages` is
+    how many pages a slice of rows takes. A file that cannot be parsed has no rows and a failed finding.
     """
 
     rows: tuple[CustomerRow, ...]

@@ -112,7 +112,7 @@ class SourceFacts:
     """What the health of the source is judged by; `accepted_at` is when the last accepted list was exported.
 
     `awake_since` is when somebody began to look regularly, `held` how many removals of the newest accepted
-    list wait for a person.
+    list wait for a person; `is_set` tells whether there is a folder to look into.
     """
 
     is_paused: bool
@@ -123,6 +123,7 @@ class SourceFacts:
     awake_since: datetime | None = None
     held: int = 0
     held_sha256: str | None = None
+    is_set: bool = True
 
     @property
     def failures(self) -> int:
@@ -150,8 +151,10 @@ class SourceFacts:
         return None
 
 
-def judge_health(facts: SourceFacts) -> Health:
+def judge_health(facts: SourceFacts) -> Health:  # a word a line
     """Return the first word that applies."""
+    if not facts.is_set:
+        return Health.NOT_SET
     is_failing = facts.failures >= FAILURES_IN_A_ROW
     if facts.is_paused:
         return Health.PAUSED

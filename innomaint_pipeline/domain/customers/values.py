@@ -37,7 +37,7 @@ def clean_text(text: str) -> str:
 def parse_id(text: str) -> str:
     """Return an id without its dots; never through a number, so that its zeros stay."""
     if not _ID.fullmatch(text):
-        raise UnreadableValueError("expected an id: digits with a dot every three, or with none")
+        raise UnreadableValueError("expected digits with a dot every three, or with none")
     return text.replace(".", "")
 
 

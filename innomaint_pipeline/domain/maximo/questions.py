@@ -17,6 +17,7 @@ Parameters = list[tuple[str, str]]
 
 SMALLEST_PAGE = 10
 IDS_AT_ONCE = 100
+IDS_OF_A_PAGE = 500
 TRANSACTION_DATE = "transdate"
 
 
@@ -34,7 +35,7 @@ class Question:
 
     `changed_since` and `booked_since` are moments as the server takes them; `last_fetch` is a row stamp;
     `words` are the status words to ask for where the server does not know internal values. With `ids` these
-    rows are asked for, whatever their status.
+    rows are asked for, whatever their status. `is_of_ids_alone` asks of each row for nothing but its id.
     """
 
     structure: Structure
@@ -46,6 +47,11 @@ class Question:
     booked_since: str | None = None
     has_personal_data: bool = False
     ids: tuple[int, ...] | None = None
+    is_of_ids_alone: bool = False
+
+    def for_ids_alone(self) -> Question:
+        """Return the question for the ids of the same rows."""
+        return replace(self, booked_since=None, is_of_ids_alone=True)
 
     def of_ids(self, ids: Sequence[int], *, booked_since: str | None) -> Question:
         """Return the question for these rows, whatever their status.
@@ -78,12 +84,17 @@ def quote(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _base(structure: Structure, *, has_personal_data: bool) -> Parameters:
+def _base(question: Question) -> Parameters:
+    structure = question.structure
+    if question.is_of_ids_alone:
+        chosen = structure.id if question.site is None else f"{structure.id},siteid"
+    else:
+        chosen = structure.select(has_personal_data=question.has_personal_data)
     return [
         ("lean", "1"),
         ("ignorecollectionref", "1"),
         ("internalvalues", "1"),
-        ("oslc.select", structure.select(has_personal_data=has_personal_data)),
+        ("oslc.select", chosen),
     ]
 
 
@@ -126,12 +137,12 @@ def page_parameters(question: Question, *, last: int | None, size: int, is_first
     conditions = _conditions(question)
     if last is not None:
         conditions.append(f"{structure.id}>{last}")
-    found = _base(structure, has_personal_data=question.has_personal_data)
+    found = _base(question)
     if conditions:
         found.append(("oslc.where", " and ".join(conditions)))
     found += _status(question)
     found += _booked_since(question)
-    if structure.cursor is Cursor.ROWSTAMP and question.ids is None:
+    if structure.cursor is Cursor.ROWSTAMP and question.ids is None and not question.is_of_ids_alone:
         found.append(("fetchmodedelta", "1"))
         if question.last_fetch is not None:
             found.append(("lastfetchts", str(question.last_fetch)))

@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from innomaint_pipeline.domain.customers.arrival import parse_creation_date
-from innomaint_pipeline.errors import DiskFullError, TransientSourceError
+from innomaint_pipeline.domain.customers.arrival import parse_creation_date, show_name
+from innomaint_pipeline.errors import DiskFullError, SourceRefusedError, TransientSourceError
 from innomaint_pipeline.sources.customers.bounded import end_processes, start_process
 from innomaint_pipeline.sources.customers.inbox_watcher import Order
 
@@ -87,8 +87,9 @@ async def look(
 
     A copy that is there already is replaced by the same bytes; the inbox is never changed. `is_chosen` takes
     a file that a person named as it is, without waiting for its end. Raises `StillGrowingError`,
-    `TransientSourceError` where the inbox is absent, not readable or does not answer in time, and
-    `DiskFullError` where the copy cannot be written; repeating helps in all cases but the last.
+    `TransientSourceError` where the inbox is absent, not readable or does not answer in time, `DiskFullError`
+    where the copy cannot be written, and `SourceRefusedError` where a named file cannot be read; repeating
+    helps in the first two cases.
     """
     order = Order(
         inbox=os.fsencode(inbox.absolute()).hex(),  # noqa: ASYNC240 # asks for the working folder alone
@@ -109,6 +110,11 @@ async def look(
         is_late = True
     finally:
         await end_processes([process])
+    if is_chosen and said and (refused := said[0].unreachable):
+        raise SourceRefusedError(
+            f"the file {show_name(str(inbox))} cannot be read ({refused.reason}): look whether it is there, "
+            "and whether this program may read it"
+        )
     reason = f"it did not answer within {bounds.seconds:g} s" if is_late else "looking into it was ended"
     return _understand(said, timezone, reason)
 

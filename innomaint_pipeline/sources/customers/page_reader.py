@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _read(path: Path, *, share: int, shares: int, most_pages: int) -> None:
-    """Read every `shares`-th page from `share` on; 0 is the first."""
+    """Read every `shares`-th page from `share` on; the last one first, which tells the Count."""
     check_ends(path)
     try:
         pages = PdfPages(path)
@@ -52,7 +52,7 @@ def _read(path: Path, *, share: int, shares: int, most_pages: int) -> None:
         return
     say("opened", {"pages": pages.count})
     say("streams", asdict(check_streams(path, pages=pages.count, share=share, shares=shares)))
-    for number in range(share + 1, pages.count + 1, shares):
+    for number in reversed(range(share + 1, pages.count + 1, shares)):
         try:
             page = read_page(number, pages.draw(number))
         except PdfError as error:

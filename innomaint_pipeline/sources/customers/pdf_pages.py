@@ -24,7 +24,7 @@ _SLANT = 0.02
 _INVISIBLE_MODES = {pdfium.FPDF_TEXTRENDERMODE_INVISIBLE, pdfium.FPDF_TEXTRENDERMODE_CLIP}
 _SLANTED, _INVISIBLE, _LAYERED = "slanted text", "invisible text", "text in a layer"
 _DEEPEST_FORM = 20
-_MISJUDGED, _ROUNDING = 0.35, 0.01  # of the type size; points
+_MISJUDGED, _ROUNDING = 0.35, 0.01  # of the type's width; points
 _FIRST_LETTER, _FIRST_SURROGATE, _LAST_SURROGATE = 0x20, 0xD800, 0xDFFF
 
 
@@ -230,7 +230,8 @@ class _Reader:
         found = pdfium.FS_MATRIX()
         if owner is None or not _char_matrix(self._text_page, index, byref(found)):
             raise PdfError("the place of a text cannot be told")
-        size = _font_size(self._text_page, index) * hypot(found.c, found.d)
+        font_size = _font_size(self._text_page, index)
+        size, width = font_size * hypot(found.c, found.d), font_size * hypot(found.a, found.b)
         oddity = None
         if abs(found.b) > _SLANT * hypot(found.a, found.b) or found.a <= 0 or found.d <= 0:
             oddity = _SLANTED
@@ -238,7 +239,7 @@ class _Reader:
             oddity = _INVISIBLE
         elif owner in self._layered or self._is_in_layer(owner):
             oddity = _LAYERED
-        return DrawnText(size, self._clip_of(owner), oddity, self._is_white(owner))
+        return DrawnText(size, width, self._clip_of(owner), oddity, self._is_white(owner))
 
     def _is_in_layer(self, item: int) -> bool:
         name, length = ctypes.create_string_buffer(16), ctypes.c_ulong()
@@ -285,7 +286,7 @@ def _add_glyph(text: DrawnText, glyph: Glyph) -> None:
         if before.left < glyph.left < before.right - _ROUNDING:
             # Within one text the next letter tells a width better than the font, in which pdfium does not
             # find every letter's: that of the euro in fonts that are not embedded.
-            right = max(glyph.left, before.right - _MISJUDGED * text.size)
+            right = max(glyph.left, before.right - _MISJUDGED * text.width)
             glyphs[-1] = before._replace(right=right)
         glyphs.append(glyph)
 

@@ -16,22 +16,26 @@ from innomaint_pipeline.domain.customers.checks import is_releasable
 from innomaint_pipeline.domain.customers.delta import State, analytics_hash, contact_hash, merge_values
 from innomaint_pipeline.domain.customers.runs import (
     SUCCEEDED,
+    SYNC_REQUESTS,
     Outcome,
     SourceFacts,
     Stage,
     describe_outcome,
     judge_health,
 )
+from innomaint_pipeline.domain.requests import LOOK_IS_LATE_SECONDS
 from innomaint_pipeline.store.customers.applying import load_customers
 from innomaint_pipeline.store.customers.lists import find_last_accepted, find_quarantine, load_rows
 from innomaint_pipeline.store.customers.runs import (
     find_lease,
+    find_run_since,
     find_runs,
     load_facts,
     load_next_due,
     load_run,
 )
 from innomaint_pipeline.store.customers.tables import QUARANTINED, customer, snapshot, sync_run
+from innomaint_pipeline.store.requests import find_open, seconds_since_look
 
 _METRICS_OVER = timedelta(days=7)
 _STAGE_WORDS = {
@@ -91,12 +95,13 @@ def describe_answer(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**describe_result(row), "runId": row["run_id"], "message": describe_outcome(row)}
 
 
-def load_status(connection: Connection, start_minutes: int) -> dict[str, Any]:
-    """Return how the customer list stands: the run under way or the last one, age, health."""
-    facts = load_facts(connection, start_minutes)
+def load_status(connection: Connection, start_minutes: int, *, is_set: bool) -> dict[str, Any]:
+    """Return how the customer list stands: the run under way, asked for, or the last one; age, health."""
+    facts = load_facts(connection, start_minutes, is_set=is_set)
     lease = find_lease(connection)
     row = load_run(connection, lease.owner) if lease else None
     is_running = lease is not None and row is not None and row["outcome"] is None
+    is_awaited = not is_running and _is_run_awaited(connection)
     newest = find_runs(connection, limit=2)
     last = next((item for item in newest if item["outcome"] is not None), None)
     total = done = None
@@ -106,6 +111,14 @@ def load_status(connection: Connection, start_minutes: int) -> dict[str, Any]:
         if row["attempts"] > 1:
             words += f", attempt {row['attempts']}"
         status, run_id, started_at = "syncing", row["run_id"], row["started_at"]
+    elif is_awaited:
+        status, stage, words, run_id, started_at = (
+            "syncing",
+            Stage.RECEIVE,
+            "asked for; it begins within seconds",
+            None,
+            None,
+        )
     elif last is not None:
         status = "error" if last["outcome"] in _ENDED_BADLY else "completed"
         stage, words, run_id, started_at = Stage.DONE, describe_outcome(last), last["run_id"], None
@@ -114,7 +127,7 @@ def load_status(connection: Connection, start_minutes: int) -> dict[str, Any]:
         status, stage, words, run_id, started_at = "idle", None, "no run yet", None, None
     age = None if facts.accepted_at is None else (facts.judged_at - facts.accepted_at).total_seconds()
     return {
-        "inProgress": is_running,
+        "inProgress": is_running or is_awaited,
         "runId": run_id,
         "status": status,
         "stage": stage,
@@ -127,9 +140,18 @@ def load_status(connection: Connection, start_minutes: int) -> dict[str, Any]:
         "dataAgeSeconds": None if age is None else max(round(age), 0),
         "totalCustomersInDb": _count_customers(connection),
         "intervalMinutes": facts.interval // timedelta(minutes=1),
-        "nextDueAt": None if facts.is_paused else load_next_due(connection, start_minutes),
+        "nextDueAt": None if facts.is_paused or not is_set else load_next_due(connection, start_minutes),
         "health": judge_health(facts),
     }
+
+
+def _is_run_awaited(connection: Connection) -> bool:
+    """Tell whether a run was asked for that has not begun, where somebody looks for what is asked for."""
+    look = seconds_since_look(connection, SYNC_REQUESTS)
+    if look is None or look > LOOK_IS_LATE_SECONDS:
+        return False
+    requests = find_open(connection, SYNC_REQUESTS)
+    return any(find_run_since(connection, request.requested_at) is None for request in requests)
 
 
 def _count_customers(connection: Connection) -> int:
@@ -143,9 +165,9 @@ def _find_last_success(connection: Connection) -> Any:
     return connection.execute(statement).scalar_one()
 
 
-def load_metrics(connection: Connection, start_minutes: int) -> dict[str, Any]:
+def load_metrics(connection: Connection, start_minutes: int, *, is_set: bool) -> dict[str, Any]:
     """Return the metrics; runs that found nothing to read are none, shares are of the last seven days."""
-    facts = load_facts(connection, start_minutes)
+    facts = load_facts(connection, start_minutes, is_set=is_set)
     last = connection.execute(select(sync_run).where(_IS_RUN).order_by(sync_run.c.id.desc()).limit(1))
     newest = last.mappings().first()
     seconds = func.extract("epoch", sync_run.c.finished_at - sync_run.c.started_at)

@@ -10,7 +10,6 @@ from innomaint_pipeline.domain.customers import SOURCE
 from innomaint_pipeline.domain.customers.runs import PART, SYNC_REQUESTS, Trigger
 from innomaint_pipeline.store.customers.runs import (
     find_run_since,
-    forget_looks,
     has_schema,
     is_start_run_wanted,
 )
@@ -40,7 +39,6 @@ def ask_at_start(connection: Connection, start_minutes: int) -> bool:
     """Ask for a run because the program was started, where the last accepted list is old; tell whether."""
     if not has_schema(connection):
         return False
-    forget_looks(connection)
     is_paused = bool(load_setting(connection, SOURCE, PAUSED))
     is_wanted = not is_paused and is_start_run_wanted(connection, start_minutes)
     if is_wanted:

@@ -83,11 +83,20 @@ def open_run(connection: Connection, run_id: str, trigger: Trigger) -> None:
 
 
 def note_attempt(connection: Connection, run_id: str, *, attempts: int) -> None:
-    """Note that a run tries once more, from the start."""
+    """Note that a run tries once more, from the start; one that was given up for lost is open again."""
     connection.execute(
         update(sync_run)
         .where(sync_run.c.run_id == run_id)
-        .values(attempts=attempts, stage=Stage.RECEIVE, rows=None, sha256=None)
+        .values(
+            attempts=attempts,
+            stage=Stage.RECEIVE,
+            rows=None,
+            sha256=None,
+            finished_at=None,
+            outcome=None,
+            error_class=None,
+            error_message=None,
+        )
     )
 
 
@@ -178,8 +187,8 @@ def load_next_due(connection: Connection, start_minutes: int, *, without: str | 
     return next_due(runs, interval, now)
 
 
-def load_facts(connection: Connection, start_minutes: int) -> SourceFacts:
-    """Return what the health of the source is judged by."""
+def load_facts(connection: Connection, start_minutes: int, *, is_set: bool = True) -> SourceFacts:
+    """Return what the health of the source is judged by; `is_set` where there is a folder to look into."""
     last = find_last_accepted(connection)
     looks = load_setting(connection, SOURCE, LOOKS)
     return SourceFacts(
@@ -191,17 +200,19 @@ def load_facts(connection: Connection, start_minutes: int) -> SourceFacts:
         awake_since=datetime.fromisoformat(looks["awake_since"]) if looks else None,
         held=len(last.held) if last else 0,
         held_sha256=last.sha256 if last else None,
+        is_set=is_set,
     )
 
 
-def note_look(connection: Connection) -> None:
-    """Note that somebody looks at what is due; after a gap he counts as just awake."""
+def note_look(connection: Connection) -> bool:
+    """Note that somebody looks at what is due; tell whether it is the first look, or that after a gap."""
     now = find_now(connection)
     before = load_setting(connection, SOURCE, LOOKS)
     awake_since = now.isoformat()
     if before is not None and now - datetime.fromisoformat(before["looked_at"]) <= LOOK_GAP:
         awake_since = before["awake_since"]
     save_setting(connection, SOURCE, LOOKS, {"awake_since": awake_since, "looked_at": now.isoformat()})
+    return awake_since == now.isoformat()
 
 
 def change_interval(connection: Connection, start_minutes: int, minutes: int) -> datetime:

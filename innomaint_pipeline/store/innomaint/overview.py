@@ -7,9 +7,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Double, cast, func, literal, select, text, union_all
 
-from innomaint_pipeline.domain.health import HealthReport
+from innomaint_pipeline.domain.health import Health, HealthReport
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.batches import LEASES
+from innomaint_pipeline.domain.innomaint.health import assess_health
 from innomaint_pipeline.domain.innomaint.progress import ROUND, TimeLeft
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS
 from innomaint_pipeline.domain.pacing import SourceAccount
@@ -109,6 +110,7 @@ class Gauges:
     Ages are by the database's clock; `last_success_age_seconds` is None before the first good answer.
     """
 
+    health: Health
     total: int
     synced: int
     failed: int
@@ -132,6 +134,7 @@ def load_gauges(connection: Connection, account: SourceAccount) -> Gauges:
     elapsed = func.greatest(func.clock_timestamp(), newest) - newest
     age = select(cast(func.extract("epoch", elapsed), Double))
     return Gauges(
+        health=assess_health(facts),
         total=facts.total,
         synced=facts.synced,
         failed=facts.failed,

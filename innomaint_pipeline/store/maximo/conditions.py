@@ -162,10 +162,15 @@ def count_secrets(connection: Connection, structure: Structure) -> int:
 
 
 def find_oldest_sync(connection: Connection, structure: Structure) -> tuple[datetime | None, float | None]:
-    """Return when the site that is furthest behind was last brought up to date, and seconds since then."""
+    """Return when the site that is furthest behind was last brought up to date, and seconds since then.
+
+    A site that a person had read once is behind nothing.
+    """
     age = func.extract("epoch", func.now() - func.min(sync_state.c.last_sync_at))
     row = connection.execute(
-        select(func.min(sync_state.c.last_sync_at), age).where(sync_state.c.endpoint == structure.short)
+        select(func.min(sync_state.c.last_sync_at), age).where(
+            sync_state.c.endpoint == structure.short, sync_state.c.due_at.is_not(None)
+        )
     ).one()
     return row[0], None if row[1] is None else float(row[1])
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Connection,
     Table,
     TextClause,
+    and_,
     func,
     literal_column,
     or_,
@@ -24,12 +25,10 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import DBAPIError
 
 from innomaint_pipeline.domain.maximo.rows import ParsedRow, Unit, find_placeholders
 from innomaint_pipeline.domain.maximo.rows import Place as Attribute
 from innomaint_pipeline.domain.maximo.structures import Growth, Kind, Node, Structure, TableSpec
-from innomaint_pipeline.store.faults import Fault, judge, short_message
 from innomaint_pipeline.store.maximo.tables import (
     DELETED,
     OUT_OF_SCOPE,
@@ -38,7 +37,15 @@ from innomaint_pipeline.store.maximo.tables import (
     TABLES,
     root_table,
 )
-from innomaint_pipeline.store.rows import group_by_columns, prepared, recordset, rows_parameter
+from innomaint_pipeline.store.rows import (
+    group_by_columns,
+    left_out,
+    prepared,
+    recordset,
+    refuse_left_out,
+    rows_parameter,
+    write_within,
+)
 
 _PARKED = "\x01parked "
 """Begins the key of a row whose key another row has taken, until its own new one is written."""
@@ -83,35 +90,34 @@ class Merge:
     is_rebuild: bool = False
     counts: MergeCounts = field(default_factory=MergeCounts)
     named: dict[str, dict[str, bool]] = field(default_factory=dict)
+    _has_taken: bool = False
 
     def write(self, units: Sequence[tuple[Unit, bool]]) -> None:
-        """Write roots, each with whether it is in scope; in halves where the database refuses some."""
+        """Write roots, each with whether it is in scope, all of a root or nothing of it.
+
+        A root that the database refuses, or of which it leaves out a row in silence, stands in
+        `counts.refused`. What it says against each is everybody's trouble and raised as `DatabaseError`.
+        """
         if not units:
             return
-        before = (self.counts.inserted, self.counts.updated, self.counts.unchanged, self.counts.out_of_scope)
-        try:
-            with self.connection.begin_nested():
-                self._write(units)
-        except DBAPIError as error:
-            # Nothing was written; what is no row's fault is everybody's.
-            if judge(error) not in {Fault.ROW, Fault.ROW_OR_ALL}:
-                raise
-            (
-                self.counts.inserted,
-                self.counts.updated,
-                self.counts.unchanged,
-                self.counts.out_of_scope,
-            ) = before
-            if len(units) == 1:
-                self.counts.refused[units[0][0].id] = short_message(error)
-                return
-            middle = len(units) // 2
-            self.write(units[:middle])
-            self.write(units[middle:])
-        else:
-            self.counts.stored += [unit.id for unit, _ in units if unit.id in self.rejected]
+        given = {unit.id: (unit, is_in) for unit, is_in in units}
+        became: dict[int, str] = {}
 
-    def _write(self, units: Sequence[tuple[Unit, bool]]) -> None:
+        def write_part(ids: Sequence[int]) -> Collection[int]:
+            became.update(self._write([given[identifier] for identifier in ids]))
+            return ()
+
+        refused = write_within(self.connection, list(given), write_part, has_taken=self._has_taken)
+        self._has_taken = self._has_taken or len(refused) < len(given)
+        self.counts.refused |= refused
+        for word in (word for identifier, word in became.items() if identifier not in refused):
+            setattr(self.counts, word, getattr(self.counts, word) + 1)
+        self.counts.stored += [
+            identifier for identifier in given if identifier in self.rejected and identifier not in refused
+        ]
+
+    def _write(self, units: Sequence[tuple[Unit, bool]]) -> dict[int, str]:
+        """Write roots; return what became of each, as `MergeCounts` calls it."""
         root = root_table(self.structure)
         ids = [unit.id for unit, _ in units]
         held = dict(
@@ -142,15 +148,15 @@ class Merge:
                 rows = {unit.id: [row for row in unit.rows if row.node.table is spec] for unit in inside}
             touched |= self._write_table(spec, rows, statuses)
         touched |= self._delete_missing(inside)
+        became: dict[int, str] = {}
         for unit, is_in in wanted:
             if not is_in and held[unit.id] != OUT_OF_SCOPE:
-                self.counts.out_of_scope += 1
+                became[unit.id] = "out_of_scope"
             elif unit.id not in held:
-                self.counts.inserted += 1
-            elif unit.id in touched:
-                self.counts.updated += 1
+                became[unit.id] = "inserted"
             else:
-                self.counts.unchanged += 1
+                became[unit.id] = "updated" if unit.id in touched else "unchanged"
+        return became
 
     def _write_shared(self, units: Sequence[Unit]) -> None:
         for _, node in self.structure.nodes():
@@ -203,6 +209,9 @@ class Merge:
             if kept_extra:
                 parameters["kept_extra"] = kept_extra
             written = self.connection.execute(statement, parameters).all()
+            told = (*spec.identity, "_row_hash", "_sync_status")
+            asked = [{name: row[name] for name in told} for row in group]
+            refuse_left_out(self.connection, table, spec.identity, asked, written)
             for found in written:
                 touched |= owners[tuple(found)]
         return touched
@@ -264,8 +273,12 @@ class Merge:
         missing = [(row[0], tuple(row[1:])) for row in held if tuple(row[1:]) not in given]
         if not missing:
             return set()
-        keys = tuple_(*(table.c[name] for name in spec.key))
-        self.connection.execute(table.delete().where(keys.in_([key for _, key in missing])))
+        keys = [table.c[name] for name in spec.key]
+        gone = table.delete().where(tuple_(*keys).in_([key for _, key in missing])).returning(*keys)
+        deleted = {tuple(row) for row in self.connection.execute(gone)}
+        for _, key in missing:
+            if key not in deleted:
+                raise left_out(table, dict(zip(spec.key, key, strict=True)))
         return {owners[parent] for parent, _ in missing}
 
     def finish(self, *, is_full: bool) -> int:
@@ -364,27 +377,23 @@ def count_synced(connection: Connection, structure: Structure, site: str | None)
     return connection.execute(statement).scalar_one()
 
 
-def mark_deleted(connection: Connection, structure: Structure, ids: Sequence[int], *, run_id: str) -> int:
-    """Mark roots as deleted; their rows stay. Return how many."""
-    return _mark(connection, structure, ids, DELETED, run_id)
-
-
-def mark_out_of_scope(
+def mark_deleted(
     connection: Connection, structure: Structure, ids: Sequence[int], *, run_id: str
-) -> int:
-    """Mark roots as out of scope; their rows stay. Return how many."""
-    return _mark(connection, structure, ids, OUT_OF_SCOPE, run_id)
-
-
-def _mark(connection: Connection, structure: Structure, ids: Sequence[int], status: str, run_id: str) -> int:
+) -> tuple[int, dict[int, str]]:
+    """Mark roots as deleted; their rows stay. Return how many, and whom the database refuses, with why."""
     table = root_table(structure)
-    statement = (
-        table.update()
-        .values(_sync_status=status, _last_sync=func.now(), _sync_run_id=run_id)
-        .where(table.c[structure.id] == func.any(list(ids)), table.c["_sync_status"] != status)
-        .returning(table.c[structure.id])
-    )
-    return len(connection.execute(statement).all())
+    identity = table.c[structure.id]
+    marked: set[int] = set()
+
+    def mark(part: Sequence[int]) -> Collection[int]:
+        is_other = and_(identity == func.any(list(part)), table.c["_sync_status"] != DELETED)
+        values = {"_sync_status": DELETED, "_last_sync": func.now(), "_sync_run_id": run_id}
+        changed = connection.execute(table.update().values(**values).where(is_other).returning(identity))
+        marked.update(changed.scalars())
+        return list(connection.execute(select(identity).where(is_other)).scalars())
+
+    refused = write_within(connection, ids, mark)
+    return len(marked - refused.keys()), refused
 
 
 def count_holders(

@@ -6,17 +6,17 @@ the tables can be built from is always one whole read. A pending answer that is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, text
+from sqlalchemy import Connection, bindparam, delete, select, text
 from sqlalchemy.types import Text
 
 from innomaint_pipeline.domain.documents import load_json
 from innomaint_pipeline.domain.maximo.structures import Structure
 from innomaint_pipeline.store.maximo.tables import response
-from innomaint_pipeline.store.rows import rows_parameter
+from innomaint_pipeline.store.rows import rows_parameter, write_within
 
 _PAGE_ROWS = 500
 
@@ -47,6 +47,7 @@ LEFT JOIN maximo.response held ON held.endpoint = :endpoint AND held.site = :sit
     AND NOT held.is_pending
 ON CONFLICT (endpoint, site, id, is_pending) DO UPDATE
     SET body = excluded.body, body_hash = excluded.body_hash, fetched_at = now()
+RETURNING id
 """).bindparams(bindparam("rows", type_=Text))
 
 # Without statistics of a new table, PostgreSQL would join all of both for each page: the bodies of those that
@@ -58,11 +59,17 @@ ORDER BY id LIMIT :most
 """)
 
 
-def save_pending(connection: Connection, place: Place, bodies: Mapping[int, Mapping[str, Any]]) -> None:
-    """Keep the answers of a page, by id, until they are merged."""
-    rows = [{"id": identifier, "body": body} for identifier, body in bodies.items()]
-    if rows:
-        connection.execute(_SAVE, {**place.parameters(), "rows": rows_parameter(rows)})
+def save_pending(
+    connection: Connection, place: Place, bodies: Mapping[int, Mapping[str, Any]]
+) -> dict[int, str]:
+    """Keep the answers of a page, by id, until they are merged; return those that the database refuses."""
+
+    def save(ids: Sequence[int]) -> Collection[int]:
+        rows = [{"id": identifier, "body": bodies[identifier]} for identifier in ids]
+        saved = connection.execute(_SAVE, {**place.parameters(), "rows": rows_parameter(rows)})
+        return set(ids).difference(saved.scalars())
+
+    return write_within(connection, list(bodies), save) if bodies else {}
 
 
 def load_bodies(connection: Connection, place: Place, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
@@ -155,3 +162,12 @@ def find_new_ids(connection: Connection, place: Place, structure: Structure | No
         where += f' AND NOT EXISTS (SELECT FROM {table} t WHERE t."{structure.id}" = p.id)'
     statement = text(f"SELECT p.id FROM maximo.response p WHERE {where} ORDER BY p.id")  # noqa: S608
     return list(connection.execute(statement, place.parameters()).scalars())
+
+
+def find_pending_ids(connection: Connection, place: Place, after: int | None, upto: int | None) -> list[int]:
+    """Return the pending ids above `after`, up to and with `upto`; without a bound where that is None."""
+    bounds = [response.c.id > after] if after is not None else []
+    bounds += [response.c.id <= upto] if upto is not None else []
+    is_there = (response.c.endpoint == place.endpoint) & (response.c.site == place.site)
+    statement = select(response.c.id).where(is_there, response.c.is_pending, *bounds)
+    return list(connection.execute(statement).scalars())

@@ -5,19 +5,24 @@ Belongs here: reading and writing these. What follows from them is decided in `d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from innomaint_pipeline.domain.maximo import SOURCE
 from innomaint_pipeline.domain.maximo.plans import Known
 from innomaint_pipeline.domain.maximo.rows import Place as Attribute
+from innomaint_pipeline.store.database import find_now
 from innomaint_pipeline.store.maximo.responses import Place
 from innomaint_pipeline.store.maximo.tables import RUN_COLUMNS, reject, schema_drift, sync_run, sync_state
+from innomaint_pipeline.store.settings import load_setting, save_setting
 
 NEW, VANISHED, TYPE = "new", "vanished", "type"
+_OWN_SITE = "own_site"
+_ASKED_AGAIN_AFTER = timedelta(days=1)
 
 
 def _is_at(place: Place) -> Any:
@@ -73,6 +78,29 @@ def find_places(connection: Connection, endpoint: str | None = None) -> list[Pla
         select(sync_state.c.endpoint, sync_state.c.site).order_by(sync_state.c.endpoint, sync_state.c.site)
     )
     return [Place(*row) for row in rows if endpoint in {None, row.endpoint}]
+
+
+def load_own_site(connection: Connection) -> tuple[str, bool] | None:
+    """Return the site of the key's own user, and whether it was asked for within a day; None: never."""
+    stored = load_setting(connection, SOURCE, _OWN_SITE)
+    if stored is None:
+        return None
+    age = find_now(connection) - datetime.fromisoformat(stored["asked_at"])
+    return stored["site"], timedelta() <= age < _ASKED_AGAIN_AFTER
+
+
+def save_own_site(connection: Connection, site: str) -> None:
+    """Keep the site of the key's own user: what reads by itself takes it where no site is configured."""
+    asked_at = find_now(connection).isoformat()
+    save_setting(connection, SOURCE, _OWN_SITE, {"site": site, "asked_at": asked_at})
+
+
+def leave_turn(connection: Connection, sites: Sequence[str]) -> None:
+    """Let reads of other sites than these be due no more: a person had them read once."""
+    is_other = and_(sync_state.c.site != "", sync_state.c.site != func.all(list(sites)))
+    connection.execute(
+        update(sync_state).where(is_other, sync_state.c.due_at.is_not(None)).values(due_at=None)
+    )
 
 
 def save_run(connection: Connection, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,13 +216,17 @@ def resolve_rejects(connection: Connection, place: Place, ids: Sequence[int]) ->
     )
 
 
-def resolve_rejects_not_pending(connection: Connection, place: Place) -> None:
-    """Note that roots that were rejected before are not there any more: no answer of the read is theirs."""
+def resolve_rejects_not_pending(connection: Connection, place: Place, *, but: Collection[int]) -> None:
+    """Note that roots that were rejected before are not there any more: no answer of the read is theirs.
+
+    Those of which the database refuses the answer, or that they are marked as deleted (`but`), stay open.
+    """
     connection.execute(
         text(
             "UPDATE maximo.reject r SET resolved_at = now() WHERE r.endpoint = :endpoint AND r.site = :site "
-            "AND r.resolved_at IS NULL AND NOT EXISTS (SELECT FROM maximo.response p WHERE "
-            "p.endpoint = :endpoint AND p.site = :site AND p.id = r.row_id AND p.is_pending)"
+            "AND r.resolved_at IS NULL AND r.row_id <> ALL(:but) AND NOT EXISTS (SELECT FROM "
+            "maximo.response p WHERE p.endpoint = :endpoint AND p.site = :site AND p.id = r.row_id "
+            "AND p.is_pending)"
         ),
-        place.parameters(),
+        {**place.parameters(), "but": list(but)},
     )

@@ -51,7 +51,7 @@ from innomaint_pipeline.store.customers.runs import (
     open_run,
 )
 from innomaint_pipeline.store.database import Connection, Database, find_now
-from innomaint_pipeline.store.leases import renew_lease, report_progress
+from innomaint_pipeline.store.leases import release_lease, renew_lease, report_progress
 from innomaint_pipeline.store.settings import load_setting, save_setting
 from innomaint_pipeline.sync.customers.judging import (
     check_list,
@@ -160,7 +160,17 @@ def _pause(run: ListRun, seconds: float) -> None:
         run.wait(seconds)
     except BaseException as error:
         _close_failed(run, error)
+        _give_up_lease(run)
         raise
+
+
+def _give_up_lease(run: ListRun) -> None:
+    """End the lease that was kept for the next attempt, so that nobody waits until it expires."""
+    try:
+        with run.database.begin() as connection:
+            release_lease(connection, SYNC_LEASE, run.run_id)
+    except DatabaseError as error:
+        logger.warning("the lease of the customer list could not be given back: %s", error)
 
 
 def _hold(run: ListRun, number: int, wait: float | None) -> RunReport | None:
@@ -170,12 +180,12 @@ def _hold(run: ListRun, number: int, wait: float | None) -> RunReport | None:
             return None
         attempt = _Attempt(run, watch)
         try:
-            if number == 1 or not attempt.is_open():
+            if attempt.is_known():
+                attempt.repeat(number)
+            else:
                 found = attempt.begin()
                 if not attempt.has_begun:
                     return found
-            else:
-                attempt.repeat(number)
             return attempt.carry_out()
         except BaseException as error:
             if wait is None or not isinstance(error, Exception) or not is_transient(error):
@@ -252,8 +262,8 @@ class _Attempt:
         self._reported_at = 0.0
         self.has_begun = False
 
-    def is_open(self) -> bool:
-        """Tell whether an earlier attempt has begun the row of the run."""
+    def is_known(self) -> bool:
+        """Tell whether the row of the run has begun; another run may have closed it since."""
         with self._run.database.begin() as connection:
             return load_run(connection, self._run.run_id) is not None
 

@@ -31,6 +31,7 @@ from innomaint_pipeline.domain.maximo.plans import (
 from innomaint_pipeline.domain.maximo.privacy import remove_private
 from innomaint_pipeline.domain.maximo.questions import (
     IDS_AT_ONCE,
+    IDS_OF_A_PAGE,
     SMALLEST_PAGE,
     TRANSACTION_DATE,
     Mode,
@@ -39,11 +40,13 @@ from innomaint_pipeline.domain.maximo.questions import (
 from innomaint_pipeline.domain.maximo.rows import ROWSTAMP, Seen, count_seen
 from innomaint_pipeline.domain.maximo.structures import Cursor, as_list
 from innomaint_pipeline.domain.maximo.values import WrongTypeError, parse_moment, read_rowstamp
+from innomaint_pipeline.store.database import find_now
 from innomaint_pipeline.store.leases import report_progress
 from innomaint_pipeline.store.maximo.merging import find_unseen
 from innomaint_pipeline.store.maximo.responses import (
     drop_pending,
     find_new_ids,
+    find_pending_ids,
     load_bodies,
     save_pending,
 )
@@ -57,7 +60,7 @@ from innomaint_pipeline.store.maximo.states import (
 )
 from innomaint_pipeline.sync.event_loop import run_in_thread
 from innomaint_pipeline.sync.holding import LeaseWatch
-from innomaint_pipeline.sync.maximo.reading import MaximoRun, OpenClient, Reading, lease_name, utc_now
+from innomaint_pipeline.sync.maximo.reading import MaximoRun, OpenClient, Reading, lease_name
 
 if TYPE_CHECKING:
     from innomaint_pipeline.sources.maximo.client import MaximoClient
@@ -97,10 +100,11 @@ class _Fetcher:
             ensure_state(connection, run.place)
             self._known = load_known(connection, run.place)
             stored = load_state(connection, run.place)["reading"]
+            now = find_now(connection)
         decision = decide_read(
             self._structure,
             self._known,
-            now=utc_now(),
+            now=now,
             overlap_seconds=run.settings.overlap_seconds,
             is_forced=run.options.is_forced,
             since=run.options.since,
@@ -120,7 +124,7 @@ class _Fetcher:
     def _goes_on(self, before: Reading) -> bool:
         if before.run_id == self._run.run_id:
             return True
-        age = utc_now() - datetime.fromisoformat(before.updated_at)
+        age = self._run.now() - datetime.fromisoformat(before.updated_at)
         # A read by words, or one that took the place of an increment, is still the same to a person.
         is_same = before.filter == self.reading.filter or (
             before.is_full and before.restored_on is not None and self.reading.mode == Mode.INCREMENT
@@ -129,7 +133,7 @@ class _Fetcher:
 
     def _new(self, decision: Decision) -> Reading:
         run, known = self._run, self._known
-        now = utc_now()
+        now = run.now()
         words = None if known.words is None else list(known.words)
         booked: datetime | None = None
         if self._structure.appended:
@@ -211,7 +215,7 @@ class _Fetcher:
             if is_first:
                 reading.total_before = page.total
                 reading.maxrowstamp = page.maxrowstamp
-                reading.first_page_at = (page.date or utc_now()).isoformat()
+                reading.first_page_at = (page.date or self._run.now()).isoformat()
             reading.size = answered.size
             reading.last = ids[-1] if ids else reading.last
             reading.fetched += len(ids)
@@ -260,7 +264,7 @@ class _Fetcher:
             self._restart("the server gives no maxrowstamp")
             return True
         newest = self._known.rowstamps[-1][0] if self._known.rowstamps else page.maxrowstamp
-        today = utc_now().date()
+        today = self._run.now().date()
         if page.maxrowstamp < newest and self._known.restored_on != today:
             self._restart(
                 f"maxrowstamp went back from {newest} to {page.maxrowstamp}, as after a restored database",
@@ -332,15 +336,16 @@ class _Fetcher:
             seen = Seen(**reading.seen)
             count_seen(self._structure, clean.values(), seen)
             reading.seen = seen.to_json()
-        reading.updated_at = utc_now().isoformat()
         with run.database.begin() as connection:
+            reading.updated_at = find_now(connection).isoformat()
             if clean and self._structure.appended:
                 held = load_bodies(connection, run.place, list(clean))
                 clean = {
                     identifier: self._with_transactions(row, held.get(identifier))
                     for identifier, row in clean.items()
                 }
-            save_pending(connection, run.place, clean)
+            refused = save_pending(connection, run.place, clean)
+            reading.wrong |= {str(identifier): why for identifier, why in refused.items()}
             save_state(connection, run.place, reading=reading.to_json())
             report_progress(
                 connection,
@@ -367,8 +372,12 @@ class _Fetcher:
     # whole or not
 
     async def _prove_whole(self, client: MaximoClient) -> None:
-        """Compare with the server's counts, and ask for each id that is missing or may have gone since."""
+        """Compare with the server's ids and counts; ask for each id that is missing or may be gone."""
         reading, question = self.reading, self.reading.question(self._run)
+        entered: list[int] = []
+        left: list[int] = []
+        if reading.pages > 1 and reading.total_before is not None:
+            entered, left = await self._compare_ids(client, question)
         reading.total_after = await client.count(question)
         counts = [total for total in (reading.total_before, reading.total_after) if total is not None]
         if len(counts) < 2:
@@ -385,13 +394,45 @@ class _Fetcher:
             if reading.faults and reading.words is not None:
                 # The words are wrong: by them, no row that answers could be told to be in scope.
                 return
+        reading.fetched += len(entered)
+        await self._ask_for(client, question, entered)
         with self._run.database.begin() as connection:
             missing = find_unseen(connection, self._structure, self._run.site, PENDING_IDS)
-        if reading.total_after is not None and reading.total_after < reading.fetched:
-            # Some left the scope, or were deleted, behind the page that had brought them.
+        missing += left
+        if reading.total_after is not None and reading.total_after < reading.fetched - len(left):
+            # Some left the scope, or were deleted, since their ids were compared.
             missing += self._seen_ids()
         # A read that was broken off here has asked for some before.
         await self._ask_for(client, question, sorted(set(missing) - set(reading.deleted)))
+
+    async def _compare_ids(self, client: MaximoClient, question: Question) -> tuple[list[int], list[int]]:
+        """Return the ids that entered the scope behind the page that would have brought them, and that left.
+
+        A row that leaves and one that enters leave every count as it was: only their ids tell.
+        """
+        reading, run = self.reading, self._run
+        entered: list[int] = []
+        left: list[int] = []
+        usual = run.settings.size_for(self._structure)
+        # A size that the server refused is not tried once more.
+        size = (
+            reading.size
+            if reading.size < usual
+            else min(IDS_OF_A_PAGE, run.settings.page_size or IDS_OF_A_PAGE)
+        )
+        last: int | None = None
+        is_last = False
+        while not is_last:
+            answered = await client.fetch_page(question.for_ids_alone(), last=last, size=size, is_first=False)
+            ids = check_rows(question, answered.page, last=last)
+            size = answered.size
+            is_last = not ids or (len(ids) < answered.asked_size and not answered.page.has_next)
+            with run.database.begin() as connection:
+                held = set(find_pending_ids(connection, run.place, last, None if is_last else ids[-1]))
+            entered += [identifier for identifier in ids if identifier not in held]
+            left += held.difference(ids)
+            last = ids[-1] if ids else last
+        return entered, left
 
     async def _look_for_words(self, client: MaximoClient, question: Question) -> None:
         if not await client.count(question, with_status=False):
@@ -449,7 +490,7 @@ class _Fetcher:
         if reading.booked_since is None or self._known.booked_since is None:
             return
         reach = literal(
-            longest_reach(self._known, now=utc_now(), days=run.settings.transaction_days), reading.date_form
+            longest_reach(self._known, now=run.now(), days=run.settings.transaction_days), reading.date_form
         )
         if reach >= reading.booked_since:
             return
@@ -467,11 +508,11 @@ class _Fetcher:
             self._save(found, is_counted=False)
 
 
-def booked_reach(run: MaximoRun, reading: Reading) -> str | None:
+def booked_reach(run: MaximoRun, reading: Reading, now: datetime) -> str | None:
     """Return from when on the next full read asks for transactions."""
     if not run.structure.appended or reading.first_page_at is None:
         return None
-    moment = min(datetime.fromisoformat(reading.first_page_at), utc_now())
+    moment = min(datetime.fromisoformat(reading.first_page_at), now)
     moment -= timedelta(seconds=run.settings.overlap_seconds)
     zone = parse_moment(reading.booked_offset).tzinfo if reading.booked_offset else UTC
     return moment.astimezone(zone).isoformat(timespec="seconds")

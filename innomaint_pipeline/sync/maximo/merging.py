@@ -24,7 +24,7 @@ from innomaint_pipeline.domain.maximo.questions import Mode, in_scope
 from innomaint_pipeline.domain.maximo.rows import Place as Attribute
 from innomaint_pipeline.domain.maximo.rows import Unit, parse_root
 from innomaint_pipeline.domain.maximo.structures import Cursor, Growth, Node
-from innomaint_pipeline.store.database import Connection
+from innomaint_pipeline.store.database import Connection, find_now
 from innomaint_pipeline.store.maximo.merging import (
     Merge,
     count_extra_holders,
@@ -50,7 +50,7 @@ from innomaint_pipeline.store.maximo.states import (
     save_state,
 )
 from innomaint_pipeline.sync.maximo.fetching import booked_reach
-from innomaint_pipeline.sync.maximo.reading import MaximoRun, Reading, utc_now
+from innomaint_pipeline.sync.maximo.reading import MaximoRun, Reading
 
 SUCCESS, PARTIAL, ERROR = "success", "partial", "error"
 _RETRY_AFTER = timedelta(minutes=10)
@@ -84,12 +84,12 @@ def merge(run: MaximoRun, reading: Reading) -> dict[str, Any]:
             merged.write(_parse(run, bodies, kept, words, tally))
         placeholders = merged.finish(is_full=reading.is_full)
         crash_points.reach("maximo merge: rows written")
-        _judge_deletions(connection, run, reading, tally)
+        merged.counts.refused |= _judge_deletions(connection, run, reading, tally)
         wrong_rows = {int(identifier): why for identifier, why in reading.wrong.items()}
-        _close_rejects(connection, run, merged, wrong_rows)
         if _is_whole(reading):
             # Of what no whole read brings any more, nothing is left to come right.
-            resolve_rejects_not_pending(connection, run.place)
+            resolve_rejects_not_pending(connection, run.place, but=merged.counts.refused | wrong_rows)
+        _close_rejects(connection, run, merged, wrong_rows)
         settle_pending(connection, run.place, run.structure)
         crash_points.reach("maximo merge: answers settled")
         wrong = [(path, name, TYPE, f"came as {kind}") for (path, name), kind in tally.mistakes.items()]
@@ -101,7 +101,7 @@ def merge(run: MaximoRun, reading: Reading) -> dict[str, Any]:
         row = save_run(
             connection,
             {
-                **_head(run, reading),
+                **_head(run, reading, find_now(connection)),
                 "watermark_to": watermark,
                 "pages": reading.pages,
                 "server_total": reading.total_before if reading.total_after is None else reading.total_after,
@@ -128,7 +128,7 @@ def fail(run: MaximoRun, error_class: str, message: str) -> dict[str, Any]:
     with run.database.begin() as connection:
         state = load_state(connection, run.place)
         stored = state.get("reading")
-        now = utc_now()
+        now = find_now(connection)
         reading = (
             Reading(**stored)
             if stored
@@ -147,7 +147,7 @@ def fail(run: MaximoRun, error_class: str, message: str) -> dict[str, Any]:
         return save_run(
             connection,
             {
-                **_head(run, reading),
+                **_head(run, reading, find_now(connection)),
                 "pages": reading.pages,
                 "server_total": reading.total_before,
                 "fetched": reading.fetched,
@@ -158,14 +158,14 @@ def fail(run: MaximoRun, error_class: str, message: str) -> dict[str, Any]:
         )
 
 
-def _head(run: MaximoRun, reading: Reading) -> dict[str, Any]:
+def _head(run: MaximoRun, reading: Reading, now: datetime) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "endpoint": run.structure.short,
         "site": run.site,
         "mode": reading.mode,
         "started_at": datetime.fromisoformat(reading.started_at),
-        "finished_at": utc_now(),
+        "finished_at": now,
         "watermark_from": reading.watermark_from,
     }
 
@@ -208,10 +208,15 @@ def _is_whole(reading: Reading) -> bool:
 # deletions
 
 
-def _judge_deletions(connection: Connection, run: MaximoRun, reading: Reading, tally: _Tally) -> None:
-    """Mark what nobody answers for as deleted, unless that is suspiciously much."""
+def _judge_deletions(
+    connection: Connection, run: MaximoRun, reading: Reading, tally: _Tally
+) -> dict[int, str]:
+    """Mark what nobody answers for as deleted, unless that is suspiciously much.
+
+    Return what the database does not let be marked, with why.
+    """
     if not reading.is_full or not reading.deleted:
-        return
+        return {}
     held = count_synced(connection, run.structure, run.site)
     most = largest_harmless_loss(held, run.settings.max_delete_pct)
     is_much = len(reading.deleted) > most or (reading.fetched == 0 and held > 0)
@@ -221,8 +226,9 @@ def _judge_deletions(connection: Connection, run: MaximoRun, reading: Reading, t
             "marked deleted; look at Maximo, then apply them with innomaint maximo sync --accept-deletes",
             is_fault=True,
         )
-        return
-    tally.deleted = mark_deleted(connection, run.structure, reading.deleted, run_id=run.run_id)
+        return {}
+    tally.deleted, refused = mark_deleted(connection, run.structure, reading.deleted, run_id=run.run_id)
+    return refused
 
 
 # drift
@@ -387,7 +393,7 @@ def _save_state(
     connection: Connection, run: MaximoRun, reading: Reading, known: Known, before: Mapping[str, Any]
 ) -> str | None:
     """Save from where the next read goes on, and return it as text."""
-    now, structure, mode = utc_now(), run.structure, Mode(reading.mode)
+    now, structure, mode = find_now(connection), run.structure, Mode(reading.mode)
     # What a full read found wrong is not right because a later increment saw none of it.
     open_faults: list[str] = reading.faults if mode is Mode.FULL else before["open_faults"] or []
     rejects = _tell_rejects(len(load_rejected(connection, run.place)))
@@ -409,7 +415,7 @@ def _save_state(
         values["full_due_at"] = next_full_read(structure, now)
     if _is_whole(reading):
         values["last_full_at"] = now
-        values["booked_since"] = booked_reach(run, reading)
+        values["booked_since"] = booked_reach(run, reading, now)
     if reading.restored_on is not None:
         values["restored_on"] = date.fromisoformat(reading.restored_on)
     shown: str | None = None

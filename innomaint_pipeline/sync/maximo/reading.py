@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from innomaint_pipeline.domain.maximo import SOURCE
 from innomaint_pipeline.domain.maximo.questions import Mode, Question
 from innomaint_pipeline.domain.maximo.rows import Seen
 from innomaint_pipeline.domain.maximo.structures import Structure
-from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.database import Database, find_now
 from innomaint_pipeline.store.leases import RENEWAL_SECONDS
 from innomaint_pipeline.store.maximo.responses import Place
 from innomaint_pipeline.sync.holding import Claim
@@ -71,6 +71,11 @@ class MaximoRun:
     def place(self) -> Place:
         """The structure and its site, as they are stored."""
         return Place(self.structure.short, self.site or "")
+
+    def now(self) -> datetime:
+        """Return the moment by the database's clock: ages are told by it, whatever this machine's says."""
+        with self.database.begin() as connection:
+            return find_now(connection)
 
     @property
     def name(self) -> str:
@@ -166,8 +171,3 @@ class Reading:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON, from which `Reading(**value)` makes the same."""
         return asdict(self)
-
-
-def utc_now() -> datetime:
-    """Return the moment, aware."""
-    return datetime.now(UTC)

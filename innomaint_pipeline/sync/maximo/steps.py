@@ -6,7 +6,7 @@ Belongs here: holding the lease, and what an error of one structure means for th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +18,12 @@ from innomaint_pipeline.errors import (
     RunCancelledError,
     SourceRefusedError,
 )
-from innomaint_pipeline.store.maximo.states import load_state
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.maximo.states import load_state, save_own_site
 from innomaint_pipeline.sync.holding import hold_lease
 from innomaint_pipeline.sync.maximo.fetching import fetch
 from innomaint_pipeline.sync.maximo.merging import ERROR, PARTIAL, SUCCESS, fail, merge, rebuild
-from innomaint_pipeline.sync.maximo.reading import MaximoRun, OpenClient, Reading, utc_now
+from innomaint_pipeline.sync.maximo.reading import MaximoRun, OpenClient, Reading
 
 LEASED = "leased"
 
@@ -89,7 +90,7 @@ def sync_structure(run: MaximoRun, open_client: OpenClient) -> dict[str, Any]:
 
 def leased_row(run: MaximoRun) -> dict[str, Any]:
     """Return the row of a run that found its structure held by another: no request, nothing written."""
-    now = utc_now()
+    now = run.now()
     return {
         "run_id": run.run_id,
         "endpoint": run.structure.short,
@@ -146,15 +147,11 @@ def rebuild_structure(run: MaximoRun) -> dict[str, int] | None:
         return None if watch is None else rebuild(run)
 
 
-def find_sites(
-    given: Sequence[str], configured: Sequence[str], open_client: OpenClient, run_id: str
-) -> tuple[str, ...]:
-    """Return the sites to sync: those given, else those configured, else the one of the key's own user.
+def find_own_site(database: Database, open_client: OpenClient, run_id: str) -> str:
+    """Return the site of the key's own user, and keep it: the one that is read where none is configured.
 
     Raises `ConfigurationError` where there is none.
     """
-    if given or configured:
-        return tuple(dict.fromkeys(given or configured))
 
     async def ask() -> dict[str, Any]:
         async with open_client(run_id) as client:
@@ -167,4 +164,6 @@ def find_sites(
             "no site is named, and the key's user has neither a default site nor an insert site: set "
             "MAXIMO_SITES, or give --site"
         )
-    return (site.strip(),)
+    with database.begin() as connection:
+        save_own_site(connection, site.strip())
+    return site.strip()

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from innomaint_pipeline.domain.customers.runs import SYNC_REQUESTS
 from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.store.requests import note_look
 from innomaint_pipeline_tests.api.conftest import serving
 from innomaint_pipeline_tests.customers import CANARY, Customers, customers, invent_rows, make_list
 
@@ -44,10 +46,16 @@ def test_a_run_is_asked_for_once_and_its_end_is_answered(customers: Customers):
         asked = client.post("/api/customers/sync")
         assert (asked.status, asked.json["address"]) == (202, "/api/customers/sync/status")
         client.post("/api/customers/sync")
+        assert client.get("/api/customers/sync/status").json["status"] == "idle"
+        with customers.database.begin() as connection:
+            note_look(connection, SYNC_REQUESTS)
+        status = client.get("/api/customers/sync/status").json
+        assert (status["status"], status["inProgress"], status["runId"]) == ("syncing", True, None)
         requests = "select count(*) from innomaint_request where kind = 'customers/sync'"
         assert customers.value(requests) == 1
         # A run has ended since: who asks now wants a newer one.
         report = customers.sync(invent_rows(3))
+        assert client.get("/api/customers/sync/status").json["status"] == "completed"
         client.post("/api/customers/sync", headers={**client.headers, "Prefer": "respond-async"})
         assert customers.value(requests) == 2
         customers.execute("delete from innomaint_request")

@@ -1,18 +1,38 @@
 """The replaced program's three addresses, and the interval."""
 
+from innomaint_pipeline.settings import Settings
 from innomaint_pipeline_tests.api.conftest import serving
 from innomaint_pipeline_tests.maximo import SITE, Maximo
+
+SETTINGS = Settings.model_construct(maximo_base_url="http://127.0.0.1:1/maximo")
 
 
 def test_the_status_is_that_of_the_tables(maximo: Maximo):
     maximo.sync_all()
-    with serving(maximo.database) as client:
+    with serving(maximo.database, settings=SETTINGS) as client:
         found = client.get("/api/sync-status").json
+        gauges = client.get("/metrics").body.decode().splitlines()
     assert found["success"] is True
     assert found["status"]["assets"]["record_count"] == found["tables"]["assets"] == 230
     assert found["status"]["ALL"]["status"] == "success"
     assert (found["sites"], found["health"]) == ([SITE], "healthy")
     assert found["next_due_at"] is not None
+    for line in (
+        'maximo_records{structure="assets"} 230.0',
+        'maximo_status{status="success",structure="wodetail"} 1.0',
+        'maximo_health{word="healthy"} 1.0',
+        'maximo_open_rejects{structure="assets"} 0.0',
+        "maximo_reads_in_flight 0.0",
+    ):
+        assert line in gauges
+    (age,) = (line.split()[1] for line in gauges if line.startswith('maximo_data_age_seconds{structure="as'))
+    assert 0 <= float(age) < 600
+    # Of a source that is not configured nothing is claimed, whatever was read before.
+    with serving(maximo.database) as client:
+        found = client.get("/api/sync-status").json
+        assert (found["health"], found["next_due_at"], found["tables"]["assets"]) == ("not_set", None, 230)
+        assert "maximo_" not in client.get("/metrics").body.decode()
+        assert client.get("/api/customers/sync/status").json["health"] == "not_set"
 
 
 def test_a_read_is_stored_once_and_tells_how_far_it_is(maximo: Maximo):

@@ -61,6 +61,9 @@ def test_exit_codes_say_what_happened(beside: Cli, maximo: Maximo):
     assert beside("maximo", "sync", "--endpoint", "domain").code == 1
     del os.environ["MAXIMO_API_KEY"]
     assert beside("maximo", "sync").code == 2
+    del os.environ["MAXIMO_BASE_URL"]
+    status = beside("maximo", "status", "--json").json
+    assert (status["health"], status["next_due_at"]) == ("not_set", None)
 
 
 def test_probe_asks_and_stores_nothing(beside: Cli, maximo: Maximo):

@@ -72,6 +72,7 @@ def told(database: Database) -> tuple[Health, dict[str, str | None]]:
     return health, {item.name: item.value for item in conditions}
 
 
+@pytest.mark.leaves("expired_leases")
 def test_a_list_is_read_refused_and_told_of_and_nobody_is_named(
     instance: dg.DagsterInstance, inbox: Path, database: Database
 ):
@@ -111,12 +112,23 @@ def test_a_list_is_read_refused_and_told_of_and_nobody_is_named(
     assert not made_alone & set(CHECKS)
     with database.begin() as connection:
         assert connection.execute(text("select count(*) from customers.sync_run")).scalar_one() == 3
+        # The database tells the row that it refuses, and the driver the values.
+        connection.execute(text("truncate customers.customer"))
+        connection.execute(text("alter table customers.customer add check (length(name) < 3)"))
+    draw(inbox, "c.pdf", 5)
+    assert not run(instance).success
+    with database.begin() as connection:
+        rows = connection.execute(text("select error_class, error_message from customers.sync_run")).all()
+    assert rows[-1].error_class == "database"
+    assert CANARY not in str(rows)
     events = [entry.to_json() for item in instance.get_runs() for entry in instance.all_logs(item.run_id)]
     assert not [event for event in events if CANARY in event]
 
 
 def test_what_is_due_or_asked_for_is_one_run(instance: dg.DagsterInstance, inbox: Path, database: Database):
     draw(inbox, "a.pdf", 20)
+    # What is due when the program starts is asked for by the start itself.
+    assert look(instance, customers_due).run_requests == []
     with database.begin() as connection:
         assert ask_at_start(connection, 30)
         submit_run(connection, Trigger.MANUAL, asked_by="a person")

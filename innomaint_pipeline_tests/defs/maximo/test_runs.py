@@ -11,8 +11,10 @@ from innomaint_pipeline.defs.maximo.automation import load_maximo_conditions, ma
 from innomaint_pipeline.defs.maximo.requests import REQUESTED_READS
 from innomaint_pipeline.defs.requests import build_requests_sensor
 from innomaint_pipeline.domain.health import Health
+from innomaint_pipeline.domain.maximo.declarations import STRUCTURES
 from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline.simulator.maximo.faults import Fault
+from innomaint_pipeline.store.maximo.conditions import find_oldest_sync
 from innomaint_pipeline.store.maximo.requests import load_task, submit_read
 from innomaint_pipeline_tests.defs.conftest import materializations
 from innomaint_pipeline_tests.maximo import SITE, Maximo
@@ -150,6 +152,27 @@ def test_without_a_site_what_has_none_is_read_all_the_same(
     (request,) = look(beside).run_requests
 
     assert (request.job_name, request.partition_key) == ("maximo_global", None)
+
+
+def test_a_site_that_was_read_once_does_not_stay_in_turn(
+    beside: dg.DagsterInstance, maximo: Maximo, bare_environment
+):
+    bare_environment.delenv("MAXIMO_SITES")
+    maximo.sync_all(("LCVIRQ",))
+    maximo.execute("update maximo.sync_state set last_sync_at = last_sync_at - interval '9 days'")
+
+    requests = look(beside).run_requests
+
+    # Of no site, and of the key's own user.
+    assert [item.partition_key for item in requests] == [SITE]
+    maximo.sync_all()
+    asked = len(maximo.simulator.asked("whoami"))
+    assert look(beside).run_requests == []
+    assert len(maximo.simulator.asked("whoami")) == asked == 1
+    with maximo.database.begin() as connection:
+        structures = [item for item in STRUCTURES if item.has_site]
+        ages = [find_oldest_sync(connection, structure)[1] for structure in structures]
+    assert max(filter(None, ages)) < 3600, "what nobody keeps is not stale"
 
 
 def test_without_an_address_nothing_is_launched(beside: dg.DagsterInstance, bare_environment):

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from innomaint_pipeline.errors import TransientSourceError
+from innomaint_pipeline.errors import SourceRefusedError, TransientSourceError
 from innomaint_pipeline.simulator.customers.drawing import draw_list
 from innomaint_pipeline.sources.customers.inbox import (
     Export,
@@ -143,8 +143,10 @@ def test_what_is_too_large_or_absent_is_told(inbox):
     for absent in (inbox / "nothing", inbox / "nothing.pdf"):
         with pytest.raises(TransientSourceError, match="No such file"):
             look_at(absent)
-    with pytest.raises(TransientSourceError):
+    # A file that a person named and that is not there is no matter of waiting.
+    with pytest.raises(SourceRefusedError, match=f"the file {inbox} cannot be read") as refused:
         look_at(inbox, is_chosen=True)
+    assert not isinstance(refused.value, TransientSourceError)
 
 
 def test_the_files_time_counts_where_the_pdf_names_no_date(inbox):

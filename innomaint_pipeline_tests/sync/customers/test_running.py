@@ -3,7 +3,9 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from innomaint_pipeline.domain.customers.checks import OF_THE_FILE, RELEASABLE
 from innomaint_pipeline.domain.customers.lists import ValueIssue
@@ -13,6 +15,7 @@ from innomaint_pipeline.sources.customers.inbox import StillGrowingError
 from innomaint_pipeline.store.customers.applying import BusyError, ReleaseError
 from innomaint_pipeline.store.customers.runs import load_facts, load_next_due
 from innomaint_pipeline.store.database import find_now
+from innomaint_pipeline.store.faults import explain
 from innomaint_pipeline.store.leases import acquire_lease, release_lease
 from innomaint_pipeline.sync.customers.planning import plan_run
 from innomaint_pipeline.sync.customers.running import sync_list
@@ -266,6 +269,7 @@ def test_a_plan_tells_what_a_run_would_do_and_writes_nothing(customers: Customer
 
 def test_only_what_may_pass_by_itself_is_tried_again(customers: Customers):
     waits = []
+    full = explain(OperationalError("insert", {}, psycopg.errors.DiskFull("no space left")), "a database")
 
     def run(error: Exception):
         async def fetch(_):
@@ -278,6 +282,7 @@ def test_only_what_may_pass_by_itself_is_tried_again(customers: Customers):
         (TransientSourceError("the folder is away"), "unreachable", 4),
         (DatabaseError("away"), "database", 4),
         (DiskFullError("full"), "disk_full", 1),
+        (full, "disk_full", 1),
         (ValueError("a fault"), "internal", 1),
     ):
         made = run(error)
@@ -286,10 +291,20 @@ def test_only_what_may_pass_by_itself_is_tried_again(customers: Customers):
         (row,) = customers.rows("select * from customers.sync_run where run_id = :id", id=made.run_id)
         assert (row["outcome"], row["error_class"], row["attempts"]) == ("failed", word, tries)
         assert waits == [5, 10, 20][: tries - 1]
+    made = run(TransientSourceError("away"))
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sync_list(replace(made, wait=interrupt))
+    assert customers.value("select outcome from customers.sync_run order by id desc limit 1") == "cancelled"
+    # Whoever waits for the run need not wait until its lease expires.
+    assert customers.value("select count(*) from innomaint_lease") == 0
     growing = sync_list(run(StillGrowingError("list.pdf still grows")))
     assert growing is not None
     assert (growing.outcome, growing.row["attempts"], waits) == (Outcome.SKIPPED, 4, [5, 10, 20])
-    assert customers.value("select count(*) from customers.sync_run") == 5
+    assert customers.value("select count(*) from customers.sync_run") == 7
 
 
 def test_one_run_works_at_a_time_and_does_what_others_ask_for(customers: Customers):

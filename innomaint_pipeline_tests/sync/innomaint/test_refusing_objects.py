@@ -1,8 +1,6 @@
 """Other programs' triggers and constraints, each of which refuses a row: that row or asset alone."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -12,32 +10,7 @@ from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.store.innomaint.due_batches import find_due_batches
 from innomaint_pipeline.store.innomaint.health import load_conditions
 from innomaint_pipeline_tests.conftest import Pipeline
-
-SPOKEN = ("42501", "55000", "0A000", "42P01", "40001", "P0001")
-SILENT = "in silence"
-AT_COMMIT = "at the commit"
-
-
-@contextmanager
-def refusing(pipeline: Pipeline, table: str, event: str, condition: str, how: str) -> Iterator[None]:
-    """Let a trigger refuse rows with an SQLSTATE, leave them out in silence, or speak at the commit."""
-    if how == SILENT:
-        body, kind = "return null;", "trigger refuse before"
-    else:
-        code = "P0001" if how == AT_COMMIT else how
-        body, kind = f"raise exception 'made' using errcode = '{code}';", "trigger refuse before"
-    deferred = ""
-    if how == AT_COMMIT:
-        kind, deferred = "constraint trigger refuse after", "deferrable initially deferred"
-    pipeline.execute(
-        f"create function refuse() returns trigger language plpgsql as $$ begin if {condition} then {body}"
-        f" end if; return new; end $$; create {kind} {event} on {table} {deferred}"
-        " for each row execute function refuse()"
-    )
-    try:
-        yield
-    finally:
-        pipeline.execute("drop function refuse() cascade")
+from innomaint_pipeline_tests.refusing import AT_COMMIT, SILENT, SPOKEN, refusing
 
 
 def logged(pipeline: Pipeline, run_id: str) -> set[str]:

@@ -1,10 +1,13 @@
 """Increments: what changed comes, watermarks come from answers, and no server's trait loses a row."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from innomaint_pipeline.simulator.maximo.faults import Fault
+from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.sync.maximo.steps import close_failed, leased_row
 from innomaint_pipeline_tests.maximo import Maximo
 
 
@@ -180,3 +183,27 @@ def test_a_leased_structure_is_left_alone(maximo):
     assert row["status"] == "leased"
     assert maximo.app.record == []
     assert maximo.value("select count(*) from maximo.sync_run") == 0
+
+
+def test_every_time_is_of_the_databases_clock(maximo: Maximo) -> None:
+    # The machine of the program goes an hour ahead of the database's.
+    for name in ("now", "clock_timestamp"):
+        maximo.execute(
+            f"create function {name}() returns timestamptz language sql as "
+            f"$$ select pg_catalog.{name}() - interval '1 hour' $$"
+        )
+    url = maximo.database.engine.url
+    url = url.set(query={**url.query, "options": "-csearch_path=public,pg_catalog"})
+    behind = Database(url.render_as_string(hide_password=False))
+    mine = replace(maximo, database=behind)
+    try:
+        done, failed = mine.sync("locations"), close_failed(mine.run("assets"), RuntimeError("made"))
+        leased = leased_row(mine.run("assets"))
+    finally:
+        behind.close()
+    now = maximo.value("select pg_catalog.clock_timestamp() - interval '1 hour'")
+    state = maximo.rows("select * from maximo.sync_state where endpoint = 'locations'")[0]
+    moments = [row[name] for row in (done, failed, leased) for name in ("started_at", "finished_at")]
+    moments += [state[name] for name in ("last_sync_at", "last_run_at", "last_full_at")]
+    moments.append(state["due_at"] - timedelta(hours=1))
+    assert all(timedelta() <= now - moment < timedelta(minutes=5) for moment in moments), (now, moments)

@@ -117,6 +117,35 @@ def test_a_row_that_closes_or_goes_while_a_read_is_under_way_never_stays_open(ma
     assert row["status"] == "success"
 
 
+def test_a_row_that_leaves_while_another_enters_behind_the_page_is_told_by_its_id(maximo):
+    structure, most = "mxapiwodetail", maximo.world.rows["mxapiwodetail"]
+    newcomer = {**most[500_003], "workorderid": 400_001, "wonum": "NEW-1"}
+    maximo.sync("wodetail", "LCVIRQ")
+
+    def change(asked: str, page: int) -> None:
+        if asked == structure and page == 3:
+            maximo.world.change(structure, 500_001, status="CLOSE", historyflag=True)
+            maximo.world.remove(structure, 500_002)
+            maximo.world.add(structure, newcomer)
+            maximo.world.add(structure, {**newcomer, "workorderid": 400_002, "wonum": "NEW-2"})
+
+    maximo.app.pages.clear()
+    maximo.app.on_page = change
+
+    row = maximo.sync("wodetail", "LCVIRQ", is_forced=True)
+
+    # The counts before and after are equal, and the rows as many.
+    assert (row["status"], row["server_total"], row["out_of_scope"], row["deleted"]) == ("success", 600, 1, 1)
+    statuses = maximo.rows('select workorderid, "_sync_status" as s from maximo.workorder')
+    found = {item["workorderid"]: item["s"] for item in statuses}
+    assert [found.get(number) for number in (500_001, 500_002, 400_001, 400_002)] == [
+        "out_of_scope",
+        "deleted",
+        "synced",
+        "synced",
+    ]
+
+
 def test_what_is_gone_is_marked_deleted_and_who_returns_is_synced(maximo):
     maximo.sync("assets")
     gone = maximo.world.remove("mxapiasset", 1001)
