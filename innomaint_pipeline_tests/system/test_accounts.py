@@ -25,7 +25,6 @@ from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline_tests.conftest import Pipeline
 from innomaint_pipeline_tests.invariants import check_invariants, find_tables_with
 from innomaint_pipeline_tests.system.conftest import (
-    UPGRADING,
     Ended,
     find_files_with,
     find_free_port,
@@ -100,8 +99,7 @@ def folder_of_two() -> Iterator[tuple[Path, EmbeddedPostgres, dict[str, Account]
             postgres.ensure_database(f"ic3_{name}")
             database = Database(postgres.url(f"ic3_{name}"))
             stack.callback(database.close)
-            with UPGRADING:
-                upgrade_database(database, batch_size=BATCH_SIZE, account=name)
+            upgrade_database(database, batch_size=BATCH_SIZE, account=name)
             Pipeline(database, simulator).import_serials(batch_size=BATCH_SIZE)
             accounts[name] = Account(name, simulator, find_free_port(), database.url)
             accounts[name].write_settings(home)

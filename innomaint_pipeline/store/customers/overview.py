@@ -122,7 +122,7 @@ def load_status(connection: Connection, start_minutes: int, *, is_set: bool) -> 
     elif last is not None:
         status = "error" if last["outcome"] in _ENDED_BADLY else "completed"
         stage, words, run_id, started_at = Stage.DONE, describe_outcome(last), last["run_id"], None
-        total = done = last["rows"]
+        total = done = last["rows"] or None
     else:
         status, stage, words, run_id, started_at = "idle", None, "no run yet", None, None
     age = None if facts.accepted_at is None else (facts.judged_at - facts.accepted_at).total_seconds()
@@ -204,11 +204,16 @@ def _load_shares(connection: Connection, facts: SourceFacts) -> dict[str, float 
 
 
 def load_quarantine(connection: Connection, *, keep_days: int) -> list[dict[str, Any]]:
-    """Return what waits for a person as its JSON; `held` counts the removals of an accepted list."""
+    """Return what waits for a person as its JSON; `held` counts the removals of an accepted list.
+
+    A refused list that a newer accepted one has overtaken cannot be released any more.
+    """
+    last = find_last_accepted(connection)
     found = []
     for row in find_quarantine(connection, keep_days=keep_days):
         failed = [item for item in row["checks"] if not item["passed"]]
         is_refused = row["status"] == QUARANTINED
+        is_overtaken = last is not None and row["exported_at"] <= last.exported_at
         found.append(
             {
                 "sha256": row["sha256"],
@@ -219,7 +224,8 @@ def load_quarantine(connection: Connection, *, keep_days: int) -> list[dict[str,
                     {"check": item["check"], "message": item["message"], "figures": item["figures"]}
                     for item in failed
                 ],
-                "releasable": is_releasable(item["check"] for item in failed) if is_refused else True,
+                "releasable": not is_refused
+                or (is_releasable(item["check"] for item in failed) and not is_overtaken),
                 "held": len(row["held"] or ()),
             }
         )

@@ -20,6 +20,7 @@ from innomaint_pipeline.defs.requests import build_requests_sensor
 from innomaint_pipeline.domain.customers.checks import CHECKS
 from innomaint_pipeline.domain.customers.runs import Trigger
 from innomaint_pipeline.domain.health import Health
+from innomaint_pipeline.embedded.server import EmbeddedPostgres
 from innomaint_pipeline.settings import load_settings
 from innomaint_pipeline.simulator.customers.drawing import draw_customers
 from innomaint_pipeline.simulator.customers.people import Customer, invent_customers
@@ -74,7 +75,7 @@ def told(database: Database) -> tuple[Health, dict[str, str | None]]:
 
 @pytest.mark.leaves("expired_leases")
 def test_a_list_is_read_refused_and_told_of_and_nobody_is_named(
-    instance: dg.DagsterInstance, inbox: Path, database: Database
+    instance: dg.DagsterInstance, inbox: Path, database: Database, postgres: EmbeddedPostgres
 ):
     draw(inbox, "a.pdf", 20)
     first = run(instance)
@@ -121,6 +122,7 @@ def test_a_list_is_read_refused_and_told_of_and_nobody_is_named(
         rows = connection.execute(text("select error_class, error_message from customers.sync_run")).all()
     assert rows[-1].error_class == "database"
     assert CANARY not in str(rows)
+    assert CANARY not in (postgres.home / "postgres" / "log").read_text("utf-8")
     events = [entry.to_json() for item in instance.get_runs() for entry in instance.all_logs(item.run_id)]
     assert not [event for event in events if CANARY in event]
 

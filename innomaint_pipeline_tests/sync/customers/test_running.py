@@ -24,7 +24,6 @@ from innomaint_pipeline_tests.customers import (
     START,
     Customers,
     changed,
-    invent_row,
     invent_rows,
     make_list,
     without,
@@ -345,7 +344,7 @@ def test_a_run_whose_process_is_gone_is_closed_by_the_next_and_postpones_nothing
 def test_what_is_personal_stands_in_three_tables_alone_and_goes_in_time(customers: Customers):
     rows = [changed(row, account_num="1") for row in invent_rows(20)]
     customers.sync(invent_rows(20))
-    refused = customers.sync(rows)
+    refused = customers.sync(rows, content=b"%PDF-refused")
     assert refused.outcome is Outcome.REJECTED
     (copy,) = [path for path in customers.folder.iterdir() if refused.row["sha256"] in path.name]
     for table in ("snapshot", "change", "sync_run", "release"):
@@ -361,4 +360,6 @@ def test_what_is_personal_stands_in_three_tables_alone_and_goes_in_time(customer
     assert customers.value(f"{held} where s.status = 'accepted'") == 20
     with pytest.raises(ReleaseError, match="not kept any more"):
         customers.release(refused.row["sha256"])
-    assert invent_row(1).erp_id == "54010"
+    # Its file still lies in the inbox: it is copied to be known again, and no longer.
+    assert customers.sync(rows, content=b"%PDF-refused").outcome is Outcome.SKIPPED
+    assert not copy.exists()
