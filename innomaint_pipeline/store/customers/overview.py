@@ -13,7 +13,13 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from innomaint_pipeline.domain.customers.checks import is_releasable
-from innomaint_pipeline.domain.customers.delta import State, analytics_hash, contact_hash, merge_values
+from innomaint_pipeline.domain.customers.delta import (
+    State,
+    analytics_hash,
+    contact_hash,
+    merge_extra,
+    merge_values,
+)
 from innomaint_pipeline.domain.customers.runs import (
     SUCCEEDED,
     SYNC_REQUESTS,
@@ -258,7 +264,8 @@ def count_differences(connection: Connection) -> dict[str, int]:
         item = stored.get(row.erp_id)
         if item is not None:
             values = merge_values(row, item.values)
-            given = (contact_hash(values, row.extra), analytics_hash(values))
+            extra = merge_extra(row, item.extra)
+            given = (contact_hash(values, extra), analytics_hash(values))
             held = (contact_hash(item.values, item.extra), analytics_hash(item.values))
             different += given != held
     return {"absent": len(ids - active), "additional": len(active - ids), "different": different}
