@@ -16,6 +16,7 @@ from innomaint_pipeline.settings import (
     Settings,
     fingerprint,
     load_settings,
+    load_settings_of,
     resolve_variables,
 )
 
@@ -581,6 +582,47 @@ def test_where_settings_are_read_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     assert describe_origin(None) == f"the environment alone; there is no .env in {tmp_path}"
     Path(".env").write_text("INNOMAINT_RATE_MS=7\n")
     assert describe_origin(None) == f"{tmp_path / '.env'}, and the environment, which wins"
+
+
+def test_an_account_reads_its_own_file_over_that_of_all_and_hands_both_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text("INNOMAINT_RATE_MS=7\nINNOMAINT_BATCH_SIZE=7\nINNOMAINT_ACCOUNTS=north, south\n")
+    Path(".env.north").write_text(
+        "INNOMAINT_RATE_MS=5\nINNOMAINT_BATCH_SIZE=\nINNOMAINT_WORKBOOK=north.xlsx\n"
+    )
+    north, nobody = load_settings_of("north"), load_settings()
+
+    assert (north.innomaint_rate_ms, north.innomaint_batch_size, nobody.innomaint_rate_ms) == (5, 7, 7)
+    assert north.innomaint_accounts == ("north", "south")
+    assert (north.home, north.shared_home) == (tmp_path / ".innomaint" / "north", tmp_path / ".innomaint")
+    assert nobody.home == nobody.shared_home == north.shared_home
+    files = f"{tmp_path / '.env.north'} over {tmp_path / '.env'}"
+    assert describe_origin("north") == f"{files}, and the environment, which wins"
+    monkeypatch.setenv("INNOMAINT_RATE_MS", "3")
+    handed_on, home = resolve_variables(load_settings_of("north")), north.home
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    for name, value in handed_on.items():
+        monkeypatch.setenv(name, value)
+
+    read = load_settings()
+
+    assert (read.innomaint_account, read.innomaint_rate_ms, read.innomaint_batch_size) == ("north", 3, 7)
+    assert (read.home, read.innomaint_workbook) == (home, tmp_path / "north.xlsx")
+
+
+def test_a_name_that_is_no_account_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in (
+        *(("INNOMAINT_ACCOUNT", name) for name in ("North", "1st", "a-b", "postgres", "pipeline", "n" * 31)),
+        *(("INNOMAINT_ACCOUNTS", names) for names in ("north,South", "north north", "north,demo")),
+    ):
+        with monkeypatch.context() as variables:
+            variables.setenv(variable, value)
+            assert variable in complaint()
+    assert load_after(monkeypatch, INNOMAINT_ACCOUNT="n" * 30).innomaint_account == "n" * 30
 
 
 def test_a_maximo_address_without_tls_is_refused_and_the_way_out_is_named(

@@ -181,7 +181,8 @@ def _start(keeper: ProcessKeeper, home: Path, port: int, parts: Sequence[Account
     workspace.write_text(f"load_from:\n{''.join(entries)}", encoding="utf-8")
     python = [sys.executable, "-m"]
     for part in parts:
-        command = [*python, "dagster", "api", "grpc", "-h", _HOST, "-p", str(ports[part.location])]
+        command = [*python, "innomaint_pipeline.cli.code_server", "-h", _HOST]
+        command += ["-p", str(ports[part.location])]
         command += ["-m", "innomaint_pipeline.definitions", "--location-name", part.location]
         command += ["--working-directory", str(CODE_FOLDER)]
         name = part.name_process("code-server")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from innomaint_pipeline.domain.innomaint.stops import WHAT_HELPS, Stop, StopCaus
 FAILED_BATCHES_IN_A_ROW = 3
 FAILED_SHARE = 0.1
 STALE_AFTER_REFRESHES = 2
+_SHOWN_HELD_BACK = 5
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,9 @@ class HealthFacts:
 
     `oldest_success_seconds` is the age of the oldest good data, or None; `last_stop` is why the newest batch
     run failed, None where it did not; `probe_in_seconds` is None while the breaker is closed. Within
-    `next_look_seconds` continuous sync looks for work; None where `innomaint up` does not run.
-    `has_no_worker` tells that runs were launched which nobody began.
+    `next_look_seconds` continuous sync looks for work; None where `innomaint up` does not run. `held_back`
+    are CMMS assets whose states the database refuses, each with its reason. `is_under_way` tells that a run
+    holds a batch. `has_no_worker` tells that runs were launched which nobody began.
     """
 
     total: int
@@ -37,7 +40,9 @@ class HealthFacts:
     probe_in_seconds: float | None = None
     next_look_seconds: int | None = None
     has_no_worker: bool = False
+    held_back: tuple[tuple[str, str], ...] = ()
     is_set: bool = True
+    is_under_way: bool = False
 
 
 def assess_health(facts: HealthFacts) -> Health:  # noqa: PLR0911 # a word a line
@@ -119,6 +124,8 @@ def _explain_unknown(facts: HealthFacts, moments: HealthMoments) -> HealthReport
     if facts.last_stop is not None:
         reason = f"Nothing was asked for yet. {_last_failure(facts)}"
         return HealthReport(word, moments.failing_since, reason, facts.last_stop.what_to_do)
+    if facts.is_under_way:
+        return HealthReport(word, None, "The first sync is under way.", _NOTHING)
     if facts.next_look_seconds is None:
         return HealthReport(word, None, "Nothing was asked for yet.", "start innomaint up, or sync")
     reason = f"Nothing was asked for yet; the first sync begins within {facts.next_look_seconds} s."
@@ -227,7 +234,23 @@ def find_conditions(facts: HealthFacts, report: HealthReport, *, refused_at: str
             if refused_at and facts.is_set
             else "Innomaint accepts the token.",
         ),
+        Condition(
+            "states",
+            "refused" if facts.held_back else None,
+            _describe_held_back(facts.held_back)
+            if facts.held_back
+            else "The database notes every state again.",
+        ),
     ]
+
+
+def _describe_held_back(held: Sequence[tuple[str, str]]) -> str:
+    shown = "; ".join(f"{name!r}: {reason}" for name, reason in held[:_SHOWN_HELD_BACK])
+    more = f" and {len(held) - _SHOWN_HELD_BACK} more" if len(held) > _SHOWN_HELD_BACK else ""
+    return (
+        f"The database refuses to note what became of {len(held)} CMMS assets ({shown}{more}): they are "
+        "asked for ever more rarely. Correct the constraint, trigger or policy of innomaint_sync_state."
+    )
 
 
 def _why_failing(facts: HealthFacts) -> str:

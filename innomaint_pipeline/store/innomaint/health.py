@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health, HealthReport
 from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.innomaint.batches import LEASES
 from innomaint_pipeline.domain.innomaint.health import (
     STALE_AFTER_REFRESHES,
     HealthFacts,
@@ -25,6 +26,7 @@ from innomaint_pipeline.store.innomaint.batch_runs import (
     find_last_stop,
 )
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_by_state
+from innomaint_pipeline.store.innomaint.held_back import find_held_back
 from innomaint_pipeline.store.innomaint.tables import sync_state
 from innomaint_pipeline.store.leases import UP_LEASE, find_leases
 from innomaint_pipeline.store.pacing import load_rate_state
@@ -76,7 +78,9 @@ def load_health_facts(connection: Connection, account: SourceAccount) -> HealthF
         probe_in_seconds=_probe_in_seconds(rate),
         has_no_worker=find_not_begun(connection) is not None,
         is_set=account.is_set,
+        held_back=tuple(find_held_back(connection)),
         next_look_seconds=interval if find_leases(connection, UP_LEASE) else None,
+        is_under_way=bool(find_leases(connection, LEASES)),
     )
 
 
