@@ -90,7 +90,7 @@ def find_partitions_in_runs(instance: dg.DagsterInstance, runs: RunsOfSource) ->
 
 
 RunCloser = Callable[[Database, dg.DagsterRun, Explanation], None]
-"""Notes in the tables of a source why a run ended that could not do so itself; other sources' are left alone."""
+"""Notes in the tables of its source why a run ended that could not do so itself; leaves others' alone."""
 
 
 class LeasedExecutor(InProcessExecutor):
@@ -189,7 +189,8 @@ def tell_of_lost_runs(
             told = find_explanation(instance, run_id)
             if told is None:
                 observe_missing(instance, run, _LOST.metadata())
-            for close in closers if told is not None else ():
-                close(database, run, told)
+            else:
+                for close in closers:
+                    close(database, run, told)
         with database.begin() as connection:
             remove_leases(connection, run_id)
