@@ -208,6 +208,7 @@ def reserve(
     state: RateState, *, now: float, configured_seconds: float, owner: str, is_bulk: bool
 ) -> tuple[RateState, Grant | Refusal]:
     """Take the next free slot for `owner`, or say when to ask again."""
+    state = set_right(state, now=now, configured_seconds=configured_seconds)
     interval = state.interval_seconds(configured_seconds)
     is_probe = False
     if state.breaker_opened_at is not None:
@@ -245,6 +246,7 @@ def confirm(
     actual starts, not only slots, are an interval apart. An open breaker lets only the probe through: the
     others get -1.
     """
+    state = set_right(state, now=now, configured_seconds=configured_seconds)
     if state.breaker_opened_at is not None and not is_probe:
         return state, -1.0
     earliest = max(

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,7 +40,6 @@ LONG_SECONDS = 480
 _GONE_SECONDS = 30
 # More would only wait for the two cores.
 _AT_ONCE = 5
-_UPGRADING = threading.Lock()
 _LONGEST_PAUSE_SECONDS = 0.4
 
 # A suite that was started in the background ignores Ctrl-C, and every command it starts would, too.
@@ -247,8 +245,7 @@ def installation(
         postgres.ensure_database("ic3")
         database = Database(postgres.url("ic3"))
         stack.callback(database.close)
-        with _UPGRADING:  # Alembic keeps its context in a module
-            upgrade_database(database, batch_size=batch_size)
+        upgrade_database(database, batch_size=batch_size)
         Pipeline(database, simulator).import_serials(batch_size=batch_size)
         settings = {
             "INNOMAINT_API_URL": simulator.url,

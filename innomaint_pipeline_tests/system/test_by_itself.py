@@ -10,14 +10,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
 from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
 from innomaint_pipeline.simulator.limit import VendorLimit, build_exponential_latency, build_fixed_latency
 from innomaint_pipeline_tests.system.conftest import (
     Command,
@@ -26,6 +29,7 @@ from innomaint_pipeline_tests.system.conftest import (
     find_free_port,
     find_processes,
     installation,
+    new_home,
     wait_until,
 )
 from innomaint_pipeline_tests.system.ui import ASSETS, Ui
@@ -38,6 +42,8 @@ RATE_MS = 200
 TABLES = [name for name in ASSETS if name.startswith("ic3_")]
 _SEED = 7
 _WINDOW_SECONDS = 10
+ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+CHECKS = 3
 
 
 @dataclass
@@ -58,8 +64,7 @@ class Running:
 
     def wait_until_idle(self) -> None:
         # Asked where the UI asks, too: a question to the UI itself costs a tenth of a second of CPU.
-        ended = {"SUCCESS", "FAILURE", "CANCELED"}
-        wait_until(lambda: set(self.made.run_statuses()) <= ended, "no run is left unfinished")
+        wait_until(lambda: set(self.made.run_statuses()) <= ENDED, "no run is left unfinished")
 
     def end(self) -> float:
         ended = self.command.signal(signal.SIGTERM)
@@ -197,8 +202,9 @@ def want_the_same_batch_at_once(up: Running) -> Shared:
 
 
 def _workers(up: Running) -> list[psutil.Process]:
-    """Return the processes that execute runs: what the code server spawned, and may have left behind."""
-    return [one for one in find_processes(up.made.home) if "spawn_main" in command_line(one)]
+    """Return the processes that execute runs: forks of what the code server started, and may have left."""
+    forked = [one for one in find_processes(up.made.home) if "forkserver" in command_line(one)]
+    return [one for one in forked if one.ppid() in {it.pid for it in forked}]
 
 
 def _named(up: Running, text: str) -> list[psutil.Process]:
@@ -207,12 +213,6 @@ def _named(up: Running, text: str) -> list[psutil.Process]:
 
 def _postmaster(up: Running) -> list[psutil.Process]:
     return [one for one in find_processes(up.made.home) if "bin/postgres -D" in command_line(one)]
-
-
-def _kill_everything(up: Running) -> int:
-    up.command.kill_with_all_it_started()
-    up.command = start_up(up.made, up.port)
-    return 1
 
 
 def _kill(processes: list[psutil.Process]) -> int:
@@ -224,26 +224,70 @@ def _kill(processes: list[psutil.Process]) -> int:
 
 @dataclass(frozen=True)
 class Survived:
-    """What is left after a sync in which everything was killed."""
+    """What is left after a sync in which everything was killed, at last as by a power cut."""
 
     kills: dict[str, int]
     states: Counter[str]
-    unfinished: list[dict[str, Any]]
+    runs: dict[tuple[str, str], int]
     leases: list[dict[str, Any]]
 
 
+def cut_the_power(up: Running, workbook: Path) -> int:
+    """Kill everything while three checks and an import wait for a lock, so that they are surely under way."""
+    write_sample_workbook(up.made.simulator.world, workbook)
+    began = {"check_tables": CHECKS, "import_asset_master": 1}
+    # Closed without a commit: its server is killed, too.
+    with closing(psycopg.connect(up.made.postgres.url("ic3"))) as holder:
+        # Sensors read the master, too, and go on looking.
+        holder.execute("lock table ic3_asset_performance in access exclusive mode")
+        holder.execute("lock table ic3_asset_master in exclusive mode")
+        for job, count in began.items():
+            for _ in range(count):
+                wait_until(lambda job=job: _launch(up.ui, job), f"the webserver launches {job}")
+        wait_until(lambda: Counter(began) <= count_runs(up, "STARTED"), "all is under way")
+        everybody = find_processes(up.made.home)
+        up.command.kill_with_all_it_started()
+        _kill(everybody)
+    up.command = start_up(up.made, up.port)
+    return len(everybody)
+
+
+def _launch(ui: Ui, job: str) -> str | None:
+    """Launch a run; None while the webserver still looks for a database or a code server that was killed."""
+    with suppress(OSError, AssertionError):
+        return ui.launch(job)
+    return None
+
+
+def count_runs(up: Running, status: str) -> Counter[str]:
+    """Return how many runs of each job have a status."""
+    query = f"select pipeline_name as job from runs where status = '{status}'"
+    return Counter(row["job"] for row in up.made.rows(query, database="dagster"))
+
+
+def is_trouble_told(up: Running) -> bool:
+    """Tell whether people were told of the import, be it of a workbook that is not there."""
+    query = "select value from innomaint_alert where name = 'import to address 0' and value is not null"
+    return bool(up.made.rows(query))
+
+
 def survive_kills() -> Survived:
-    """SIGKILL in random order to the worker, code server, daemon, database, and everything at once."""
+    """SIGKILL in random order to the worker, code server, daemon and database, then to everything at once."""
     dice = random.Random(_SEED)
     latency = build_fixed_latency(0.1)
     victims: dict[str, Callable[[Running], int]] = {
         "worker": lambda up: _kill(_workers(up)[:1]),
-        "code-server": lambda up: _kill(_named(up, "dagster api grpc")),
+        "code-server": lambda up: _kill(_named(up, "cli.code_server")),
         "daemon": lambda up: _kill(_named(up, "dagster._daemon")),
         "database": lambda up: _kill(_postmaster(up)),
-        "everything": _kill_everything,
     }
-    with running("kil", size=80, batch_size=40, rate_ms=200, latency=latency) as up:
+    with ExitStack() as stack:
+        workbook = stack.enter_context(new_home("kiw")) / "assets.xlsx"
+        up = stack.enter_context(
+            running(
+                "kil", size=80, batch_size=40, rate_ms=200, latency=latency, INNOMAINT_WORKBOOK=str(workbook)
+            )
+        )
         record = up.made.simulator.record
         kills: dict[str, int] = {}
         for victim in dice.sample(list(victims), len(victims)):
@@ -253,16 +297,16 @@ def survive_kills() -> Survived:
             time.sleep(dice.uniform(0.2, 1))
             kills[victim] = victims[victim](up)
             wait_until(lambda: _is_up(up.made), "the database is up")
+        wait_until(lambda: is_trouble_told(up), "people are told that the workbook is not there")
+        kills["everything"] = cut_the_power(up, workbook)
         up.wait_for_all(80)
+        imported = "select count(*) as n from ic3_asset_master where asset_name is not null"
+        wait_until(lambda: up.made.rows(imported)[0]["n"] == 80, "the workbook is imported")
+        wait_until(lambda: not is_trouble_told(up), "people are told that it is well")
         up.wait_until_idle()
-        return Survived(
-            kills,
-            up.states(),
-            up.ui.runs("QUEUED", "STARTING", "STARTED", "CANCELING"),
-            up.made.rows(
-                "select * from innomaint_lease where expires_at > now() and resource <> 'up/daemon'"
-            ),
-        )
+        ended = {(job, it): n for it in ENDED for job, n in count_runs(up, it).items()}
+        leases = "select * from innomaint_lease where expires_at > now() and resource <> 'up/daemon'"
+        return Survived(kills, up.states(), ended, up.made.rows(leases))
 
 
 def _is_up(made: Installation) -> bool:
@@ -376,8 +420,17 @@ def test_whatever_is_killed_work_goes_on_by_itself(outcomes: dict[str, Future[An
     assert len(outcome.kills) == 5
     assert all(outcome.kills.values()), outcome.kills
     assert outcome.states == {"synced": 80}
-    assert outcome.unfinished == []
     assert outcome.leases == []
+
+
+def test_after_a_power_cut_every_run_ends_in_truth_and_what_was_lost_is_done(
+    outcomes: dict[str, Future[Any]],
+) -> None:
+    outcome: Survived = outcomes["kills"].result()
+
+    assert outcome.runs["check_tables", "FAILURE"] >= CHECKS, "the lost ones end as what they are"
+    assert outcome.runs["import_asset_master", "FAILURE"] >= 1
+    assert outcome.runs["import_asset_master", "SUCCESS"] >= 1
 
 
 def test_a_batch_that_everybody_wants_at_once_is_asked_for_once(attended: Attended) -> None:

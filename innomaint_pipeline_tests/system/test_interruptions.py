@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import pytest
 
 from innomaint_pipeline.simulator.innomaint.faults import Status
@@ -43,7 +44,7 @@ class Outcome:
     again: Ended
     asked_again: list[str | None]
     states: list[dict[str, Any]]
-    progress: str = ""
+    waited_for: str = ""
 
 
 def disturb(
@@ -51,8 +52,9 @@ def disturb(
     how: Callable[[Installation, Command], Ended | None],
     *options: str,
     batch_size: int = SIZE // 2,
+    is_locked: bool = False,
 ) -> Outcome:
-    """Sync, disturb it in the middle, and give the same command once more."""
+    """Sync, disturb it in the middle, and give the same command once more, if wished behind a lock."""
     latency = build_fixed_latency(0.2)
     with installation(prefix, size=SIZE, batch_size=batch_size, latency=latency) as made:
         command = made.start("sync", *options, "--json")
@@ -60,7 +62,9 @@ def disturb(
         disturbed = how(made, command)
         stored, requests = made.stored(), len(made.simulator.record)
         batches, runs = made.batch_statuses(), made.run_statuses()
-        again = made.run("sync", *options, "--json")
+        other_command = made.start("sync", *options, "--json")
+        waited_for = wait_behind_a_lock(made, other_command) if is_locked else ""
+        again = other_command.end()
         return Outcome(
             disturbed,
             stored,
@@ -70,7 +74,19 @@ def disturb(
             again,
             made.requested_since(requests),
             made.rows("select state, count(*) as n from innomaint_sync_state group by 1"),
+            waited_for,
         )
+
+
+def wait_behind_a_lock(made: Installation, command: Command) -> str:
+    """Lock a table that the workers write until the command says what they wait for; return its words."""
+    assert command.process.stderr is not None
+    with psycopg.connect(made.postgres.url("ic3"), application_name="nightly report") as holder:
+        holder.execute("lock table ic3_asset_performance in access exclusive mode")
+        for line in command.process.stderr:
+            if "waits for the lock" in line:
+                return line
+    raise AssertionError("the command ended without a word about the lock")
 
 
 def kill_the_command(made: Installation, command: Command) -> None:
@@ -155,7 +171,7 @@ def meet_an_outage() -> Outage:
 
 SCENARIOS: dict[str, Callable[[], Any]] = {
     "the command killed": lambda: disturb("kcm", kill_the_command, batch_size=SIZE),
-    "everything killed": lambda: disturb("kev", kill_everything),
+    "everything killed": lambda: disturb("kev", kill_everything, is_locked=True),
     "SIGINT": lambda: disturb("int", lambda _, command: command.signal(signal.SIGINT), "--all"),
     "SIGTERM": lambda: disturb("trm", lambda _, command: command.signal(signal.SIGTERM), batch_size=SIZE),
     "a worker killed": kill_a_worker,
@@ -176,6 +192,15 @@ def test_the_same_command_completes_and_asks_only_for_what_was_not_stored(
     assert set(asked.values()) == {1}
     assert set(asked).isdisjoint(outcome.stored)
     assert len(asked) == SIZE - len(outcome.stored)
+
+
+def test_workers_that_wait_for_the_lock_of_somebody_are_told_with_whose_it_is(
+    outcomes: dict[str, Future[Outcome]],
+) -> None:
+    waited_for = outcomes["everything killed"].result().waited_for
+
+    assert "nightly report" in waited_for
+    assert "ic3_asset_performance" in waited_for
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

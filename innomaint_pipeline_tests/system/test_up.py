@@ -39,16 +39,6 @@ FIRST, SECOND = "batch_000001", "batch_000002"
 STOP_SECONDS = 30
 # Stands in a .env of the home, where that of the other tests must not stand.
 FOLDER_TOKEN = "from-the-folder"
-LAUNCH = """
-mutation ($params: ExecutionParams!) {
-  launchRun(executionParams: $params) {
-    __typename
-    ... on LaunchRunSuccess { run { runId } }
-    ... on PythonError { message }
-    ... on RunConfigValidationInvalid { errors { message } }
-  }
-}
-"""
 EXECUTE_AGAIN = """
 mutation ($params: ReexecutionParams!) {
   launchRunReexecution(reexecutionParams: $params) {
@@ -70,22 +60,6 @@ class Launchpad(Ui):
         data = super().ask(query, **variables)
         assert CANARY_TOKEN not in json.dumps(data)
         return data
-
-    def launch(self, partition: str, config: dict[str, Any]) -> str:
-        """Launch sync_batch for a partition with a run config; return the run's id."""
-        params = {
-            "selector": {
-                "repositoryLocationName": "innomaint_pipeline",
-                "repositoryName": "__repository__",
-                "jobName": "sync_batch",
-            },
-            "runConfigData": json.dumps(config),
-            "mode": "default",
-            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
-        }
-        launched = self.ask(LAUNCH, params=params)["launchRun"]
-        assert launched["__typename"] == "LaunchRunSuccess", launched
-        return launched["run"]["runId"]
 
     def execute_again_from_failure(self, run_id: str) -> str:
         """Press the button of a failed run; return the new run's id."""
@@ -142,7 +116,11 @@ def spend_a_day() -> Day:
         ui = Launchpad(port)
         before, tables_before = ui.green_and_red("cmms_sync_log"), ui.green_and_red("ic3_asset_performance")
         config = {"config": {"asked_before": datetime.now(UTC).isoformat()}}
-        launched = ui.launch(SECOND, {"ops": {"innomaint_response": config, "cmms_sync_log": config}})
+        launched = ui.launch(
+            "sync_batch",
+            {"dagster/partition": SECOND},
+            {"ops": {"innomaint_response": config, "cmms_sync_log": config}},
+        )
         (failed,) = ui.runs("FAILURE")
         healing = ui.execute_again_from_failure(failed["runId"])
         seen = ui.end_of(launched), ui.end_of(healing), ui.green_and_red("cmms_sync_log")

@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 ASSETS = (
@@ -43,15 +44,24 @@ class Ui:
 
     def materialize(self, partition: str) -> str:
         """Launch a run of the job for one partition; return its id."""
+        return self.launch("sync_batch", {"dagster/partition": partition})
+
+    def launch(
+        self, job: str, tags: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None
+    ) -> str:
+        """Launch a run of a job with a run config; return its id."""
         parameters = {
-            "selector": {**_REPOSITORY, "jobName": "sync_batch"},
-            "runConfigData": {},
+            "selector": {**_REPOSITORY, "jobName": job},
+            "runConfigData": json.dumps(config or {}),
             "mode": "default",
-            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
+            "executionMetadata": {
+                "tags": [{"key": name, "value": value} for name, value in (tags or {}).items()]
+            },
         }
         launched = self.ask(
             "mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename "
-            "... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }",
+            "... on LaunchRunSuccess { run { runId } } ... on PythonError { message } "
+            "... on RunConfigValidationInvalid { errors { message } } } }",
             p=parameters,
         )["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from innomaint_pipeline.domain.innomaint.stops import WHAT_HELPS, Stop, StopCaus
 FAILED_BATCHES_IN_A_ROW = 3
 FAILED_SHARE = 0.1
 STALE_AFTER_REFRESHES = 2
+_SHOWN_HELD_BACK = 5
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,9 @@ class HealthFacts:
 
     `oldest_success_seconds` is the age of the oldest good data, or None; `last_stop` is why the newest batch
     run failed, None where it did not; `probe_in_seconds` is None while the breaker is closed. Within
-    `next_look_seconds` continuous sync looks for work; None where `innomaint up` does not run. `is_under_way`
-    tells that a run holds a batch.
+    `next_look_seconds` continuous sync looks for work; None where `innomaint up` does not run. `held_back`
+    are CMMS assets whose states the database refuses, each with its reason. `is_under_way` tells that a run
+    holds a batch.
     """
 
     total: int
@@ -36,6 +39,7 @@ class HealthFacts:
     last_stop: Stop | None = None
     probe_in_seconds: float | None = None
     next_look_seconds: int | None = None
+    held_back: tuple[tuple[str, str], ...] = ()
     is_set: bool = True
     is_under_way: bool = False
 
@@ -215,7 +219,23 @@ def find_conditions(facts: HealthFacts, report: HealthReport, *, refused_at: str
             if refused_at and facts.is_set
             else "Innomaint accepts the token.",
         ),
+        Condition(
+            "states",
+            "refused" if facts.held_back else None,
+            _describe_held_back(facts.held_back)
+            if facts.held_back
+            else "The database notes every state again.",
+        ),
     ]
+
+
+def _describe_held_back(held: Sequence[tuple[str, str]]) -> str:
+    shown = "; ".join(f"{name!r}: {reason}" for name, reason in held[:_SHOWN_HELD_BACK])
+    more = f" and {len(held) - _SHOWN_HELD_BACK} more" if len(held) > _SHOWN_HELD_BACK else ""
+    return (
+        f"The database refuses to note what became of {len(held)} CMMS assets ({shown}{more}): they are "
+        "asked for ever more rarely. Correct the constraint, trigger or policy of innomaint_sync_state."
+    )
 
 
 def _why_failing(facts: HealthFacts) -> str:

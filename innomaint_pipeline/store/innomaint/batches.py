@@ -37,6 +37,7 @@ from innomaint_pipeline.domain.innomaint.batches import (
 )
 from innomaint_pipeline.domain.states import SyncState
 from innomaint_pipeline.store.database import AdvisoryLock, take_lock
+from innomaint_pipeline.store.innomaint.held_back import held_by_batch
 from innomaint_pipeline.store.innomaint.tables import asset_master, batch_count, sync_state
 
 _KIND = func.coalesce(sync_state.c.error_class, sync_state.c.state)
@@ -75,7 +76,10 @@ def select_failed(by_kind: Mapping[str, int]) -> dict[str, int]:
 
 
 def due_by_kind() -> CTE:
-    """Return the relation of what is due: `batch_key`, `kind`, `assets`, and `oldest_due_at` of them."""
+    """Return the relation of what is due: `batch_key`, `kind`, `assets`, and `oldest_due_at` of them.
+
+    What is held back, because its state cannot be noted, is not among them.
+    """
     whole = select(
         batch_count.c.batch_key,
         batch_count.c.kind,
@@ -97,7 +101,14 @@ def due_by_kind() -> CTE:
         .join(found, true())
         .where(_HAS_DUE, ~_ALL_DUE)
     )
-    return union_all(whole, partly).cte("due")
+    every, held = union_all(whole, partly).subquery(), held_by_batch()
+    left = every.c.assets - func.coalesce(held.c.assets, 0)
+    return (
+        select(every.c.batch_key, every.c.kind, left.label("assets"), every.c.oldest_due_at)
+        .outerjoin(held, and_(held.c.batch_key == every.c.batch_key, held.c.kind == every.c.kind))
+        .where(left > 0)
+        .cte("due")
+    )
 
 
 def count_due(connection: Connection) -> int:

@@ -26,6 +26,7 @@ from innomaint_pipeline.store.innomaint.batch_runs import (
     find_last_stop,
 )
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_by_state
+from innomaint_pipeline.store.innomaint.held_back import find_held_back
 from innomaint_pipeline.store.innomaint.tables import sync_state
 from innomaint_pipeline.store.leases import UP_LEASE, find_leases
 from innomaint_pipeline.store.pacing import load_rate_state
@@ -75,6 +76,7 @@ def load_health_facts(connection: Connection, account: SourceAccount) -> HealthF
         last_stop=find_last_stop(connection),
         probe_in_seconds=_probe_in_seconds(rate),
         is_set=account.is_set,
+        held_back=tuple(find_held_back(connection)),
         next_look_seconds=interval if find_leases(connection, UP_LEASE) else None,
         is_under_way=bool(find_leases(connection, LEASES)),
     )

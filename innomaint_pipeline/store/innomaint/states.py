@@ -32,6 +32,7 @@ from sqlalchemy import (
 )
 
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, ErrorClass, SyncState, retry_delay
+from innomaint_pipeline.store.innomaint.held_back import hold_back, is_held_back, let_go
 from innomaint_pipeline.store.innomaint.outcome_log import LoggedAsset, append_outcomes
 from innomaint_pipeline.store.innomaint.tables import asset_master, response, sync_state
 from innomaint_pipeline.store.rows import left_out, prepared, recordset, rows_parameter, write_within
@@ -121,7 +122,7 @@ def find_targets(
     after a killed one, asks only for what is lacking.
     """
     if asked_before is None:
-        is_wanted = sync_state.c.next_due_at <= func.now()
+        is_wanted = and_(sync_state.c.next_due_at <= func.now(), ~is_held_back())
         is_stored = response.c.is_pending
     else:
         is_wanted = func.coalesce(sync_state.c.last_attempt_at < asked_before, True)
@@ -166,7 +167,8 @@ def find_named_targets(connection: Connection, batch_key: str, cmms_asset_ids: S
 def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: str) -> dict[str, str]:
     """Set CMMS assets to failed, due again by class and number of failures; their last good values stay.
 
-    Returns, by CMMS asset id, why the database refused to note it: their states stay as they were.
+    Returns, by CMMS asset id, why the database refused to note it: their states stay as they were, and they
+    are held back (`held_back`).
     """
 
     def write(part: Sequence[Failure]) -> Collection[Failure]:
@@ -175,6 +177,8 @@ def mark_failed(connection: Connection, failures: Sequence[Failure], *, run_id: 
         return [item for item in part if item.target.asset_id in missing]
 
     refused = write_within(connection, failures, write) if failures else {}
+    hold_back(connection, {item.target.asset_id: reason for item, reason in refused.items()})
+    let_go(connection, [item.target.asset_id for item in failures if item not in refused])
     return {item.target.cmms_asset_id: reason for item, reason in refused.items()}
 
 
@@ -272,6 +276,7 @@ def mark_synced(
     missing = _find_unmarked(connection, [item["asset_id"] for item in outcomes], marked)
     if missing:
         raise left_out(sync_state, {"asset_id": min(missing)})
+    let_go(connection, [item["asset_id"] for item in outcomes])
     return append_outcomes(connection, marked)
 
 

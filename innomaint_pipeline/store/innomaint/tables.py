@@ -403,6 +403,16 @@ overridden_value = Table(
     comment="For each CMMS asset, what Excel and what the API say where the API wins",
 )
 
+held_back = Table(
+    "innomaint_held_back",
+    metadata,
+    _asset_key(),
+    Column("times", Integer, nullable=False, comment="how often in a row its state was refused"),
+    Column("reason", Text, nullable=False, comment="why, in the words of the database"),
+    Column("held_until", TIME, nullable=False, comment="until then it is not asked for by itself"),
+    comment="CMMS assets whose rows of innomaint_sync_state the database refuses to change",
+)
+
 data_issue = Table(
     "innomaint_data_issue",
     metadata,

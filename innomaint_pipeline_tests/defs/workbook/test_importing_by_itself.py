@@ -5,8 +5,10 @@ import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import dagster as dg
+import psycopg
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.schedule_definition import ScheduleExecutionData
@@ -17,6 +19,7 @@ from innomaint_pipeline.defs.innomaint.automation import continuous_sync
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.defs.workbook import daily_import, workbook_changed
+from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.simulator.innomaint.workbook import write_sample_workbook
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.store.workbook import load_conditions
@@ -128,6 +131,36 @@ def test_a_workbook_that_still_grows_is_not_imported(dagster: Dagster, workbook:
 
     assert not later.run_requests
     assert "is it complete?" in str(later.skip_message)
+
+
+def test_a_workbook_that_grows_while_the_database_restarts_is_imported_whole(
+    dagster: Dagster, environment: pytest.MonkeyPatch, tmp_path: Path, database_url: str
+) -> None:
+    path = tmp_path / "copied slowly.csv"
+    environment.setenv("INNOMAINT_WORKBOOK", str(path))
+    rows = [f"Pump station {number:04d} north,Pump\n" for number in range(12)]
+    path.write_text("CMMS Asset ID,Asset Name\n" + "".join(rows[:5]) + rows[5][:9], encoding="utf-8")
+    cursor = look_once(dagster.instance).cursor
+    name = urlsplit(database_url).path.strip("/")
+    with psycopg.connect(
+        urlunsplit(urlsplit(database_url)._replace(path="/postgres")), autocommit=True
+    ) as other:
+        other.execute(f"alter database {name} allow_connections false".encode())
+        other.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+        with pytest.raises(DatabaseError):
+            look_once(dagster.instance, cursor)
+        other.execute(f"alter database {name} allow_connections true".encode())
+    with path.open("a", encoding="utf-8") as file:
+        file.write(rows[5][9:] + "".join(rows[6:]))
+    seen = json.loads(cursor or "") | {"pending_at": 0}
+    grown = look_once(dagster.instance, json.dumps(seen))
+    assert not grown.run_requests
+    assert len(look(dagster.instance, grown.cursor).run_requests or []) == 1
+    let_age(path)
+    assert import_master(dagster.instance)
+    found = dagster.pipeline.rows("select cmms_asset_id from ic3_asset_master where asset_name = 'Pump'")
+    assert {row["cmms_asset_id"] for row in found} == {row.partition(",")[0] for row in rows}
+    assert remembered(dagster.pipeline) is None
 
 
 def test_a_touched_workbook_is_no_change_and_a_changed_one_is(dagster: Dagster, workbook: Path) -> None:

@@ -4,8 +4,11 @@ import logging
 
 import pytest
 
+from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.simulator.innomaint.faults import Status
+from innomaint_pipeline.store.innomaint.due_batches import find_due_batches
+from innomaint_pipeline.store.innomaint.health import load_conditions
 from innomaint_pipeline_tests.conftest import Pipeline
 from innomaint_pipeline_tests.refusing import AT_COMMIT, SILENT, SPOKEN, refusing
 
@@ -89,6 +92,38 @@ def test_a_row_of_any_table_that_is_left_out_or_refused_costs_its_asset_alone(pi
             assert pipeline.resync(f"run-{number}-after").status == "complete", (table, how)
 
 
+def told_of_states(pipeline: Pipeline) -> str | None:
+    with pipeline.database.snapshot() as connection:
+        _, conditions = load_conditions(connection, SourceAccount(pipeline.simulator.url, 1440))
+    (found,) = [item for item in conditions if item.name == "states"]
+    return found.value and found.message
+
+
+def test_a_state_that_is_never_noted_is_asked_for_ever_more_rarely(pipeline: Pipeline) -> None:
+    refused = pipeline.serials[1]
+    asked, waits, launched = [], [], []
+    condition = f"new.asset_id = {pipeline.state(refused)['asset_id']}"
+    with refusing(pipeline, "innomaint_sync_state", "update", condition, "42501"):
+        for number in range(4):
+            before = pipeline.simulator.record.count_by_serial()[refused]
+            pipeline.sync(pipeline.run(f"run-{number}"))
+            pipeline.sync(pipeline.run(f"run-{number}-again"))
+            asked.append(pipeline.simulator.record.count_by_serial()[refused] - before)
+            with pipeline.database.begin() as connection:
+                launched += find_due_batches(connection)
+            held = pipeline.one("select held_until - now() as wait from innomaint_held_back")
+            waits.append(round(held["wait"].total_seconds() / 60))
+            pipeline.execute("update innomaint_held_back set held_until = now()")
+    assert asked == [1, 1, 1, 1], "once for each time that it is let go"
+    assert waits == [2, 4, 8, 16]
+    assert launched == [], "nor is a run launched for it"
+    assert refused in (told_of_states(pipeline) or "")
+    pipeline.execute("update innomaint_held_back set held_until = now() + interval '1 year'")
+    pipeline.sync(pipeline.run("run-set-back"))
+    assert pipeline.states()[refused] == ("synced", None), "a clock that was set back stalls nothing"
+    assert pipeline.rows("select 1 from innomaint_held_back") == []
+
+
 def test_a_state_that_cannot_be_noted_is_told_and_stops_nobody(
     pipeline: Pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -105,8 +140,13 @@ def test_a_state_that_cannot_be_noted_is_told_and_stops_nobody(
         assert pipeline.states()[refused] == ("never", None), how
         told = [record for record in caplog.records if record.levelno == logging.WARNING]
         assert any(refused in record.message for record in told), how
+        pipeline.sync(pipeline.run(f"run-{number}-at-once"))
+        assert pipeline.states()[refused] == ("never", None), "it is not asked for at every look"
+        assert refused in (told_of_states(pipeline) or ""), how
+        pipeline.execute("update innomaint_held_back set held_until = now()")
         assert pipeline.sync(pipeline.run(f"run-{number}-after")).status == "partial"
         assert pipeline.states()[refused] == ("synced", None), "it is asked for again"
+        assert told_of_states(pipeline) is None
         pipeline.execute(
             "update innomaint_sync_state set state = 'never', next_due_at = now(), error_class = null"
         )
