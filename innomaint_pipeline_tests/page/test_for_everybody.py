@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 import innomaint_pipeline
 from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
+from innomaint_pipeline_tests.customers import Customers, invent_rows
 from innomaint_pipeline_tests.page.conftest import Visitor
 
 STATIC = Path(innomaint_pipeline.__file__).parent / "api" / "static"
@@ -149,10 +150,12 @@ SMALL = """[...document.querySelectorAll("a[href], button, summary, input, selec
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_everything_without_scrolling_sideways_and_large_enough_for_a_finger(
-    arrive: Callable[..., Visitor], failing: Pipeline, scheme: str
+    arrive: Callable[..., Visitor], failing: Pipeline, scheme: str, tmp_path: Path
 ) -> None:
+    Customers(failing.database, tmp_path).sync(invent_rows(3))
     visitor = arrive(viewport={"width": 375, "height": 740}, color_scheme=scheme, has_touch=True)
     visitor.sign_in()
+    visitor.see("#customers-runs", "changed")
     for route in routes(failing):
         show(visitor, route)
         visitor.page.evaluate(
