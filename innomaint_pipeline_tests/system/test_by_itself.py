@@ -252,8 +252,8 @@ def cut_the_power(up: Running, workbook: Path) -> int:
 
 
 def _launch(ui: Ui, job: str) -> str | None:
-    """Launch a run; None while the webserver still has connections to a database that was killed."""
-    with suppress(OSError):
+    """Launch a run; None while the webserver still looks for a database or code server that was killed."""
+    with suppress(OSError, AssertionError):
         return ui.launch(job)
     return None
 
