@@ -37,7 +37,7 @@ def one(): return dg.SkipReason("nothing to do")
 
 defs = dg.Definitions(jobs=[idle], sensors=[one])
 """
-_PARTS = ("webserver", "_daemon", "api grpc", "serve", "postgres")
+_PARTS = ("webserver", "_daemon", "code_server", "serve", "postgres")
 
 
 def run(place: Place, scale: str) -> list[Row]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from innomaint_pipeline.defs.recovery import tell_of_lost_runs
 from innomaint_pipeline.defs.resources import look_at_database
 from innomaint_pipeline.defs.source import ConditionLoader
 from innomaint_pipeline.domain.alerts import decide_notices
@@ -31,7 +32,7 @@ def build_alerts(loaders: Sequence[ConditionLoader]) -> dg.SensorDefinition:
         description=(
             "Tells the addresses of INNOMAINT_ALERT_URLS about each change of health, refused tokens, "
             "failed runs and failed imports, once, with a reminder a day; sends the heartbeat of "
-            "INNOMAINT_HEARTBEAT_URL."
+            "INNOMAINT_HEARTBEAT_URL. Says on the pages of its assets what became of a run that was lost."
         ),
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -47,6 +48,7 @@ def build_alerts(loaders: Sequence[ConditionLoader]) -> dg.SensorDefinition:
                 found = [load(connection, settings) for load in loaders]
                 told = {number: load_told(connection, number) for number in (_LOG, *notifier.numbers)}
                 now = find_now(connection)
+            tell_of_lost_runs(context.instance, database)
             conditions = [condition for _, of_source in found for condition in of_source]
             for number, known in told.items():
                 for notice in decide_notices(conditions, known, now):

@@ -32,7 +32,13 @@ from innomaint_pipeline.defs.failures import PARTITION_TAG, Explanation, observe
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.leases import RENEWAL_SECONDS, RUN_LEASES, is_owner_alive, remove_leases
+from innomaint_pipeline.store.leases import (
+    RENEWAL_SECONDS,
+    RUN_LEASES,
+    find_gone_owners,
+    is_owner_alive,
+    remove_leases,
+)
 from innomaint_pipeline.sync.holding import keep_lease
 
 logger = logging.getLogger(__name__)
@@ -158,3 +164,20 @@ class LeasedRunLauncher(DefaultRunLauncher):
     def _is_silent(self, run_id: str) -> bool:
         newest = self._instance.get_records_for_run(run_id, limit=1, ascending=False).records
         return not newest or time.time() - newest[0].event_log_entry.timestamp > _SILENCE_SECONDS
+
+
+def tell_of_lost_runs(instance: dg.DagsterInstance, database: Database) -> None:
+    """Say on the pages of its assets what became of a run that had ended before its lease was looked at.
+
+    A code server that lives reports a killed worker of its own at once, and nobody asks the launcher then.
+    """
+    with database.begin() as connection:
+        gone = find_gone_owners(connection, RUN_LEASES)
+    for run_id in gone:
+        run = instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            continue
+        if run is not None and run.status is dg.DagsterRunStatus.FAILURE:
+            observe_missing(instance, run, _LOST.metadata())
+        with database.begin() as connection:
+            remove_leases(connection, run_id)

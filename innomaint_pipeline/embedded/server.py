@@ -72,6 +72,8 @@ log_timezone = 'UTC'
 log_destination = 'stderr'
 logging_collector = off
 log_line_prefix = '%m [%p] '
+# Without the details of an error, which quote rows, and rows may be personal.
+log_error_verbosity = terse
 """
 _FAST_AND_UNSAFE = "fsync = off\nfull_page_writes = off\nsynchronous_commit = off\n"
 

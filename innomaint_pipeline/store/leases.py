@@ -134,6 +134,17 @@ def is_owner_alive(connection: Connection, owner: str) -> bool | None:
     return connection.execute(select(func.bool_or(_is_live())).where(lease.c.owner == owner)).scalar_one()
 
 
+def find_gone_owners(connection: Connection, prefix: str) -> list[str]:
+    """Return the owners of leases whose names begin so, none of whose leases is live."""
+    rows = connection.execute(
+        select(lease.c.owner)
+        .group_by(lease.c.owner)
+        .having(func.bool_or(lease.c.resource.startswith(prefix, autoescape=True)), ~func.bool_or(_is_live()))
+        .order_by(lease.c.owner)
+    )
+    return list(rows.scalars())
+
+
 def remove_leases(connection: Connection, owner: str) -> None:
     """End every lease of an owner that is gone; one that lives after all finds that it has none any more."""
     connection.execute(delete(lease).where(lease.c.owner == owner))

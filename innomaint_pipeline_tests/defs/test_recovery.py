@@ -15,7 +15,7 @@ from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs import recovery
 from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS
-from innomaint_pipeline.defs.recovery import LeasedRunLauncher, find_partitions_in_runs
+from innomaint_pipeline.defs.recovery import LeasedRunLauncher, find_partitions_in_runs, tell_of_lost_runs
 from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import RUN_LEASES, acquire_lease, find_leases, is_owner_alive
@@ -90,6 +90,34 @@ def test_a_silent_run_without_a_lease_ends_as_failed_whatever_it_does(monitor: M
     if job == "sync_batch":
         assert observed == BATCH_RUNS.asset_keys
     assert find_partitions_in_runs(monitor.instance, BATCH_RUNS) == {}
+
+
+def test_a_run_that_its_code_server_has_ended_is_told_once_on_the_pages_of_its_assets(
+    monitor: Monitor, database: Database
+) -> None:
+    killed, living = (start_run(monitor.instance, FIRST_BATCH, seconds_ago=61) for _ in range(2))
+    lease(database, killed, seconds=-1)
+    lease(database, living)
+    run = monitor.instance.get_run_by_id(killed)
+    assert run is not None
+    monitor.instance.report_run_failed(run, "Run execution process unexpectedly exited with exit code -9")
+
+    for _ in range(2):
+        tell_of_lost_runs(monitor.instance, database)
+
+    def observed(run_id: str) -> list[dg.AssetObservation]:
+        kind = dg.DagsterEventType.ASSET_OBSERVATION
+        found = monitor.instance.all_logs(run_id, of_type=kind)
+        return [entry.get_dagster_event().asset_observation_data.asset_observation for entry in found]
+
+    assert {item.asset_key for item in observed(killed)} == BATCH_RUNS.asset_keys
+    assert len(observed(killed)) == len(BATCH_RUNS.asset_keys)
+    assert observed(living) == []
+    first = observed(killed)[0]
+    assert first.partition == FIRST_BATCH
+    assert "is gone" in str(first.metadata["reason"].value)
+    with database.begin() as connection:
+        assert (is_owner_alive(connection, killed), is_owner_alive(connection, living)) == (None, True)
 
 
 @pytest.mark.parametrize("resource", [None, lease_name(FIRST_BATCH)])

@@ -15,6 +15,7 @@ from playwright.sync_api import expect
 from innomaint_pipeline.sync.customers.running import sync_list
 from innomaint_pipeline_tests.conftest import Pipeline
 from innomaint_pipeline_tests.customers import CANARY, Customers, changed, invent_rows
+from innomaint_pipeline_tests.page.conftest import WAITS_MS
 
 _PICTURES = os.environ.get("INNOMAINT_TEST_PICTURES")
 
@@ -38,6 +39,10 @@ def test_the_banner_counts_customers_and_a_refused_list_is_released(
 ):
     rows = invent_rows(1452)
     customers.sync(rows, minutes_ago(20))
+    # Who signs in does not wait until the page looks by itself.
+    patient = arrive({**WAITS_MS, "idle": 600_000})
+    patient.sign_in()
+    patient.see("#customers-health", "healthy")
     visitor = arrive()
     visitor.page.add_init_script("globalThis.innomaintBannerAfterMs = 0;")
     visitor.sign_in()

@@ -100,10 +100,10 @@ class BatchRunAnswer(Answer):
 
 
 class BatchInProgressAnswer(Answer):
-    """A batch that a run works on."""
+    """A batch that a run works on; between two batches the next one, without a key and a run."""
 
-    batch_key: BatchKey
-    run_id: RunId
+    batch_key: MaybeBatchKey
+    run_id: MaybeRunId
     since: Moment
     total: Total
     done: Done

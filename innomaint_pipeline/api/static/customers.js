@@ -4,13 +4,14 @@ import { badge, learnWords } from "./badges.js";
 import { announce, fill, foreign, h, table } from "./dom.js";
 import { Poller } from "./polling.js";
 import { get, post } from "./service.js";
-import { mayBeSignedIn } from "./session.js";
+import { mayBeSignedIn, watchSession } from "./session.js";
 import { counted, duration, number, when } from "./times.js";
 
 const WAITS_MS = { running: 5000, idle: 30_000, ...globalThis.innomaintPageWaitsMs };
 /** A run shows its banner once it lasts longer than this. */
 const BANNER_AFTER_MS = globalThis.innomaintBannerAfterMs ?? 2000;
-/** How long the line about what changed stays. */
+/** How long the full count of a run that has ended stays, and the line about what changed. */
+const FULL_MS = 1500;
 const LINE_MS = 60_000;
 const ITALIAN = new Intl.NumberFormat("it-IT", { useGrouping: "always" });
 const WORDS = {
@@ -24,7 +25,7 @@ const TONES = {
 const COUNTS = [["new", "nuovi"], ["updated", "aggiornati"], ["restored", "ripristinati"], ["missing", "mancanti"], ["deleted", "eliminati"]];
 const place = document.getElementById("customers");
 const banner = document.getElementById("customers-banner");
-const seen = { runId: null, isFirst: true, line: null, lineUntil: 0, startedAt: 0, runningId: null };
+const seen = { runId: null, isFirst: true, line: null, lineUntil: 0, full: 0, fullUntil: 0, startedAt: 0, runningId: null, shownId: null };
 let view = null;
 let refusal = "";
 let isAsking = false;
@@ -57,6 +58,10 @@ function notice({ inProgress, runId }, runs) {
   const wasFirst = seen.isFirst;
   Object.assign(seen, { runId: newest.runId, isFirst: false });
   isAsking = false;
+  if (seen.shownId === newest.runId && newest.outcome.startsWith("succeeded")) {
+    Object.assign(seen, { full: newest.rows, fullUntil: Date.now() + FULL_MS });
+    setTimeout(render, FULL_MS + 50);
+  }
   if (wasFirst || newest.outcome !== "succeeded_changed") return;
   const counts = COUNTS.filter(([name]) => newest[name]).map(([name, word]) => `${ITALIAN.format(newest[name])} ${word}`);
   seen.line = `Clienti aggiornati: ${counts.join(", ")}.`;
@@ -68,10 +73,14 @@ function showBanner(status) {
   // One that is only asked for has no run yet.
   if (status?.inProgress && status.runId !== null) {
     const age = Date.now() - Math.min(Date.parse(status.startedAt), seen.startedAt);
-    if (age > BANNER_AFTER_MS) return fill(banner, describeRun(status));
+    if (age > BANNER_AFTER_MS) {
+      seen.shownId = status.runId;
+      return fill(banner, describeRun(status));
+    }
     setTimeout(render, BANNER_AFTER_MS - age + 50);
     return fill(banner);
   }
+  if (Date.now() < seen.fullUntil) return fill(banner, describeRun({ current: seen.full, total: seen.full }));
   const isShown = seen.line !== null && Date.now() < seen.lineUntil;
   fill(banner, isShown && h("p", { class: "is-done", key: "line", lang: "it" }, seen.line));
 }
@@ -141,7 +150,7 @@ function buildQuarantine(items) {
 function buildItem(item) {
   const name = item.sha256.slice(0, 12);
   return h("div", { class: "quarantined", key: item.sha256 },
-    h("h4", {}, item.held ? `${counted(item.held, "removal")} waiting` : `List of ${counted(item.rows, "customer")}`, " exported ", when(item.exportedAt, "moment")),
+    h("h4", {}, item.held ? `${counted(item.held, "removal")} waiting` : item.rows ? `List of ${counted(item.rows, "customer")}` : "List without a readable row", " exported ", when(item.exportedAt, "moment")),
     item.held > 0 && h("p", {}, "These customers are gone from two lists in a row, more than may be deleted unasked. Releasing deletes them."),
     item.held === 0 && item.failedChecks.map(({ check, message, whatToDo }) => h("div", { key: check },
       h("p", {}, h("strong", {}, check.replaceAll("_", " ")), ": ", foreign(message)),
@@ -151,7 +160,7 @@ function buildItem(item) {
       ? h("form", { class: "release", onsubmit: (event) => release(event, item.sha256) },
         h("label", {}, "Reason", h("input", { name: "reason", id: `reason-${name}`, required: true, maxlength: 500, autocomplete: "off" })),
         h("button", { type: "submit", id: `release-${name}` }, item.held ? "Delete them" : "Release this list"))
-      : h("p", { class: "warn" }, "Nobody can release this list: the file itself is wrong. Export it again."));
+      : h("p", { class: "warn" }, "Nobody can release this list: the file itself is wrong, or a newer list was accepted since. Export it again."));
 }
 
 function release(event, sha256) {
@@ -173,4 +182,5 @@ function buildRuns(runs) {
     ], runs));
 }
 
+watchSession(() => poller.soon());
 poller.start();

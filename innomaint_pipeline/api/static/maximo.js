@@ -4,7 +4,7 @@ import { badge, learnWords } from "./badges.js";
 import { announce, fill, h } from "./dom.js";
 import { Poller } from "./polling.js";
 import { get, post } from "./service.js";
-import { mayBeSignedIn } from "./session.js";
+import { mayBeSignedIn, watchSession } from "./session.js";
 import { ago, number } from "./times.js";
 
 const WAITS_MS = { running: 5000, idle: 30_000, ...globalThis.innomaintPageWaitsMs };
@@ -97,4 +97,5 @@ function button(endpoint, words) {
   return h("button", { type: "button", id: `maximo-sync-${endpoint}`, "aria-label": name, disabled: isBusy, onclick: () => start(endpoint) }, words);
 }
 
+watchSession(() => poller.soon());
 poller.start();

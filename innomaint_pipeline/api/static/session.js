@@ -6,6 +6,7 @@ import { post, remove } from "./service.js";
 const ADDRESS = "/sync/session";
 /** Remembers that there may be a session, so that a page without one does not ask in vain. It holds no secret. */
 const HINT = "innomaint-signed-in";
+const CHANGED = "innomaint-session";
 
 /** Take the token out of the address, so that neither the history nor a screenshot keeps it. */
 export function takeTokenFromAddress() {
@@ -25,11 +26,18 @@ export function mayBeSignedIn() {
 
 export function forgetSession() {
   localStorage.removeItem(HINT);
+  document.dispatchEvent(new Event(CHANGED));
 }
 
 export async function signIn(token) {
   await post(ADDRESS, { token });
   localStorage.setItem(HINT, "yes");
+  document.dispatchEvent(new Event(CHANGED));
+}
+
+/** Call `look` at each coming and going: what looks seldom must not wait for its next turn. */
+export function watchSession(look) {
+  document.addEventListener(CHANGED, look);
 }
 
 export function signOut() {

@@ -6,7 +6,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -141,13 +141,16 @@ def _execute(
     waiting = list(work.plan.names)
     with database.begin() as connection:
         forget_expired(connection, COMMANDS)
-    with (
-        hold_lease(Claim(database, work.lease, work.lease), is_last_step=True),
-        _progress(work.plan.total, is_quiet=is_quiet) as show,
-        WorkerPool(
-            settings.home, is_embedded=settings.ic3_database_url is None, size=min(WORKERS, len(waiting))
-        ) as pool,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(hold_lease(Claim(database, work.lease, work.lease), is_last_step=True))
+        show = stack.enter_context(_progress(work.plan.total, is_quiet=is_quiet))
+        # Before the workers start, which takes seconds: nobody is to read 0 of 0.
+        _advance(settings, database, work, show)
+        pool = stack.enter_context(
+            WorkerPool(
+                settings.home, is_embedded=settings.ic3_database_url is None, size=min(WORKERS, len(waiting))
+            )
+        )
         locks = LockTeller(database.url, database.place, say)
         while waiting and result.stop_code is None:
             _advance(settings, database, work, show)

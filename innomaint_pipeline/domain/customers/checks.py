@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from innomaint_pipeline.domain.customers.columns import COLUMNS
-from innomaint_pipeline.domain.customers.delta import contact_hash, merge_values
+from innomaint_pipeline.domain.customers.delta import contact_hash, merge_extra, merge_values
 from innomaint_pipeline.domain.customers.lists import CustomerRow, Finding
 
 OF_THE_FILE = (
@@ -213,8 +213,8 @@ def _check_changes(rows: Sequence[CustomerRow], before: AcceptedList | None, gua
 
 
 def _is_changed(before: CustomerRow, now: CustomerRow) -> bool:
-    values = merge_values(now, before.values)
-    return contact_hash(values, now.extra) != contact_hash(before.values, before.extra)
+    values, extra = merge_values(now, before.values), merge_extra(now, before.extra)
+    return contact_hash(values, extra) != contact_hash(before.values, before.extra)
 
 
 def _check_rows(rows: Sequence[CustomerRow]) -> Finding:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -59,6 +59,7 @@ class CustomerWrite:
 
     row: CustomerRow
     values: Mapping[str, Value]
+    extra: Mapping[str, str]
     contact_hash: str
     analytics_hash: str
     fields: tuple[str, ...] = ()
@@ -124,6 +125,12 @@ def merge_values(row: CustomerRow, stored: Mapping[str, Value]) -> dict[str, Val
     return {name: row.values[name] if name in row.values else stored.get(name) for name in FIELDS}
 
 
+def merge_extra(row: CustomerRow, stored: Mapping[str, str]) -> dict[str, str]:
+    """Return the unknown columns of a row; where one could not be read, the stored value stays."""
+    unreadable = {issue.field for issue in row.issues}
+    return {**{header: text for header, text in stored.items() if header in unreadable}, **row.extra}
+
+
 def compute_delta(
     stored: Mapping[str, StoredCustomer],
     rows: Sequence[CustomerRow],
@@ -157,10 +164,9 @@ def compute_delta(
 
 def _place(delta: Delta, stored: StoredCustomer | None, row: CustomerRow) -> None:
     if stored is None:
-        delta.new.append(_write(row, merge_values(row, {})))
+        delta.new.append(_write(row, {}, {}))
         return
-    values = merge_values(row, stored.values)
-    write = _write(row, values)
+    write = _write(row, stored.values, stored.extra)
     is_current = stored.hash_version == HASH_VERSION
     before = (
         stored.contact_hash if is_current else contact_hash(stored.values, stored.extra),
@@ -177,14 +183,17 @@ def _place(delta: Delta, stored: StoredCustomer | None, row: CustomerRow) -> Non
         delta.unchanged += 1
 
 
-def _write(row: CustomerRow, values: Mapping[str, Value]) -> CustomerWrite:
-    return CustomerWrite(row, values, contact_hash(values, row.extra), analytics_hash(values))
+def _write(
+    row: CustomerRow, stored_values: Mapping[str, Value], stored_extra: Mapping[str, str]
+) -> CustomerWrite:
+    values, extra = merge_values(row, stored_values), merge_extra(row, stored_extra)
+    return CustomerWrite(row, values, extra, contact_hash(values, extra), analytics_hash(values))
 
 
 def _name_fields(write: CustomerWrite, stored: StoredCustomer) -> CustomerWrite:
     fields = [
         name for name in FIELDS if _canonical(write.values[name]) != _canonical(stored.values.get(name))
     ]
-    if dict(write.row.extra) != dict(stored.extra):
+    if dict(write.extra) != dict(stored.extra):
         fields.append("extra")
-    return CustomerWrite(write.row, write.values, write.contact_hash, write.analytics_hash, tuple(fields))
+    return replace(write, fields=tuple(fields))

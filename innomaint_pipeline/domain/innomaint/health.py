@@ -23,7 +23,8 @@ class HealthFacts:
     `oldest_success_seconds` is the age of the oldest good data, or None; `last_stop` is why the newest batch
     run failed, None where it did not; `probe_in_seconds` is None while the breaker is closed. Within
     `next_look_seconds` continuous sync looks for work; None where `innomaint up` does not run. `held_back`
-    are CMMS assets whose states the database refuses, each with its reason.
+    are CMMS assets whose states the database refuses, each with its reason. `is_under_way` tells that a run
+    holds a batch.
     """
 
     total: int
@@ -40,6 +41,7 @@ class HealthFacts:
     next_look_seconds: int | None = None
     held_back: tuple[tuple[str, str], ...] = ()
     is_set: bool = True
+    is_under_way: bool = False
 
 
 def assess_health(facts: HealthFacts) -> Health:  # noqa: PLR0911 # a word a line
@@ -116,6 +118,8 @@ def _explain_unknown(facts: HealthFacts, moments: HealthMoments) -> HealthReport
     if facts.last_stop is not None:
         reason = f"Nothing was asked for yet. {_last_failure(facts)}"
         return HealthReport(word, moments.failing_since, reason, facts.last_stop.what_to_do)
+    if facts.is_under_way:
+        return HealthReport(word, None, "The first sync is under way.", _NOTHING)
     if facts.next_look_seconds is None:
         return HealthReport(word, None, "Nothing was asked for yet.", "start innomaint up, or sync")
     reason = f"Nothing was asked for yet; the first sync begins within {facts.next_look_seconds} s."

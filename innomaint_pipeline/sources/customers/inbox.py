@@ -85,11 +85,11 @@ async def look(
 ) -> Export | Nothing | TooLarge:
     """Look into the inbox, a folder or one file, and copy the newest list into the folder `copies`.
 
-    A copy that is there already is replaced by the same bytes; the inbox is never changed. `is_chosen` takes
-    a file that a person named as it is, without waiting for its end. Raises `StillGrowingError`,
-    `TransientSourceError` where the inbox is absent, not readable or does not answer in time, `DiskFullError`
-    where the copy cannot be written, and `SourceRefusedError` where a named file cannot be read; repeating
-    helps in the first two cases.
+    A copy that is there already stays; the inbox is never changed. `is_chosen` takes a file that a person
+    named as it is, without waiting for its end. Raises `StillGrowingError`, `TransientSourceError` where the
+    inbox is absent, not readable or does not answer in time, `DiskFullError` where the copy cannot be
+    written, and `SourceRefusedError` where a named file cannot be read; repeating helps in the first two
+    cases.
     """
     order = Order(
         inbox=os.fsencode(inbox.absolute()).hex(),  # noqa: ASYNC240 # asks for the working folder alone

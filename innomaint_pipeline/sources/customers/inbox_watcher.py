@@ -137,14 +137,17 @@ def _see_settled(file: BinaryIO, newest: InboxFile, order: Order) -> None:
     if not _is_as_before(file, newest):
         raise _GrowingError(f"{name} is still growing")
     file.seek(max(0, newest.size - TAIL_BYTES))
-    is_ended = b"%%EOF" in file.read()
+    is_ended = b"%%EOF" in file.read(TAIL_BYTES)
     file.seek(0)
     if not is_ended and may_be_growing(newest.file_time, datetime.now(UTC)):
         raise _GrowingError(f"{name} does not end in %%EOF yet")
 
 
 def _copy(file: BinaryIO, newest: InboxFile, copies: Path) -> tuple[Path, str]:
-    """Copy the open file under its hash; the copy is what is hashed, kept and read."""
+    """Copy the open file under its hash; the copy is what is hashed, kept and read.
+
+    One that is there already stays, with its age: by that it is deleted.
+    """
     copies.mkdir(mode=0o700, parents=True, exist_ok=True)
     copies.chmod(0o700)
     digest = hashlib.sha256()
@@ -155,12 +158,15 @@ def _copy(file: BinaryIO, newest: InboxFile, copies: Path) -> tuple[Path, str]:
             while chunk := file.read(_CHUNK_BYTES):
                 digest.update(chunk)
                 target.write(chunk)
+                if target.tell() > newest.size:
+                    break
             target.flush()
             os.fsync(target.fileno())
         if not _is_as_before(file, newest):
             raise _GrowingError(f"{show_name(newest.name)} changed while it was copied")
         copy = copies / f"{digest.hexdigest()}.pdf"
-        part.replace(copy)
+        if not copy.exists() or copy.stat().st_size != newest.size:
+            part.replace(copy)
     finally:
         part.unlink(missing_ok=True)
     return copy, digest.hexdigest()

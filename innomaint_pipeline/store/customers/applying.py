@@ -130,7 +130,7 @@ def _row_of(write: CustomerWrite) -> dict[str, Any]:
         "erp_id": write.row.erp_id,
         "erp_id_printed": write.row.erp_id_printed,
         **write.values,
-        "extra": dict(write.row.extra),
+        "extra": dict(write.extra),
         "contact_hash": write.contact_hash,
         "analytics_hash": write.analytics_hash,
         "hash_version": HASH_VERSION,

@@ -13,7 +13,13 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from innomaint_pipeline.domain.customers.checks import is_releasable
-from innomaint_pipeline.domain.customers.delta import State, analytics_hash, contact_hash, merge_values
+from innomaint_pipeline.domain.customers.delta import (
+    State,
+    analytics_hash,
+    contact_hash,
+    merge_extra,
+    merge_values,
+)
 from innomaint_pipeline.domain.customers.runs import (
     SUCCEEDED,
     SYNC_REQUESTS,
@@ -122,7 +128,7 @@ def load_status(connection: Connection, start_minutes: int, *, is_set: bool) -> 
     elif last is not None:
         status = "error" if last["outcome"] in _ENDED_BADLY else "completed"
         stage, words, run_id, started_at = Stage.DONE, describe_outcome(last), last["run_id"], None
-        total = done = last["rows"]
+        total = done = last["rows"] or None
     else:
         status, stage, words, run_id, started_at = "idle", None, "no run yet", None, None
     age = None if facts.accepted_at is None else (facts.judged_at - facts.accepted_at).total_seconds()
@@ -204,11 +210,16 @@ def _load_shares(connection: Connection, facts: SourceFacts) -> dict[str, float 
 
 
 def load_quarantine(connection: Connection, *, keep_days: int) -> list[dict[str, Any]]:
-    """Return what waits for a person as its JSON; `held` counts the removals of an accepted list."""
+    """Return what waits for a person as its JSON; `held` counts the removals of an accepted list.
+
+    A refused list that a newer accepted one has overtaken cannot be released any more.
+    """
+    last = find_last_accepted(connection)
     found = []
     for row in find_quarantine(connection, keep_days=keep_days):
         failed = [item for item in row["checks"] if not item["passed"]]
         is_refused = row["status"] == QUARANTINED
+        is_overtaken = last is not None and row["exported_at"] <= last.exported_at
         found.append(
             {
                 "sha256": row["sha256"],
@@ -219,7 +230,8 @@ def load_quarantine(connection: Connection, *, keep_days: int) -> list[dict[str,
                     {"check": item["check"], "message": item["message"], "figures": item["figures"]}
                     for item in failed
                 ],
-                "releasable": is_releasable(item["check"] for item in failed) if is_refused else True,
+                "releasable": not is_refused
+                or (is_releasable(item["check"] for item in failed) and not is_overtaken),
                 "held": len(row["held"] or ()),
             }
         )
@@ -252,7 +264,8 @@ def count_differences(connection: Connection) -> dict[str, int]:
         item = stored.get(row.erp_id)
         if item is not None:
             values = merge_values(row, item.values)
-            given = (contact_hash(values, row.extra), analytics_hash(values))
+            extra = merge_extra(row, item.extra)
+            given = (contact_hash(values, extra), analytics_hash(values))
             held = (contact_hash(item.values, item.extra), analytics_hash(item.values))
             different += given != held
     return {"absent": len(ids - active), "additional": len(active - ids), "different": different}

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health, HealthReport
 from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.innomaint.batches import LEASES
 from innomaint_pipeline.domain.innomaint.health import (
     STALE_AFTER_REFRESHES,
     HealthFacts,
@@ -77,6 +78,7 @@ def load_health_facts(connection: Connection, account: SourceAccount) -> HealthF
         is_set=account.is_set,
         held_back=tuple(find_held_back(connection)),
         next_look_seconds=interval if find_leases(connection, UP_LEASE) else None,
+        is_under_way=bool(find_leases(connection, LEASES)),
     )
 
 

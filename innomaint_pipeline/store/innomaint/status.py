@@ -8,12 +8,13 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select
 
 from innomaint_pipeline.domain.health import Health, HealthReport
+from innomaint_pipeline.domain.innomaint.progress import BatchProgress
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.states import SyncState
 from innomaint_pipeline.store.innomaint.batch_runs import BatchRun, count_runs, find_newest_runs
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_by_state, count_due, select_failed
 from innomaint_pipeline.store.innomaint.health import load_health_facts, load_health_report
-from innomaint_pipeline.store.innomaint.progress import Progress, RunningBatch, load_progress
+from innomaint_pipeline.store.innomaint.progress import Progress, load_progress
 from innomaint_pipeline.store.innomaint.tables import sync_state
 from innomaint_pipeline.store.pacing import load_rate_state
 
@@ -21,9 +22,18 @@ _SHOWN_RUNS = 5
 
 
 @dataclass(frozen=True)
-class BatchInProgress(RunningBatch):
-    """A batch under way, and how far the whole sync is that it belongs to."""
+class BatchInProgress:
+    """A batch under way, and how far the whole sync is that it belongs to.
 
+    Between two batches it stands for the next one, which has neither a key nor a run yet.
+    """
+
+    batch_key: str | None
+    run_id: str | None
+    since: datetime
+    total: int
+    done: int
+    state: BatchProgress
     sync_since: datetime
     sync_total: int
     sync_done: int
@@ -60,11 +70,20 @@ class Status:
 
     @property
     def in_progress(self) -> tuple[BatchInProgress, ...]:
-        """The batches under way, each with how far the whole sync is."""
-        if self.progress is None:
+        """The batches under way, or the next one, each with how far the whole sync is."""
+        sync = self.progress
+        if sync is None:
             return ()
-        whole = {f"sync_{name}": getattr(self.progress, name) for name in ("since", "total", "done")}
-        return tuple(BatchInProgress(**vars(batch), **whole) for batch in self.progress.batches)
+        whole = (sync.since, sync.total, sync.done)
+        if not sync.batches:
+            rest = sync.total - sync.done
+            return (BatchInProgress(None, None, sync.since, rest, 0, BatchProgress.WAITING, *whole),)
+        return tuple(
+            BatchInProgress(
+                batch.batch_key, batch.run_id, batch.since, batch.total, batch.done, batch.state, *whole
+            )
+            for batch in sync.batches
+        )
 
     @property
     def health(self) -> Health:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +233,11 @@ def delete_old_copies(kept: Kept, *, now: float) -> None:
             path.unlink(missing_ok=True)
 
 
+def is_expired(received_at: datetime, kept: Kept) -> bool:
+    """Tell whether a list was read so long ago that its copy is not kept any more."""
+    return received_at < datetime.now(UTC) - timedelta(days=kept.days)
+
+
 def await_result(
     work: Callable[[], Coroutine[Any, Any, Any]], check: Callable[[], None] = lambda: None
 ) -> Any:
@@ -316,6 +321,9 @@ class _Attempt:
         with run.database.begin() as connection:
             known = find_list(connection, arrival.sha256)
         if known is not None and not (run.is_chosen and known.is_refused_for_bounds):
+            if is_expired(known.received_at, run.kept):
+                # Its file still lies in the inbox; how long a copy is kept is told by when it was read.
+                arrival.path.unlink(missing_ok=True)
             return self._skip(describe_known(arrival, known), sha256=arrival.sha256)
         with self._stage(Stage.PARSE, sha256=arrival.sha256):
             content = await_result(lambda: run.read(arrival, self._report), self._watch.check)

@@ -75,7 +75,10 @@ def test_the_newest_list_is_copied_under_its_hash_and_the_inbox_left_as_it_is(in
     assert [it.name for it in found.path.parent.iterdir()] == [found.path.name]
     # The inbox itself may be a link, and may be one file.
     (inbox.parent / "other").symlink_to(inbox)
+    kept = found.path.stat().st_ctime_ns
     assert look_at(inbox.parent / "other") == found
+    # The copy stays, with its age, by which it is deleted.
+    assert found.path.stat().st_ctime_ns == kept
     assert look_at(newest).sha256 == found.sha256
 
 

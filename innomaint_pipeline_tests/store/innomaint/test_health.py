@@ -3,6 +3,7 @@
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health, HealthReport
 from innomaint_pipeline.domain.innomaint import SOURCE
+from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.health import load_conditions, load_health_facts, load_health_report
@@ -52,3 +53,6 @@ def test_before_the_first_sync_it_is_told_when_it_begins_where_up_runs(pipeline:
     with pipeline.database.begin() as connection:
         save_setting(connection, SOURCE, SYNC_INTERVAL_SECONDS, 45)
     assert "begins within 45 s" in explained().reason
+    with pipeline.database.begin() as connection:
+        acquire_lease(connection, lease_name("batch_000001"), "run-1")
+    assert (explained().reason, explained().what_to_do) == ("The first sync is under way.", "nothing")

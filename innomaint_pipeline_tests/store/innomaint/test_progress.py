@@ -59,6 +59,10 @@ def look(pipeline: Pipeline) -> Progress | None:
     assert 0 <= progress.done <= progress.total <= WORLD_SIZE
     assert overview.eta == progress.left
     assert status.eta_seconds == (progress.left.seconds if progress.left else None)
+    assert len(status.in_progress) == max(len(progress.batches), 1), "between two batches, too"
+    if not progress.batches:
+        (row,) = status.in_progress
+        assert (row.batch_key, row.state, row.total) == (None, "waiting", progress.total - progress.done)
     for row in status.in_progress:
         assert (row.sync_since, row.sync_total, row.sync_done) == (
             progress.since,
