@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from innomaint_pipeline.domain.customers.checks import OF_THE_FILE, RELEASABLE
 from innomaint_pipeline.domain.customers.lists import ValueIssue
 from innomaint_pipeline.domain.customers.runs import SYNC_LEASE, Outcome, Trigger
-from innomaint_pipeline.errors import DatabaseError, DiskFullError, TransientSourceError
+from innomaint_pipeline.errors import ConfigurationError, DatabaseError, DiskFullError, TransientSourceError
 from innomaint_pipeline.sources.customers.inbox import StillGrowingError
 from innomaint_pipeline.store.customers.applying import BusyError, ReleaseError
 from innomaint_pipeline.store.customers.runs import load_facts, load_next_due
@@ -303,10 +303,18 @@ def test_only_what_may_pass_by_itself_is_tried_again(customers: Customers):
     assert customers.value("select outcome from customers.sync_run order by id desc limit 1") == "cancelled"
     # Whoever waits for the run need not wait until its lease expires.
     assert customers.value("select count(*) from innomaint_lease") == 0
+    customers.folder.rmdir()
+    customers.folder.write_text("a file in the place of the folder")
+    with pytest.raises(ConfigurationError, match="cannot be made or kept private"):
+        sync_list(run(ValueError("not reached")))
+    assert (
+        customers.value("select error_class from customers.sync_run order by id desc limit 1") == "settings"
+    )
+    customers.folder.unlink()
     growing = sync_list(run(StillGrowingError("list.pdf still grows")))
     assert growing is not None
     assert (growing.outcome, growing.row["attempts"], waits) == (Outcome.SKIPPED, 4, [5, 10, 20])
-    assert customers.value("select count(*) from customers.sync_run") == 7
+    assert customers.value("select count(*) from customers.sync_run") == 8
 
 
 def test_one_run_works_at_a_time_and_does_what_others_ask_for(customers: Customers):
