@@ -202,7 +202,7 @@ def _start(keeper: ProcessKeeper, home: Path, port: int) -> None:
         KeptProcess(
             "code-server",
             [
-                *(*python, "dagster", "api", "grpc", "-h", _HOST, "-p", str(code_port), *module),
+                *(*python, f"{_LOCATION}.cli.code_server", "-h", _HOST, "-p", str(code_port), *module),
                 *("--working-directory", str(project_folder())),
             ],
             "Dagster's code-server",

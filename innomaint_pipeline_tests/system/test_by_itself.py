@@ -202,8 +202,9 @@ def want_the_same_batch_at_once(up: Running) -> Shared:
 
 
 def _workers(up: Running) -> list[psutil.Process]:
-    """Return the processes that execute runs: what the code server spawned, and may have left behind."""
-    return [one for one in find_processes(up.made.home) if "spawn_main" in command_line(one)]
+    """Return the processes that execute runs: forks of what the code server started, and may have left."""
+    forked = [one for one in find_processes(up.made.home) if "forkserver" in command_line(one)]
+    return [one for one in forked if one.ppid() in {it.pid for it in forked}]
 
 
 def _named(up: Running, text: str) -> list[psutil.Process]:
@@ -252,8 +253,8 @@ def cut_the_power(up: Running, workbook: Path) -> int:
 
 
 def _launch(ui: Ui, job: str) -> str | None:
-    """Launch a run; None while the webserver still has connections to a database that was killed."""
-    with suppress(OSError):
+    """Launch a run; None while the webserver still looks for a database or a code server that was killed."""
+    with suppress(OSError, AssertionError):
         return ui.launch(job)
     return None
 
@@ -276,7 +277,7 @@ def survive_kills() -> Survived:
     latency = build_fixed_latency(0.1)
     victims: dict[str, Callable[[Running], int]] = {
         "worker": lambda up: _kill(_workers(up)[:1]),
-        "code-server": lambda up: _kill(_named(up, "dagster api grpc")),
+        "code-server": lambda up: _kill(_named(up, "cli.code_server")),
         "daemon": lambda up: _kill(_named(up, "dagster._daemon")),
         "database": lambda up: _kill(_postmaster(up)),
     }
