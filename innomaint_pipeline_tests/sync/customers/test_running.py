@@ -13,6 +13,7 @@ from innomaint_pipeline.domain.customers.runs import SYNC_LEASE, Outcome, Trigge
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError, DiskFullError, TransientSourceError
 from innomaint_pipeline.sources.customers.inbox import StillGrowingError
 from innomaint_pipeline.store.customers.applying import BusyError, ReleaseError
+from innomaint_pipeline.store.customers.overview import load_quarantine
 from innomaint_pipeline.store.customers.runs import load_facts, load_next_due
 from innomaint_pipeline.store.database import find_now
 from innomaint_pipeline.store.faults import explain
@@ -180,6 +181,9 @@ def test_nobody_can_release_what_is_wrong_in_itself_or_late(customers: Customers
     customers.sync(rows)
     with pytest.raises(ReleaseError, match="snapshot_is_newer fails now"):
         customers.release(few.row["sha256"])
+    with customers.database.begin() as connection:
+        offered = [item for item in load_quarantine(connection, keep_days=30) if item["releasable"]]
+    assert offered == []
     with pytest.raises(ReleaseError, match="no list of this hash"):
         customers.release("0" * 64)
     assert customers.value("select count(*) from customers.release") == 0
