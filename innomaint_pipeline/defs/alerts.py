@@ -48,7 +48,7 @@ def build_alerts(loaders: Sequence[ConditionLoader]) -> dg.SensorDefinition:
                 found = [load(connection, settings) for load in loaders]
                 told = {number: load_told(connection, number) for number in (_LOG, *notifier.numbers)}
                 now = find_now(connection)
-            tell_of_lost_runs(context.instance, database)
+            tell_of_lost_runs(context, database)
             conditions = [condition for _, of_source in found for condition in of_source]
             for number, known in told.items():
                 for notice in decide_notices(conditions, known, now):

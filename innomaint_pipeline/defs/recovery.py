@@ -166,14 +166,16 @@ class LeasedRunLauncher(DefaultRunLauncher):
         return not newest or time.time() - newest[0].event_log_entry.timestamp > _SILENCE_SECONDS
 
 
-def tell_of_lost_runs(instance: dg.DagsterInstance, database: Database) -> None:
+def tell_of_lost_runs(context: dg.SensorEvaluationContext, database: Database) -> None:
     """Say on the pages of its assets what became of a run that had ended before its lease was looked at.
 
     A code server that lives reports a killed worker of its own at once, and nobody asks the launcher then.
+    Where no run was lost, Dagster's database is left alone.
     """
     with database.begin() as connection:
         gone = find_gone_owners(connection, RUN_LEASES)
     for run_id in gone:
+        instance = context.instance
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             continue

@@ -103,7 +103,7 @@ def test_a_run_that_its_code_server_has_ended_is_told_once_on_the_pages_of_its_a
     monitor.instance.report_run_failed(run, "Run execution process unexpectedly exited with exit code -9")
 
     for _ in range(2):
-        tell_of_lost_runs(monitor.instance, database)
+        tell_of_lost_runs(dg.build_sensor_context(instance=monitor.instance), database)
 
     def observed(run_id: str) -> list[dg.AssetObservation]:
         kind = dg.DagsterEventType.ASSET_OBSERVATION
