@@ -111,6 +111,11 @@ def selection_run_config(selection: Selection) -> dict[str, Any]:
     return {"ops": {_FETCH: {"config": config}, _SETTLE: {"config": config}}}
 
 
+def read_selection(run_config: Mapping[str, Any]) -> Selection:
+    """Return the selection of a run of `sync_batch`, from its run config."""
+    return SelectionConfig(**run_config.get("ops", {}).get(_FETCH, {}).get("config", {})).selection()
+
+
 def _has_later_step(context: dg.AssetExecutionContext, *names: str) -> bool:
     """Tell whether this run has one of the named assets or steps still to come."""
     steps = context.run.step_keys_to_execute
