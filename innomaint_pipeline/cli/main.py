@@ -159,11 +159,20 @@ def serve(*, host: str | None, port: int | None, dagster_url: str | None, is_qui
 
 @cli.command()
 @click.option("--slots", type=click.IntRange(1, 64), help="Runs at once; default: INNOMAINT_WORKER_SLOTS.")
-def worker(*, slots: int | None) -> None:
+@click.option(
+    "--account", "accounts", multiple=True, help="Work for this account; repeatable: a process for each."
+)
+def worker(*, slots: int | None, accounts: tuple[str, ...]) -> int:
     """Execute the runs that Dagster launches by Celery, on this machine, until Ctrl-C."""
-    from innomaint_pipeline.cli.worker import run_worker
+    from innomaint_pipeline.cli.accounts import work_for
+    from innomaint_pipeline.cli.worker import run_worker, run_workers
 
+    if len(accounts) > 1:
+        return run_workers(accounts, slots=slots)
+    for account in accounts:
+        work_for(account)
     run_worker(command_settings(), slots=slots)
+    return 0
 
 
 @cli.group()

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +37,29 @@ if TYPE_CHECKING:
 _BROKER_SECONDS = 10
 
 
-def run_worker(settings: Settings, *, slots: int | None, queue: str | None = None) -> None:
+def run_workers(accounts: Sequence[str], *, slots: int | None) -> int:
+    """Run a worker for each account, in a process of its own, and pass signals on to all of them.
+
+    One that ends leaves the others alone. Return the first exit code that is not 0.
+    """
+    options = [] if slots is None else ["--slots", str(slots)]
+    command = [sys.executable, "-m", "innomaint_pipeline.cli", "worker", *options, "--account"]
+    running = [subprocess.Popen([*command, account], start_new_session=True) for account in accounts]  # noqa: S603 # our own interpreter
+
+    def pass_on(*_: object) -> None:
+        for process in running:
+            process.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, pass_on)
+    return next((code for code in [process.wait() for process in running] if code), 0)
+
+
+def run_worker(settings: Settings, *, slots: int | None) -> None:
     """Check all that a run needs, say so, and execute runs until SIGTERM or Ctrl-C.
 
-    The first one lets the runs under way end, a second one cancels them; what they stored is kept. `queue` is
-    whose runs are taken; without one those of no account.
+    The first one lets the runs under way end, a second one cancels them; what they stored is kept. Takes the
+    runs of the settings' account, or those of no account.
     """
     folder = project_folder()
     engine = find_engine(folder)
@@ -60,7 +81,8 @@ def run_worker(settings: Settings, *, slots: int | None, queue: str | None = Non
             )
     app = _prepare(settings, addresses)
     log = settings.home / "logs" / "worker.log"
-    _execute(app, slots or settings.innomaint_worker_slots, queue or app.conf.task_default_queue, log)
+    queue = settings.innomaint_account or app.conf.task_default_queue
+    _execute(app, slots or settings.innomaint_worker_slots, queue, log)
 
 
 def _prepare(settings: Settings, addresses: Addresses) -> Celery:
