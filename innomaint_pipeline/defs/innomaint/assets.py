@@ -116,8 +116,9 @@ def selection_run_config(selection: Selection) -> dict[str, Any]:
 
 def read_selection(run_config: Mapping[str, Any]) -> Selection:
     """Return the selection of a run of `sync_batch`, from its run config."""
-    config = run_config.get("ops", {}).get(step_name(_FETCH_KEY), {}).get("config", {})
-    return SelectionConfig(**config).selection()
+    return SelectionConfig(
+        **run_config.get("ops", {}).get(step_name(_FETCH_KEY), {}).get("config", {})
+    ).selection()
 
 
 def _has_settle(context: dg.AssetExecutionContext) -> bool:
