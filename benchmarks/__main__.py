@@ -26,6 +26,7 @@ NAMES = (
     "rate",
     "continuous",
     "rest",
+    "launches",
 )
 
 

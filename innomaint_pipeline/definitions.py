@@ -31,6 +31,7 @@ def build_defs(sources: Sequence[SourceDefinitions] = SOURCES, **overrides: Any)
     asset_checks = list(chain.from_iterable(source.asset_checks for source in sources))
     check_tables, hourly_checks = build_check_tables(asset_checks)
     loaders = [source.load_conditions for source in sources if source.load_conditions is not None]
+    closers = [source.close_lost for source in sources if source.close_lost is not None]
     works = list(chain.from_iterable(source.requested_work for source in sources))
     resources: dict[str, Any] = {"ic3": Ic3DatabaseResource()}
     for source in sources:
@@ -40,7 +41,7 @@ def build_defs(sources: Sequence[SourceDefinitions] = SOURCES, **overrides: Any)
         "asset_checks": asset_checks,
         "jobs": [check_tables, housekeeping, *chain.from_iterable(source.jobs for source in sources)],
         "sensors": [
-            build_alerts(loaders),
+            build_alerts(loaders, closers),
             *([build_requests_sensor(works)] if works else []),
             *chain.from_iterable(source.sensors for source in sources),
         ],

@@ -30,6 +30,7 @@ from innomaint_pipeline.settings import (
 )
 from innomaint_pipeline.store.connections import (
     in_same_server,
+    refuse_missing_database,
     with_driver,
     with_options_of_environment,
 )
@@ -194,6 +195,7 @@ def open_addresses(settings: Settings) -> Iterator[Addresses]:
             ic3_url = server.url(name)
         else:
             ic3_url = ic3.get_secret_value()
+            refuse_missing_database(ic3_url)
         ic3_url = with_options_of_environment(ic3_url)
         if dagster is None:
             # A schema chosen for the IC3 tables is none of Dagster's.

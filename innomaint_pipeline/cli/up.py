@@ -90,9 +90,9 @@ def run_up(
         ]
         _claim_home(stack, home)
         end_leftovers(home)
-        refuse_taken_port(_HOST, port, "--port")
         for part in parts:
             part.refuse_port(port)
+        refuse_taken_port(_HOST, port, "--port")
         say("Starting: the database ...")
         databases = Databases(stack, home, first_work, is_alone=len(parts) == 1)
         opened = [part for part in parts if databases.open(part)]

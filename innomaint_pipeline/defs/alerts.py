@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from innomaint_pipeline.defs.recovery import tell_of_lost_runs
+from innomaint_pipeline.defs.recovery import RunCloser, tell_of_lost_runs
 from innomaint_pipeline.defs.resources import look_at_database
 from innomaint_pipeline.defs.source import ConditionLoader
 from innomaint_pipeline.domain.alerts import decide_notices
@@ -21,8 +21,10 @@ _HEARTBEAT_SECONDS = 60
 _LOG = 0
 
 
-def build_alerts(loaders: Sequence[ConditionLoader]) -> dg.SensorDefinition:
-    """Return the sensor that tells people of the conditions of every source."""
+def build_alerts(
+    loaders: Sequence[ConditionLoader], closers: Sequence[RunCloser] = ()
+) -> dg.SensorDefinition:
+    """Return the sensor that tells people of the conditions of every source, and of runs that were lost."""
 
     @dg.sensor(
         name="alerts",
@@ -48,7 +50,7 @@ def build_alerts(loaders: Sequence[ConditionLoader]) -> dg.SensorDefinition:
                 found = [load(connection, settings) for load in loaders]
                 told = {number: load_told(connection, number) for number in (_LOG, *notifier.numbers)}
                 now = find_now(connection)
-            tell_of_lost_runs(context.instance, database)
+            tell_of_lost_runs(context, database, closers)
             conditions = [condition for _, of_source in found for condition in of_source]
             for number, known in told.items():
                 for notice in decide_notices(conditions, known, now):

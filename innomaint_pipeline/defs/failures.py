@@ -179,6 +179,19 @@ def observe_missing(
             instance.report_dagster_event(event, run.run_id)
 
 
+def find_explanation(instance: dg.DagsterInstance, run_id: str) -> Explanation | None:
+    """Return why a run did not end well, as the pages of its assets say; None where they say nothing."""
+    for record in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION):
+        event = record.dagster_event
+        if event is None:
+            continue
+        metadata = event.asset_observation_data.asset_observation.metadata
+        names = ("cause", "reason", "what_to_do")
+        if all(name in metadata for name in names):
+            return Explanation(*(str(metadata[name].value) for name in names))
+    return None
+
+
 def _find_keys(
     instance: dg.DagsterInstance, run: dg.DagsterRun, kind: dg.DagsterEventType
 ) -> set[dg.AssetKey]:

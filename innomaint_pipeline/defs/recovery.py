@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,7 +30,7 @@ from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 from innomaint_pipeline.defs.account import ACCOUNT, account_of_run, own_runs
-from innomaint_pipeline.defs.failures import PARTITION_TAG, Explanation, observe_missing
+from innomaint_pipeline.defs.failures import PARTITION_TAG, Explanation, find_explanation, observe_missing
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource, open_database_of
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.store.database import Database
@@ -92,6 +92,10 @@ def find_partitions_in_runs(instance: dg.DagsterInstance, runs: RunsOfSource) ->
         for run in found
         if PARTITION_TAG in run.tags and runs.includes(run)
     }
+
+
+RunCloser = Callable[[Database, dg.DagsterRun, Explanation], None]
+"""Notes in the tables of its source why a run ended that could not do so itself; leaves others' alone."""
 
 
 class LeasedExecutor(InProcessExecutor):
@@ -202,19 +206,29 @@ class LeaseJudge(RunLauncher):
         return not newest or time.time() - newest[0].event_log_entry.timestamp > _SILENCE_SECONDS
 
 
-def tell_of_lost_runs(instance: dg.DagsterInstance, database: Database) -> None:
-    """Say on the pages of its assets what became of a run that had ended before its lease was looked at.
+def tell_of_lost_runs(
+    context: dg.SensorEvaluationContext, database: Database, closers: Sequence[RunCloser] = ()
+) -> None:
+    """Say what became of a run that had ended and could not give back its lease.
 
-    A code server that lives reports a killed worker of its own at once, and nobody asks the launcher then.
+    A code server that lives reports a killed worker of its own at once, and nobody asks the launcher then:
+    the pages of its assets are told here. A run that lost the database told them, but not the tables of its
+    source: that is done by `closers`. Where no run was lost, Dagster's database is left alone.
     """
     with database.begin() as connection:
         gone = find_gone_owners(connection, RUN_LEASES)
     for run_id in gone:
+        instance = context.instance
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             continue
         if run is not None and run.status is dg.DagsterRunStatus.FAILURE:
-            observe_missing(instance, run, _LOST.metadata())
+            told = find_explanation(instance, run_id)
+            if told is None:
+                observe_missing(instance, run, _LOST.metadata())
+            else:
+                for close in closers:
+                    close(database, run, told)
         with database.begin() as connection:
             remove_leases(connection, run_id)
 

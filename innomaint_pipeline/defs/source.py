@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from innomaint_pipeline.defs.account import ACCOUNT, account_tags
+from innomaint_pipeline.defs.recovery import RunCloser
 from innomaint_pipeline.defs.requests import RequestedWork
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health
@@ -33,7 +34,8 @@ class SourceDefinitions:
     """The Dagster definitions of one source, and what shared ones do for it.
 
     `retentions` are the rows that the nightly clean-up deletes by their age; `load_conditions` returns what
-    people are told about the source; `requested_work` is what people may ask for of it.
+    people are told about the source; `requested_work` is what people may ask for of it; `close_lost` notes
+    why a run of it ended that had lost the database.
     """
 
     assets: Sequence[dg.AssetsDefinition]
@@ -45,3 +47,4 @@ class SourceDefinitions:
     retentions: Sequence[Retention] = ()
     load_conditions: ConditionLoader | None = None
     requested_work: Sequence[RequestedWork] = ()
+    close_lost: RunCloser | None = None

@@ -263,6 +263,31 @@ def ensure_database(url: str) -> None:
     raise DatabaseError(f"the server cannot be reached: {first_line(failure)}") from failure
 
 
+def refuse_missing_database(url: str) -> None:
+    """Raise `DatabaseError`, with the statement that helps, where the server has no database of that name.
+
+    Where the server cannot be asked, nothing is said: who uses the database learns why.
+    """
+    given = read_address(url)
+    name = given.get("dbname")
+    try:
+        with connect(given):
+            return
+    except psycopg.Error:
+        pass
+    try:
+        with connect(read_address(in_same_server(url, _MAINTENANCE_DATABASE))) as connection:
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).rowcount:
+                return
+    except psycopg.Error:
+        return
+    raise DatabaseError(
+        f"database {name} does not exist. Somebody who may has to run: CREATE DATABASE {name} "
+        f"ENCODING 'UTF8' TEMPLATE template0 OWNER {given.get('user', 'of this role')}; then run: innomaint "
+        "db upgrade"
+    )
+
+
 def _wait_until_open(given: Mapping[str, str]) -> None:
     """Connect to a database that was just made; a pooler that was refused before asks for it later."""
     until = time.monotonic() + _NEW_DATABASE_SECONDS

@@ -117,6 +117,19 @@ def test_what_lacks_is_named_before_anything_is_written(
     assert pipeline.simulator.record.starts == ()
 
 
+def test_a_database_that_is_not_there_is_named_with_the_statement_that_makes_it(
+    cli: Cli, postgres: EmbeddedPostgres
+) -> None:
+    os.environ["IC3_DATABASE_URL"] = postgres.url("nowhere")
+    for command in (["db", "upgrade"], ["status"]):
+        ended = cli(*command)
+        assert ended.code == 4
+        assert "database nowhere does not exist" in ended.err
+        assert "CREATE DATABASE nowhere ENCODING 'UTF8'" in ended.err
+    with psycopg.connect(postgres.url("postgres")) as connection:
+        assert not connection.execute("select from pg_database where datname = 'nowhere'").rowcount
+
+
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_a_database_of_another_encoding_is_refused_with_the_statement_that_helps(
     cli: Cli, postgres: EmbeddedPostgres, encoding: str

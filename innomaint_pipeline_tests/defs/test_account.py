@@ -35,7 +35,7 @@ import dagster as dg
 from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs.account import account_tags, own_runs
 from innomaint_pipeline.defs.housekeeping import find_old_runs
-from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, selection_run_config
+from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, read_selection, selection_run_config
 from innomaint_pipeline.defs.innomaint.partitions import BATCHES
 from innomaint_pipeline.defs.maximo.assets import SITES
 from innomaint_pipeline.defs.recovery import find_partitions_in_runs
@@ -51,10 +51,9 @@ found = {
     "jobs": {name: dict(defs.resolve_job_def(name).run_tags) for name in jobs},
     "automation": sorted(item.name for item in (*defs.sensors, *defs.schedules)),
 }
-dg.Definitions.validate_loadable(defs)
-dg.validate_run_config(
-    defs.resolve_job_def("sync_batch"), selection_run_config(Selection(("P 1",)))
-)
+config = selection_run_config(Selection(("P 1",)))
+dg.validate_run_config(defs.resolve_job_def("sync_batch"), config)
+found["selection"] = list(read_selection(config).cmms_asset_ids)
 with dg.DagsterInstance.ephemeral() as instance:
     def make(account, status):
         return instance.create_run_for_job(
@@ -107,6 +106,7 @@ def test_names_runs_and_partitions_are_those_of_the_account_and_without_one_as_e
         assert not own.keys() & {"innomaint/account", "dagster-celery/queue"}
         # Three of a source at once, for each account.
         assert tags.get("innomaint/source") == (f"north/{own['innomaint/source']}" if own else None)
+    assert north["selection"] == ["P 1"]
     assert north["in_runs"] == ["north"]
     assert north["of_request"] == ["north"] * 4
     # The latest stays, and so does every run of the others.

@@ -14,7 +14,9 @@ from dagster._daemon.monitoring.run_monitoring import monitor_started_run, monit
 
 from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs import recovery
+from innomaint_pipeline.defs.failures import Explanation, observe_missing
 from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS
+from innomaint_pipeline.defs.innomaint.automation import close_lost_batch
 from innomaint_pipeline.defs.launchers.celery import LeasedCeleryRunLauncher
 from innomaint_pipeline.defs.recovery import LeasedRunLauncher, find_partitions_in_runs, tell_of_lost_runs
 from innomaint_pipeline.domain.innomaint.batches import lease_name
@@ -22,7 +24,7 @@ from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import RUN_LEASES, acquire_lease, find_leases, is_owner_alive
 from innomaint_pipeline.store.settings import find_not_begun, note_begun, note_not_begun
 from innomaint_pipeline.sync.holding import keep_lease
-from innomaint_pipeline_tests.conftest import FIRST_BATCH
+from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 from innomaint_pipeline_tests.defs.conftest import Dagster
 from innomaint_pipeline_tests.defs.runs import make_run, report, start_run, status_of
 
@@ -105,7 +107,7 @@ def test_a_run_that_its_code_server_has_ended_is_told_once_on_the_pages_of_its_a
     monitor.instance.report_run_failed(run, "Run execution process unexpectedly exited with exit code -9")
 
     for _ in range(2):
-        tell_of_lost_runs(monitor.instance, database)
+        tell_of_lost_runs(dg.build_sensor_context(instance=monitor.instance), database)
 
     def observed(run_id: str) -> list[dg.AssetObservation]:
         kind = dg.DagsterEventType.ASSET_OBSERVATION
@@ -120,6 +122,37 @@ def test_a_run_that_its_code_server_has_ended_is_told_once_on_the_pages_of_its_a
     assert "is gone" in str(first.metadata["reason"].value)
     with database.begin() as connection:
         assert (is_owner_alive(connection, killed), is_owner_alive(connection, living)) == (None, True)
+
+
+def test_a_batch_run_that_lost_the_database_leaves_its_row_when_the_database_is_back(
+    monitor: Monitor, pipeline: Pipeline
+) -> None:
+    pipeline.import_serials()
+    run_id = start_run(monitor.instance, FIRST_BATCH, seconds_ago=61)
+    lease(pipeline.database, run_id, seconds=-1)
+    run = monitor.instance.get_run_by_id(run_id)
+    assert run is not None
+    told = Explanation("database", "the database is unreachable", "see that it runs")
+    observe_missing(monitor.instance, run, told.metadata())
+    monitor.instance.report_run_failed(run)
+
+    for _ in range(2):
+        tell_of_lost_runs(
+            dg.build_sensor_context(instance=monitor.instance), pipeline.database, [close_lost_batch]
+        )
+
+    assert pipeline.rows("select batch_key, status, cause, reason, total from cmms_sync_log") == [
+        {
+            "batch_key": FIRST_BATCH,
+            "status": "failed",
+            "cause": "database",
+            "reason": "the database is unreachable",
+            "total": len(pipeline.serials),
+        }
+    ]
+    kind = dg.DagsterEventType.ASSET_OBSERVATION
+    observed = monitor.instance.all_logs(run_id, of_type=kind)
+    assert len(observed) == len(BATCH_RUNS.asset_keys), "the first reason stays the only one"
 
 
 @pytest.mark.parametrize("resource", [None, lease_name(FIRST_BATCH)])

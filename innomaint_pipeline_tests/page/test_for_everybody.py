@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 import innomaint_pipeline
 from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
+from innomaint_pipeline_tests.customers import Customers, invent_rows
 from innomaint_pipeline_tests.page.conftest import Visitor
 
 STATIC = Path(innomaint_pipeline.__file__).parent / "api" / "static"
@@ -140,12 +141,21 @@ def test_everything_has_a_name_and_headings_go_down_step_by_step(visitor: Visito
     assert visitor.page.locator("[style]:not([style*='--share'])").count() == 0
 
 
+# What a finger meets that is smaller than 40 px either way.
+SMALL = """[...document.querySelectorAll("a[href], button, summary, input, select, textarea")]
+    .map((one) => [one, one.getBoundingClientRect()])
+    .filter(([one, box]) => one.tabIndex >= 0 && box.width > 0 && (box.width < 40 || box.height < 40))
+    .map(([one, box]) => `${one.tagName} ${one.textContent.trim()}: ${box.width} x ${box.height}`)"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_everything_without_scrolling_sideways(
-    arrive: Callable[..., Visitor], failing: Pipeline, scheme: str
+def test_a_phone_shows_everything_without_scrolling_sideways_and_large_enough_for_a_finger(
+    arrive: Callable[..., Visitor], failing: Pipeline, scheme: str, tmp_path: Path
 ) -> None:
+    Customers(failing.database, tmp_path).sync(invent_rows(3))
     visitor = arrive(viewport={"width": 375, "height": 740}, color_scheme=scheme, has_touch=True)
     visitor.sign_in()
+    visitor.see("#customers-runs", "changed")
     for route in routes(failing):
         show(visitor, route)
         visitor.page.evaluate(
@@ -156,6 +166,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(
                 .map((one) => one.scrollWidth - one.clientWidth)"""
         )
         assert wide == [0, 0], route
+        assert visitor.page.evaluate(SMALL) == [], route
 
 
 def test_the_keyboard_alone_reaches_and_does_everything(visitor: Visitor, failing: Pipeline) -> None:

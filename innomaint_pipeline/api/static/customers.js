@@ -174,7 +174,7 @@ function buildRuns(runs) {
   return h("section", { class: "card", key: "runs", id: "customers-runs" }, h("h3", {}, "Runs"),
     table("Runs of the customer list", [
       { title: "began", cell: (row) => when(row.startedAt) },
-      { title: "outcome", cell: (row) => [h("span", { class: `swatch tone-${TONES[row.outcome] ?? "running"}`, "aria-hidden": "true" }), " ", WORDS[row.outcome] ?? "under way"] },
+      { title: "outcome", cell: (row) => h("span", {}, h("span", { class: `swatch tone-${TONES[row.outcome] ?? "running"}`, "aria-hidden": "true" }), " ", WORDS[row.outcome] ?? "under way") },
       { title: "by", cell: (row) => row.trigger },
       ...["rows", "new", "updated", "unchanged", "missing", "deleted", "restored"].map((name) => ({ title: name, cell: count(name), isNumber: true })),
       { title: "took", cell: (row) => (row.finishedAt ? duration((Date.parse(row.finishedAt) - Date.parse(row.startedAt)) / 1000) : "–"), isNumber: true },

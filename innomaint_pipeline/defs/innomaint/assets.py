@@ -114,6 +114,13 @@ def selection_run_config(selection: Selection) -> dict[str, Any]:
     return {"ops": {step_name(key): {"config": config} for key in (_FETCH_KEY, _SETTLE_KEY)}}
 
 
+def read_selection(run_config: Mapping[str, Any]) -> Selection:
+    """Return the selection of a run of `sync_batch`, from its run config."""
+    return SelectionConfig(
+        **run_config.get("ops", {}).get(step_name(_FETCH_KEY), {}).get("config", {})
+    ).selection()
+
+
 def _has_settle(context: dg.AssetExecutionContext) -> bool:
     """Tell whether this run settles the batch."""
     return _has_step(context, step_name(_SETTLE_KEY), {_SETTLE_KEY})

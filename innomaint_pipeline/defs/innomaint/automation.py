@@ -7,7 +7,8 @@ from contextlib import suppress
 
 import dagster as dg
 
-from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, sync_batch
+from innomaint_pipeline.defs.failures import PARTITION_TAG, Explanation
+from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, read_selection, sync_batch
 from innomaint_pipeline.defs.innomaint.partitions import ensure_partitions, register_new_batches
 from innomaint_pipeline.defs.recovery import find_partitions_in_runs
 from innomaint_pipeline.defs.resources import look_at_database
@@ -15,16 +16,20 @@ from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.launches import decide_launches
+from innomaint_pipeline.domain.innomaint.stops import StopCause
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.schedule import parse_moment
-from innomaint_pipeline.errors import ConfigurationError
+from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.settings import Settings, load_settings
-from innomaint_pipeline.store.database import Connection, find_now
+from innomaint_pipeline.store.database import Connection, Database, find_now
+from innomaint_pipeline.store.innomaint.batch_rows import find_row_statuses
 from innomaint_pipeline.store.innomaint.batches import assign_new_batches
 from innomaint_pipeline.store.innomaint.due_batches import load_sync_facts
 from innomaint_pipeline.store.innomaint.health import load_conditions
 from innomaint_pipeline.store.innomaint.progress import note_round
 from innomaint_pipeline.store.settings import SYNC_INTERVAL_SECONDS, load_setting
+from innomaint_pipeline.sync.innomaint.batch import BatchRun
+from innomaint_pipeline.sync.innomaint.steps import close_failed_batch
 
 _LONGEST_BEAT_SECONDS = 15
 
@@ -95,3 +100,17 @@ def load_innomaint_conditions(connection: Connection, settings: Settings) -> tup
         settings.innomaint_api_url, settings.innomaint_refresh_minutes, is_set=settings.has_innomaint
     )
     return load_conditions(connection, account)
+
+
+def close_lost_batch(database: Database, run: dg.DagsterRun, why: Explanation) -> None:
+    """Write the row of a batch run that ended while the database was away, once it is back."""
+    batch_key = run.tags.get(PARTITION_TAG)
+    if why.cause != StopCause.DATABASE or batch_key is None or not BATCH_RUNS.includes(run):
+        return
+    with database.begin() as connection:
+        if find_row_statuses(connection, [run.run_id]):
+            return
+    close_failed_batch(
+        BatchRun(database, batch_key, run.run_id, 0, read_selection(run.run_config)),
+        DatabaseError(why.reason),
+    )

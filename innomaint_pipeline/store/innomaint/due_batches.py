@@ -13,7 +13,6 @@ from innomaint_pipeline.domain.innomaint.launches import SyncFacts
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, SyncState
 from innomaint_pipeline.store.innomaint.batch_runs import count_consecutive_failures, seconds_since_newest_run
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, due_by_kind
-from innomaint_pipeline.store.innomaint.held_back import is_held_back
 from innomaint_pipeline.store.innomaint.tables import sync_state
 from innomaint_pipeline.store.leases import find_leases
 from innomaint_pipeline.store.pacing import load_rate_state
@@ -51,9 +50,7 @@ def load_sync_facts(connection: Connection, *, account: str, batches_in_runs: Co
         consecutive_failures=count_consecutive_failures(connection),
         seconds_since_failure=seconds_since_newest_run(connection),
         next_due_in_seconds=_number(
-            connection.execute(
-                select(until_next_due).where(sync_state.c.batch_key.is_not(None), ~is_held_back())
-            ).scalar_one()
+            connection.execute(select(until_next_due).where(sync_state.c.batch_key.is_not(None))).scalar_one()
         ),
     )
 

@@ -76,7 +76,7 @@ states AS (
 by_endpoint AS (
     SELECT c.number, c.endpoint, min(s.last_sync_at) AS last_sync, c.record_count,
         coalesce(max(array_position({ranks}, s.status)), 3) AS rank,
-        nullif(string_agg(s.message, '; ' ORDER BY s.message), '') AS message
+        nullif(string_agg(DISTINCT s.message, '; ' ORDER BY s.message), '') AS message
     FROM counted c LEFT JOIN states s USING (endpoint)
     GROUP BY c.number, c.endpoint, c.record_count
 ),

@@ -46,15 +46,17 @@ def inbox(cli: Cli, database_url: str, tmp_path: Path) -> Path:
 def test_lists_are_read_refused_and_released(cli: Cli, inbox: Path, database, tmp_path: Path):
     customers = Customers(database, tmp_path / "copies")
     run(cli, "customers", "sample", str(inbox / "a.pdf"), "--rows", "60").expect(0)
-    plan = run(cli, "customers", "sync", "--dry-run", "--json").expect(0).json
+    # What is named is not waited for, as what arrives in the inbox is.
+    first, second = ("--file", str(inbox / "a.pdf")), ("--file", str(inbox / "b.pdf"))
+    plan = run(cli, "customers", "sync", "--dry-run", "--json", *first).expect(0).json
     assert (plan["newCustomers"], plan["runId"]) == (60, None)
     done = run(cli, "customers", "sync", "--json").expect(0).json
     assert (done["success"], done["newCustomers"], done["customersProcessed"]) == (True, 60, 60)
-    assert run(cli, "customers", "sync", "--json").expect(0).json["outcome"] == "skipped"
+    assert run(cli, "customers", "sync", "--json", *first).expect(0).json["outcome"] == "skipped"
 
     run(cli, "customers", "sample", str(inbox / "b.pdf"), "--rows", "60", "--fault", "filtered").expect(0)
-    run(cli, "customers", "sync", "--dry-run").expect(1)
-    refused = run(cli, "customers", "sync", "--json").expect(1).json
+    run(cli, "customers", "sync", "--dry-run", *second).expect(1)
+    refused = run(cli, "customers", "sync", "--json", *second).expect(1).json
     assert "list_has_not_shrunk" in refused["error"]
     (item,) = run(cli, "customers", "quarantine", "--json").expect(0).json["quarantined"]
     assert (item["releasable"], item["held"], item["rows"]) == (True, 0, 6)
@@ -127,11 +129,11 @@ def test_nobody_is_named_on_the_standard_streams_or_in_a_log(
     people = [{**item, "name": f"{CANARY} {CANARY}", "city": CANARY} for item in invent_customers(8)]
     now = datetime.now(UTC)
     told = []
-    for minutes, fault in enumerate((None, "wrong_totals", "duplicate_id", "bad_id", "page_dropped"), -9):
+    for minutes, fault in enumerate((None, "duplicate_id", "page_dropped"), -9):
         draw_customers(inbox / "list.pdf", people, exported_at=now + timedelta(minutes=minutes), fault=fault)
         told.append(run(cli, "customers", "sync", "--json", "--file", str(inbox / "list.pdf")).ended)
     told += [run(cli, "customers", name).ended for name in ("status", "quarantine")]
-    assert [it.code for it in told] == [0, 1, 1, 1, 1, 0, 0]
+    assert [it.code for it in told] == [0, 1, 1, 0, 0]
     assert "Canarino" not in caplog.text + "".join(it.out + it.err for it in told)
 
 

@@ -165,11 +165,15 @@ def test_a_few_assets_are_synced_at_once_without_a_run_and_dagster_is_told(
     ]
 
 
-def test_what_syncs_a_few_at_once_loads_neither_dagster_nor_the_service_nor_pandas() -> None:
-    script = "import sys, innomaint_pipeline.cli.innomaint.single; print(*sys.modules)"
+def test_what_syncs_a_few_or_keeps_others_running_loads_neither_dagster_nor_the_service_nor_pandas() -> None:
+    script = (
+        "import sys, innomaint_pipeline.cli.innomaint.single, innomaint_pipeline.cli.up; print(*sys.modules)"
+    )
     said = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
 
-    loaded = set(said.stdout.split())
+    *few, by_keeper = said.stdout.splitlines()
+    loaded = set(" ".join(few).split())
+    assert by_keeper == "False"
     assert "innomaint_pipeline.sync.innomaint.single" in loaded
     assert not {"dagster", "fastapi", "pandas"} & loaded
 
