@@ -43,14 +43,14 @@ def build_alerts(
         from innomaint_pipeline.sources.notifications import Notifier, send_heartbeat  # noqa: PLC0415
 
         settings = load_settings()
-        notifier = Notifier(settings.innomaint_alert_urls)
+        notifier = Notifier(settings.innomaint_alert_urls, account=settings.innomaint_account)
         sent, refused = [], []
         with look_at_database() as database:
             with database.snapshot() as connection:
                 found = [load(connection, settings) for load in loaders]
                 told = {number: load_told(connection, number) for number in (_LOG, *notifier.numbers)}
                 now = find_now(connection)
-            tell_of_lost_runs(context.instance, database, closers)
+            tell_of_lost_runs(context, database, closers)
             conditions = [condition for _, of_source in found for condition in of_source]
             for number, known in told.items():
                 for notice in decide_notices(conditions, known, now):
