@@ -26,8 +26,9 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from innomaint_pipeline.accounts import WITHOUT_ENV_FILE
 from innomaint_pipeline.embedded.server import EmbeddedPostgres, embedded_postgres
-from innomaint_pipeline.settings import WITHOUT_ENV_FILE, Settings
+from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.simulator.innomaint.control import CONTROL_PATH
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.store.database import Database

@@ -30,6 +30,12 @@ class WorkbookError(ConfigurationError):
     """A workbook that cannot be imported at all; names file, sheet and cause."""
 
 
+class NobodyLooksError(InnomaintPipelineError):
+    """Work was stored for Dagster's daemon, and none looks for it: start one, and it is carried out."""
+
+    exit_code = 4
+
+
 class SourceRefusedError(InnomaintPipelineError):
     """The source as a whole refuses or is unreachable: stop the sync, mark no asset."""
 

@@ -1,7 +1,8 @@
 """Every environment variable of the project, once, typed and validated (docs/environment.md).
 
 Nothing is read at import: `load_settings()` reads the environment and a `.env` file in the working directory,
-the environment winning. Secrets are `SecretStr`: their values appear in no message, log or repr.
+for an account also `.env.<account>`; the environment wins over that, and that over `.env`. Secrets are
+`SecretStr`: their values appear in no message, log or repr.
 """
 
 from __future__ import annotations
@@ -10,13 +11,11 @@ import hashlib
 import os
 import re
 import ssl
-import stat
-import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -29,12 +28,17 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from innomaint_pipeline.accounts import (
+    ACCOUNT_FORM,
+    WITHOUT_ENV_FILE,
+    check_account,
+    database_variable,
+    env_files,
+    own_env_file,
+)
 from innomaint_pipeline.addresses import is_loopback, is_reached_directly, split_url, split_web_url
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.redaction import remember_secret
-
-WITHOUT_ENV_FILE = "INNOMAINT_WITHOUT_ENV_FILE"
-"""Set by what hands its settings on to its processes, so that no other .env gets between them."""
 
 SHORTEST_ADMIN_TOKEN_CHARACTERS = 16
 DEFAULT_API_URL = "https://app.innomaint.com/api/public/api/restapicontroller"
@@ -103,6 +107,16 @@ def _check_postgresql_url(value: SecretStr) -> SecretStr:
             raise ValueError("must start with postgresql://")
     if "@" in user or re.search("%(?![0-9A-Fa-f]{2})", text):
         raise ValueError("is no address: in a password, @ : / ? # % are %40 %3A %2F %3F %23 %25")
+    return SecretStr(text)
+
+
+def _check_broker_url(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value().strip()
+    parts = split_web_url(text)
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise ValueError("must start with redis:// or rediss:// and name a host")
+    if not re.fullmatch(r"/?\d*", parts.path):
+        raise ValueError("must end with the number of a database, like /0")
     return SecretStr(text)
 
 
@@ -191,6 +205,17 @@ def _split_networks(value: object) -> object:
         raise ValueError(str(error)) from None
 
 
+def _check_accounts(value: tuple[str, ...]) -> tuple[str, ...]:
+    for account in value:
+        try:
+            check_account(account)
+        except ValueError as error:
+            raise ValueError(f"{account} {error}") from None
+    if len(set(value)) < len(value):
+        raise ValueError("names an account twice")
+    return value
+
+
 def _check_sites(value: tuple[str, ...]) -> tuple[str, ...]:
     for site in value:
         check_site(site)
@@ -210,12 +235,13 @@ def _check_page_size(value: int | None) -> int | None:
     return value
 
 
+Read = TypeVar("Read", bound="AccountSettings")
 Token = Annotated[SecretStr, AfterValidator(_check_token)]
 PostgresqlUrl = Annotated[SecretStr, AfterValidator(_check_postgresql_url)]
 
 
-class Settings(BaseSettings):
-    """The settings of one process; a field's description says what a person may write."""
+class AccountSettings(BaseSettings):
+    """Whom a process works for: what is read first, because it says where all else is read."""
 
     model_config = SettingsConfigDict(
         env_file_encoding="utf-8",
@@ -224,6 +250,17 @@ class Settings(BaseSettings):
         frozen=True,
         hide_input_in_errors=True,
     )
+
+    innomaint_account: Annotated[str, AfterValidator(check_account)] | None = Field(
+        None, description=f"the name of an account, {ACCOUNT_FORM}"
+    )
+    innomaint_accounts: Annotated[
+        tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_accounts)
+    ] = Field((), description=f"names of accounts, {ACCOUNT_FORM}, separated by commas")
+
+
+class Settings(AccountSettings):
+    """The settings of one process; a field's description says what a person may write."""
 
     innomaint_api_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
         DEFAULT_API_URL, description="an https:// address, or http:// on this machine"
@@ -262,6 +299,10 @@ class Settings(BaseSettings):
     )
     ic3_database_url: PostgresqlUrl | None = Field(None, description="a postgresql:// address")
     dagster_pg_url: PostgresqlUrl | None = Field(None, description="a postgresql:// address")
+    innomaint_broker_url: Annotated[SecretStr, AfterValidator(_check_broker_url)] | None = Field(
+        None, description="a redis:// or rediss:// address"
+    )
+    innomaint_worker_slots: int = Field(2, ge=1, le=64, description="a whole number from 1 to 64")
     innomaint_admin_host: Annotated[str, AfterValidator(_check_host)] = Field(
         "127.0.0.1", description="a host name or address to listen on"
     )
@@ -328,9 +369,15 @@ class Settings(BaseSettings):
     customers_keep_deleted_days: int = Field(365, ge=1, le=36_500, description="whole days from 1 to 36500")
 
     @property
-    def home(self) -> Path:
-        """The data folder as an absolute path."""
+    def shared_home(self) -> Path:
+        """The data folder as an absolute path: the embedded database, Dagster's files, what `up` logs."""
         return self.innomaint_home.resolve()
+
+    @property
+    def home(self) -> Path:
+        """The folder of what is the account's own; the data folder where there is none."""
+        account = self.innomaint_account
+        return self.shared_home if account is None else self.shared_home / account
 
     @property
     def ca_file(self) -> Path | None:
@@ -397,6 +444,7 @@ SECRET_VARIABLES = frozenset(
         "INNOMAINT_ADMIN_TOKEN",
         "IC3_DATABASE_URL",
         "DAGSTER_PG_URL",
+        "INNOMAINT_BROKER_URL",
         "INNOMAINT_ALERT_URLS",
         "INNOMAINT_HEARTBEAT_URL",
         "INNOMAINT_PROXY_URL",
@@ -405,7 +453,7 @@ SECRET_VARIABLES = frozenset(
 )
 
 
-def _complaint(error: ValidationError) -> str:
+def _complaint(error: ValidationError, file: str) -> str:
     lines: list[str] = []
     for item in error.errors(include_url=False, include_context=False):
         field = str(item["loc"][0]) if item["loc"] else ""
@@ -418,7 +466,8 @@ def _complaint(error: ValidationError) -> str:
         expected = known.description if known else item["msg"]
         reason = item["msg"].removeprefix("Value error, ")
         lines.append(f"{name}: {value} is not usable ({reason}); expected {expected}")
-    return "Correct these settings (environment or .env), then start again:\n  " + "\n  ".join(lines)
+    where = f"environment or {file or own_env_file(None)}"
+    return f"Correct these settings ({where}), then start again:\n  " + "\n  ".join(lines)
 
 
 def _passwords(address: str) -> Iterator[str]:
@@ -441,34 +490,16 @@ def _remember_secrets(settings: Settings) -> None:
         remember_secret(address)
 
 
-def describe_open_env_file() -> str | None:
-    """Return what is wrong with .env and what to do, where others than its owner may read it; else None."""
-    path = Path(".env")
-    if sys.platform == "win32" or os.environ.get(WITHOUT_ENV_FILE) or not path.is_file():
-        return None
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if not mode & (stat.S_IRGRP | stat.S_IROTH):
-        return None
-    return f"The file .env may be read by others than its owner (mode {mode:04o}): run chmod 600 .env"
-
-
-def describe_origin() -> str:
-    """Return in words where the settings are read."""
-    path = Path(".env").absolute()
-    if os.environ.get(WITHOUT_ENV_FILE) or not path.is_file():
-        return f"the environment alone; there is no .env in {path.parent}"
-    return f"{path}, and the environment, which wins"
-
-
 def resolve_variables(settings: Settings) -> dict[str, str]:
-    """Return every variable that is set, from the environment or else .env, for processes of any folder.
+    """Return every variable that is set, from the environment or else a file, for processes of any folder.
 
     With them a process reads the same settings wherever it runs: paths are absolute, and no .env is read.
     """
     given: dict[str, str | None] = {}
-    if not os.environ.get(WITHOUT_ENV_FILE):
-        given |= DotEnvSettingsSource(Settings, env_file=".env").env_vars
+    for name in env_files(settings.innomaint_account):
+        given |= DotEnvSettingsSource(Settings, env_file=name).env_vars
     given |= EnvSettingsSource(Settings).env_vars
+    given["innomaint_account"] = settings.innomaint_account
     resolved = {WITHOUT_ENV_FILE: "1"}
     for field, value in settings:
         text = str(value.absolute()) if isinstance(value, Path) else given.get(field)
@@ -491,33 +522,77 @@ def _plain(value: object) -> str:
 
 
 def load_settings() -> Settings:
-    """Read and validate every setting; the same variables and the same file are read once.
+    """Read and validate every setting of the account that this process works for, or of none.
 
-    Raise `ConfigurationError` naming each bad variable (never a secret).
+    The same variables and the same files are read once. Raise `ConfigurationError` naming each bad variable
+    (never a secret).
     """
-    path = None if os.environ.get(WITHOUT_ENV_FILE) else Path(".env").absolute()
-    try:
-        written = (path.stat().st_mtime_ns, path.stat().st_size) if path and path.is_file() else None
-    except OSError:
-        written = None
+    return load_settings_of(load_accounts().innomaint_account)
+
+
+def load_settings_of(account: str | None) -> Settings:
+    """Read and validate every setting of an account; errors as those of `load_settings`."""
+    return _load(Settings, env_files(account), innomaint_account=account)
+
+
+def load_accounts() -> AccountSettings:
+    """Read whom this process works for, and which accounts its folder holds; nothing else is validated."""
+    return _load(AccountSettings, env_files(None))
+
+
+def find_database_url(account: str | None) -> SecretStr | None:
+    """Return the address of an account's database in any process of the installation; None where none is set.
+
+    That of the process's own account is IC3_DATABASE_URL; a process that serves several has a variable for
+    each.
+    """
+    url = os.environ.get(database_variable(account)) if account is not None else None
+    if url:
+        for text in (url, *_passwords(url)):
+            remember_secret(text)
+        return SecretStr(url)
+    own = load_accounts().innomaint_account
+    return load_settings_of(own).ic3_database_url if account == own else None
+
+
+def _load(kind: type[Read], names: tuple[str, ...], **known: str | None) -> Read:
+    files = tuple(Path(name).absolute() for name in names)
     # Sensors read them at every look, of which there are some thousands an hour.
-    return _read_settings(path, written, frozenset(os.environ.items()))
+    return cast("Read", _read(kind, files, tuple(map(_stamp, files)), frozenset(os.environ.items()), **known))
 
 
-@lru_cache(maxsize=1)
-def _read_settings(path: Path | None, _written: object, _environment: frozenset[tuple[str, str]]) -> Settings:
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """Return what changes with the content of a file, None where there is none."""
     try:
-        settings = Settings(_env_file=path)  # pyright: ignore[reportCallIssue] # from the environment
+        found = file.stat() if file.is_file() else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size) if found else None
+
+
+@lru_cache(maxsize=8)
+def _read(
+    kind: type[AccountSettings],
+    files: tuple[Path, ...],
+    _stamps: object,
+    _environment: frozenset[tuple[str, str]],
+    **known: str | None,
+) -> AccountSettings:
+    """Read settings of a kind from files, a later one over an earlier one, and the environment over both."""
+    where = " or ".join(file.name for file in files)
+    try:
+        settings = kind(_env_file=files or None, **known)  # pyright: ignore[reportCallIssue] # from the environment
     except UnicodeDecodeError:
         raise ConfigurationError(
-            "the file .env in the working directory is not UTF-8 text: save it as UTF-8, then start again"
+            f"the file {where} in the working directory is not UTF-8 text: save it as UTF-8, then start again"
         ) from None
     except OSError as error:
         raise ConfigurationError(
-            f"the file .env in the working directory cannot be read ({error.strerror}): make it readable, "
+            f"the file {where} in the working directory cannot be read ({error.strerror}): make it readable, "
             "or remove it, then start again"
         ) from None
     except ValidationError as error:
-        raise ConfigurationError(_complaint(error)) from None
-    _remember_secrets(settings)
+        raise ConfigurationError(_complaint(error, files[-1].name if files else "")) from None
+    if isinstance(settings, Settings):
+        _remember_secrets(settings)
     return settings

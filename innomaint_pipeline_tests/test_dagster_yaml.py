@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -11,12 +12,14 @@ with warnings.catch_warnings():
     # Dagster asks pydantic for a name that pydantic deprecates, and warns of what it calls beta.
     warnings.simplefilter("ignore")
     import dagster as dg
-    from dagster._core.run_coordinator import QueuedRunCoordinator
+    from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
+    from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
     from dagster._core.storage.compute_log_manager import ComputeIOType
     from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 
     from innomaint_pipeline.defs.compute_logs import HomeComputeLogManager
 
+from innomaint_pipeline.defs.account import ACCOUNT_TAG
 from innomaint_pipeline.defs.recovery import LeasedRunLauncher
 from innomaint_pipeline.defs.source import SOURCE_TAG
 from innomaint_pipeline.embedded.server import EmbeddedPostgres
@@ -77,7 +80,7 @@ def test_what_is_written_is_read_back(instance: dg.DagsterInstance) -> None:
     assert event.asset_materialization.metadata["rows"].value == 25
 
 
-def test_three_runs_at_once_for_each_source_and_one_for_each_partition(instance: dg.DagsterInstance) -> None:
+def test_three_runs_at_once_for_each_source_and_for_each_account(instance: dg.DagsterInstance) -> None:
     assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
     queue = instance.get_concurrency_config().run_queue_config
 
@@ -85,15 +88,31 @@ def test_three_runs_at_once_for_each_source_and_one_for_each_partition(instance:
     assert queue.max_concurrent_runs == 6
     assert queue.tag_concurrency_limits == [
         {"key": SOURCE_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 3},
-        {"key": "dagster/partition", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
+        {"key": ACCOUNT_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 3},
     ]
+
+
+def test_a_run_that_is_launched_anywhere_says_whose_it_is_by_its_code_location(
+    instance: dg.DagsterInstance,
+) -> None:
+    def submit(location: str) -> dict[str, str]:
+        origin = RemoteRepositoryOrigin(GrpcServerCodeLocationOrigin("127.0.0.1", 1, None, location), "r")
+        # What a person materializes in the UI runs in Dagster's own job, which has no tags.
+        run = dg.DagsterRun("__ASSET_JOB", remote_job_origin=origin.get_job_origin("__ASSET_JOB"))
+        instance.run_storage.add_run(run)
+        queued = instance.run_coordinator.submit_run(SubmitRunContext(run, cast("Any", None)))
+        assert queued.status is dg.DagsterRunStatus.QUEUED
+        return {key: value for key, value in queued.tags.items() if not key.startswith(".dagster")}
+
+    assert submit("innomaint_north") == {ACCOUNT_TAG: "north", "dagster-celery/queue": "north"}
+    assert submit("innomaint_pipeline") == {}
 
 
 def test_a_run_whose_machine_died_does_not_stay_started_for_ever(instance: dg.DagsterInstance) -> None:
     assert instance.run_monitoring_enabled
     assert isinstance(instance.run_launcher, LeasedRunLauncher)
     assert instance.run_launcher.supports_check_run_worker_health
-    assert instance.run_monitoring_poll_interval_seconds == 10
+    assert instance.run_monitoring_poll_interval_seconds == 5
     assert instance.run_monitoring_start_timeout_seconds == 90
     assert instance.run_monitoring_cancel_timeout_seconds == 60
     # A refusal stops everybody: two passes, each refused five times for fifteen minutes.

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 import innomaint_pipeline
-from innomaint_pipeline import errors, settings
+from innomaint_pipeline import accounts, errors, settings
 from innomaint_pipeline.api import access
 from innomaint_pipeline.api.app import build_app, describe_service
 from innomaint_pipeline.api.innomaint.models import StatusAnswer
@@ -60,6 +60,7 @@ RATE_PER_SECOND = 1000 / settings.Settings.model_fields["innomaint_rate_ms"].def
 BATCH_SIZE = settings.Settings.model_fields["innomaint_batch_size"].default
 # Where the examples of services install the program.
 OWNER_IN_AN_EXAMPLE = "ic3_owner"
+ACCOUNT_IN_EXAMPLES = "north"
 INSTALLED = ("/opt/innomaint_pipeline", "C:\\innomaint_pipeline")
 LONGEST_README_LINES = 160
 
@@ -285,7 +286,8 @@ def test_every_setting_is_in_the_example_file_with_its_default_and_none_besides(
 
 def test_every_variable_in_the_text_is_one_of_the_settings_or_of_dagster():
     named = set(re.findall(r"\b(?:INNOMAINT|IC3|DAGSTER)_[A-Z0-9_]+\b", TEXT))
-    assert named - set(expected_defaults()) == {"DAGSTER_HOME", CONCURRENT_RUNS}
+    others = {"DAGSTER_HOME", CONCURRENT_RUNS, accounts.database_variable(ACCOUNT_IN_EXAMPLES)}
+    assert named - set(expected_defaults()) == others
 
 
 # States
@@ -440,7 +442,13 @@ def test_nothing_is_named_like_a_table_that_is_none(dagster_names):
     named = set(re.findall(r"\b(?:ic3|innomaint|cmms)_[a-z0-9_]+\b", TEXT)) - roles - {OWNER_IN_AN_EXAMPLE}
     columns = {column.name for item in metadata.tables.values() for column in item.columns}
     projects = {"innomaint_pipeline", "innomaint_pipeline_tests"}
-    known = {*metadata.tables, *columns, *dagster_names.assets, *projects, dagster_names.partitions}
+    partitions = dagster_names.partitions
+    of_account = {
+        accounts.database_name(ACCOUNT_IN_EXAMPLES),
+        accounts.location_name(ACCOUNT_IN_EXAMPLES),
+        f"{partitions}_{ACCOUNT_IN_EXAMPLES}",
+    }
+    known = {*metadata.tables, *columns, *dagster_names.assets, *projects, partitions, *of_account}
     assert named - known == set()
 
 

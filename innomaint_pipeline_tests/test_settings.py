@@ -7,19 +7,22 @@ import httpx
 import pytest
 import trustme
 
+from innomaint_pipeline.accounts import describe_origin
 from innomaint_pipeline.addresses import is_loopback
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.settings import (
     DEFAULT_API_URL,
     SECRET_VARIABLES,
     Settings,
-    describe_origin,
     fingerprint,
     load_settings,
+    load_settings_of,
     resolve_variables,
 )
 
 DEFAULTS = {
+    "INNOMAINT_ACCOUNT": None,
+    "INNOMAINT_ACCOUNTS": (),
     "INNOMAINT_API_URL": "https://app.innomaint.com/api/public/api/restapicontroller",
     "INNOMAINT_API_TOKEN": None,
     "INNOMAINT_WORKBOOK": None,
@@ -35,6 +38,8 @@ DEFAULTS = {
     "INNOMAINT_HOME": Path(".innomaint"),
     "IC3_DATABASE_URL": None,
     "DAGSTER_PG_URL": None,
+    "INNOMAINT_BROKER_URL": None,
+    "INNOMAINT_WORKER_SLOTS": 2,
     "INNOMAINT_ADMIN_HOST": "127.0.0.1",
     "INNOMAINT_ADMIN_PORT": 9090,
     "INNOMAINT_ADMIN_TOKEN": None,
@@ -42,6 +47,8 @@ DEFAULTS = {
     "INNOMAINT_TRUSTED_PROXY": (),
 }
 MAXIMO_DEFAULTS = {
+    "INNOMAINT_ACCOUNT": None,
+    "INNOMAINT_ACCOUNTS": (),
     "MAXIMO_BASE_URL": None,
     "MAXIMO_API_ROUTE": "api",
     "MAXIMO_API_KEY": None,
@@ -60,6 +67,8 @@ MAXIMO_DEFAULTS = {
     "MAXIMO_PERSONAL_DATA": False,
 }
 CUSTOMERS_DEFAULTS = {
+    "INNOMAINT_ACCOUNT": None,
+    "INNOMAINT_ACCOUNTS": (),
     "CUSTOMERS_INBOX": None,
     "CUSTOMERS_INTERVAL_MINUTES": 30,
     "CUSTOMERS_MAX_MB": 50,
@@ -84,6 +93,7 @@ SECRET_VALUES = {
     "INNOMAINT_ADMIN_TOKEN": SECRET,
     "IC3_DATABASE_URL": f"postgresql://ic3:{SECRET}@db.example/ic3",
     "DAGSTER_PG_URL": f"postgresql+psycopg2://ic3:{SECRET}@db.example/dagster",
+    "INNOMAINT_BROKER_URL": f"redis://:{SECRET}@redis.example:6379/0",
     "INNOMAINT_ALERT_URLS": f"https://hooks.example/{SECRET} https://x:{SECRET}@hooks.example/",
     "INNOMAINT_HEARTBEAT_URL": f"https://heartbeat.example/{SECRET}",
     "INNOMAINT_PROXY_URL": f"http://user:{SECRET}@proxy.example:3128",
@@ -191,6 +201,9 @@ def test_settings_cannot_be_changed_after_loading():
         ("IC3_DATABASE_URL", "postgresql:///?service=ic3", "postgresql:///?service=ic3"),
         ("IC3_DATABASE_URL", "postgresql://u@/ic3?host=/tmp/socket", "postgresql://u@/ic3?host=/tmp/socket"),
         ("DAGSTER_PG_URL", "postgresql+psycopg2://h/d", "postgresql+psycopg2://h/d"),
+        ("INNOMAINT_BROKER_URL", " rediss://u:p%40ss@h:6380/1 ", "rediss://u:p%40ss@h:6380/1"),
+        ("INNOMAINT_BROKER_URL", "redis://127.0.0.1", "redis://127.0.0.1"),
+        ("INNOMAINT_WORKER_SLOTS", "64", 64),
         ("INNOMAINT_ADMIN_HOST", "0.0.0.0", "0.0.0.0"),
         ("INNOMAINT_ADMIN_HOST", " ::1 ", "::1"),
         ("INNOMAINT_ADMIN_PORT", "65535", 65535),
@@ -338,6 +351,9 @@ def test_a_bad_value_is_reported_with_its_variable_the_value_and_what_is_expecte
         ("IC3_DATABASE_URL", f"postgresql://u:{SECRET}@h\u2100/ic3", "is no address"),
         ("IC3_DATABASE_URL", f"postgresql://u:{SECRET}@h:port/ic3", "is no address"),
         ("DAGSTER_PG_URL", f"sqlite:///{SECRET}", "must start with postgresql://"),
+        ("INNOMAINT_BROKER_URL", f"amqp://u:{SECRET}@h:5672/0", "must start with redis://"),
+        ("INNOMAINT_BROKER_URL", f"redis://u:{SECRET}@", "name a host"),
+        ("INNOMAINT_BROKER_URL", f"redis://h:6379/{SECRET}", "the number of a database"),
         ("INNOMAINT_ALERT_URLS", f"hooks.example/{SECRET}", "must start with its kind"),
         ("INNOMAINT_ALERT_URLS", f"https://ok.example mailto:{SECRET}@x", "must start with its kind"),
         ("INNOMAINT_HEARTBEAT_URL", f"heartbeat.example/{SECRET}", "must start with https://"),
@@ -563,9 +579,50 @@ def test_what_is_handed_on_is_read_the_same_in_any_folder_whatever_env_file_lies
 
 def test_where_settings_are_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert describe_origin() == f"the environment alone; there is no .env in {tmp_path}"
+    assert describe_origin(None) == f"the environment alone; there is no .env in {tmp_path}"
     Path(".env").write_text("INNOMAINT_RATE_MS=7\n")
-    assert describe_origin() == f"{tmp_path / '.env'}, and the environment, which wins"
+    assert describe_origin(None) == f"{tmp_path / '.env'}, and the environment, which wins"
+
+
+def test_an_account_reads_its_own_file_over_that_of_all_and_hands_both_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text("INNOMAINT_RATE_MS=7\nINNOMAINT_BATCH_SIZE=7\nINNOMAINT_ACCOUNTS=north, south\n")
+    Path(".env.north").write_text(
+        "INNOMAINT_RATE_MS=5\nINNOMAINT_BATCH_SIZE=\nINNOMAINT_WORKBOOK=north.xlsx\n"
+    )
+    north, nobody = load_settings_of("north"), load_settings()
+
+    assert (north.innomaint_rate_ms, north.innomaint_batch_size, nobody.innomaint_rate_ms) == (5, 7, 7)
+    assert north.innomaint_accounts == ("north", "south")
+    assert (north.home, north.shared_home) == (tmp_path / ".innomaint" / "north", tmp_path / ".innomaint")
+    assert nobody.home == nobody.shared_home == north.shared_home
+    files = f"{tmp_path / '.env.north'} over {tmp_path / '.env'}"
+    assert describe_origin("north") == f"{files}, and the environment, which wins"
+    monkeypatch.setenv("INNOMAINT_RATE_MS", "3")
+    handed_on, home = resolve_variables(load_settings_of("north")), north.home
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(other)
+    for name, value in handed_on.items():
+        monkeypatch.setenv(name, value)
+
+    read = load_settings()
+
+    assert (read.innomaint_account, read.innomaint_rate_ms, read.innomaint_batch_size) == ("north", 3, 7)
+    assert (read.home, read.innomaint_workbook) == (home, tmp_path / "north.xlsx")
+
+
+def test_a_name_that_is_no_account_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in (
+        *(("INNOMAINT_ACCOUNT", name) for name in ("North", "1st", "a-b", "postgres", "pipeline", "n" * 31)),
+        *(("INNOMAINT_ACCOUNTS", names) for names in ("north,South", "north north", "north,demo")),
+    ):
+        with monkeypatch.context() as variables:
+            variables.setenv(variable, value)
+            assert variable in complaint()
+    assert load_after(monkeypatch, INNOMAINT_ACCOUNT="n" * 30).innomaint_account == "n" * 30
 
 
 def test_a_maximo_address_without_tls_is_refused_and_the_way_out_is_named(

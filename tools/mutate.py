@@ -139,6 +139,55 @@ MUTATIONS = (
         "if False:",
         "sources/customers/test_inbox.py::test_a_file_without_its_end_is_growing_while_its_time_is_young",
     ),
+    Mutation(
+        "account: its own runs",
+        "defs/account.py",
+        "whose = {} if ACCOUNT is None else {ACCOUNT_TAG: ACCOUNT}",
+        "whose = {}",
+        "defs/test_account.py::test_names_runs_and_partitions_are_those_of_the_account_and_without_one_as_ever",
+    ),
+    Mutation(
+        "account: partitions of its own",
+        "defs/account.py",
+        'name=name if ACCOUNT is None else f"{name}_{ACCOUNT}"',
+        "name=name",
+        "defs/test_account.py::test_names_runs_and_partitions_are_those_of_the_account_and_without_one_as_ever",
+    ),
+    Mutation(
+        "account: tags of what the UI launches",
+        "defs/account.py",
+        "if tags.items() - context.dagster_run.tags.items():",
+        "if False:",
+        "test_dagster_yaml.py::test_a_run_that_is_launched_anywhere_says_whose_it_is_by_its_code_location",
+    ),
+    Mutation(
+        "account: a run in another's database",
+        "defs/recovery.py",
+        "        require_account(connection, ACCOUNT)",
+        "        pass",
+        "defs/test_account.py::test_a_run_in_the_database_of_another_account_fails_before_it_asks_for_anything",
+    ),
+    Mutation(
+        "account: a database remembers",
+        "store/settings.py",
+        "    if stored == account:\n        return\n    if stored is None:",
+        "    if True:\n        return\n    if stored is None:",
+        "cli/test_accounts.py::test_a_database_remembers_its_account_and_another_one_is_refused_without_a_request",
+    ),
+    Mutation(
+        "account: two share",
+        "cli/accounts.py",
+        "            if value in holders:",
+        "            if False:",
+        "cli/test_accounts.py::test_what_two_accounts_may_not_share_is_named_and_refused_before_anything_starts",
+    ),
+    Mutation(
+        "account: a lost run's database",
+        "defs/resources.py",
+        "    url = find_database_url(account)",
+        "    url = find_database_url(None)",
+        "defs/test_account.py::test_a_run_is_judged_by_the_database_of_its_own_account",
+    ),
 )
 
 

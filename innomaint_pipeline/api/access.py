@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from pydantic import SecretStr
 
+SESSION_COOKIE = "innomaint_session"
 SESSION_SECONDS = 7 * 24 * 3600
 WINDOW_SECONDS = 60.0
 WRONG_PER_CLIENT = 10
@@ -58,10 +59,18 @@ def _remember(entries: OrderedDict[str, Value], key: str, value: Value) -> None:
 class Access:
     """Compares tokens in constant time, and signs the page's sessions with a key made from the token.
 
-    A signed session outlives a restart of the service, ends with the token, and does not tell it.
+    A signed session outlives a restart of the service, ends with the token, and does not tell it. Its cookie
+    is named after the account: a browser gives the cookies of a host to every port of it.
     """
 
-    def __init__(self, token: SecretStr, *, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        token: SecretStr,
+        *,
+        account: str | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.cookie = SESSION_COOKIE if account is None else f"{SESSION_COOKIE}_{account}"
         self._token = token.get_secret_value().encode()
         self._key = hashlib.sha256(b"innomaint session\0" + self._token).digest()
         self._wall_clock = wall_clock

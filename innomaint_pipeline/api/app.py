@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.responses import Response
 
 import innomaint_pipeline
-from innomaint_pipeline.api.access import SESSION_SECONDS, Access
+from innomaint_pipeline.api.access import SESSION_COOKIE, SESSION_SECONDS, Access
 from innomaint_pipeline.api.answers import AdminError, AdminJson, describe, install_error_answers
 from innomaint_pipeline.api.customers import routes as customers_routes
 from innomaint_pipeline.api.customers.gauges import CustomersCollector
 from innomaint_pipeline.api.frequency import build_frequency_router
-from innomaint_pipeline.api.guard import SESSION_COOKIE, Guard, Network, check_token
+from innomaint_pipeline.api.guard import Guard, Network, check_token
 from innomaint_pipeline.api.innomaint import acting, reading
 from innomaint_pipeline.api.innomaint.gauges import InnomaintCollector
 from innomaint_pipeline.api.maximo import routes as maximo_routes
@@ -44,6 +44,7 @@ _TYPES = {
     ".png": "image/png",
     ".ico": "image/x-icon",
 }
+_NAME = b"Innomaint sync"
 _PAGE_HEADERS = {"Cache-Control": "no-cache"}
 _DESCRIPTION = """What the sync is doing, and asking it to do something.
 
@@ -55,7 +56,8 @@ Work that is asked for is stored, carried out as Dagster runs, and reports under
 
 def build_app(parts: Parts, token: SecretStr, *, host: str, trusted_proxies: Sequence[Network] = ()) -> Guard:
     """Return the service as an ASGI application; `host` is a name of it beside those of loopback."""
-    access, metrics = Access(token), Metrics()
+    account = parts.settings.innomaint_account
+    access, metrics = Access(token, account=account), Metrics()
     metrics.watch(InnomaintCollector(parts))
     metrics.watch(MaximoCollector(parts))
     metrics.watch(CustomersCollector(parts))
@@ -71,7 +73,7 @@ def build_app(parts: Parts, token: SecretStr, *, host: str, trusted_proxies: Seq
     )
     app.state.parts = parts
     install_error_answers(app)
-    app.include_router(_page_routes(access))
+    app.include_router(_page_routes(access, account))
     app.include_router(_service_routes(app, metrics))
     app.include_router(reading.router)
     app.include_router(acting.router)
@@ -110,7 +112,7 @@ class SignIn(BaseModel):
     token: Annotated[str, Field(max_length=1000)]
 
 
-def _page_routes(access: Access) -> APIRouter:
+def _page_routes(access: Access, account: str | None) -> APIRouter:
     router = APIRouter(dependencies=[Depends(refuse_unknown_parameters)], default_response_class=AdminJson)
     # Only what lay in the folder at start is served: no path of a client ever meets the file system.
     files = (
@@ -121,7 +123,11 @@ def _page_routes(access: Access) -> APIRouter:
         path = files.get(name)
         if path is None:
             raise AdminError(404, "the page has no such file; it starts at /sync")
-        return Response(path.read_bytes(), media_type=_TYPES[path.suffix], headers=_PAGE_HEADERS)
+        content = path.read_bytes()
+        if account is not None and path.suffix == ".html":
+            # Whoever has two of them open sees which is whose.
+            content = content.replace(_NAME, _NAME + f" of {account}".encode())
+        return Response(content, media_type=_TYPES[path.suffix], headers=_PAGE_HEADERS)
 
     @router.get("/sync", include_in_schema=False)
     def get_page() -> Response:
@@ -139,16 +145,16 @@ def _page_routes(access: Access) -> APIRouter:
         check_token(access, body.token, request.state.client)
         answer = Response(status_code=204)
         answer.set_cookie(
-            SESSION_COOKIE, access.open_session(), SESSION_SECONDS, path="/", httponly=True, samesite="strict"
+            access.cookie, access.open_session(), SESSION_SECONDS, path="/", httponly=True, samesite="strict"
         )
         return answer
 
     @router.delete("/sync/session", status_code=204, responses=_without_content(), response_class=Response)
     def sign_out(request: Request) -> Response:
         """Sign out: the session ends, and its cookie goes."""
-        access.end_session(request.cookies.get(SESSION_COOKIE, ""))
+        access.end_session(request.cookies.get(access.cookie, ""))
         answer = Response(status_code=204)
-        answer.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="strict")
+        answer.delete_cookie(access.cookie, path="/", httponly=True, samesite="strict")
         return answer
 
     return router

@@ -22,7 +22,6 @@ from innomaint_pipeline.api.answers import AdminError, fault
 logger = logging.getLogger(__name__)
 access_log = logging.getLogger("innomaint_pipeline.api.access")
 
-SESSION_COOKIE = "innomaint_session"
 LARGEST_BODY_BYTES = 16 * 1024
 WITHOUT_TOKEN = {"/healthz", "/readyz", "/sync"}
 SESSION_PATH = "/sync/session"
@@ -150,7 +149,7 @@ class Guard:
             check_token(self._access, token.strip() if kind.lower() == "bearer" else "", client)
             scope["state"]["asked_by"] = f"admin service {client}"
             return
-        session = Request(scope).cookies.get(SESSION_COOKIE)
+        session = Request(scope).cookies.get(self._access.cookie)
         if session is None or not self._access.is_session(session):
             raise unauthorized(
                 "this needs the admin token: send Authorization: Bearer <INNOMAINT_ADMIN_TOKEN>, "

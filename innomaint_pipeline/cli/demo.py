@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from innomaint_pipeline.accounts import ACCOUNT_VARIABLE, WITHOUT_ENV_FILE
 from innomaint_pipeline.cli.customers.sync import read_into
 from innomaint_pipeline.cli.environment import make_home, open_addresses, open_database
 from innomaint_pipeline.cli.innomaint.status import as_json, read_status, render_status
@@ -23,7 +24,7 @@ from innomaint_pipeline.defs.maximo.opening import client_opener
 from innomaint_pipeline.domain.innomaint.selection import SyncOptions
 from innomaint_pipeline.embedded.server import find_running
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.settings import WITHOUT_ENV_FILE, Settings, load_settings
+from innomaint_pipeline.settings import Settings, load_settings
 from innomaint_pipeline.simulator.customers.drawing import draw_list
 from innomaint_pipeline.simulator.innomaint.demo import demo_faults
 from innomaint_pipeline.simulator.innomaint.faults import FaultScript, Status
@@ -41,6 +42,14 @@ DEMO_LATENCY_SECONDS = 0.03
 # A batch takes two seconds at that rate: the usual half a minute between two looks would be mostly idle.
 DEMO_SYNC_INTERVAL_SECONDS = 5
 DEMO_MAXIMO_KEY = "key-of-the-demonstration"
+_REAL_THINGS = (
+    "IC3_DATABASE_URL",
+    "DAGSTER_PG_URL",
+    "INNOMAINT_ALERT_URLS",
+    "INNOMAINT_HEARTBEAT_URL",
+    ACCOUNT_VARIABLE,
+    "INNOMAINT_ACCOUNTS",
+)
 _WORKBOOK = "asset-master-sample.xlsx"
 _INBOX, _LIST = "customer-lists", "customer-list-sample.pdf"
 
@@ -59,7 +68,7 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
         script = FaultScript()
         for serial in faults.unknown:
             script.always(serial, Status(404))
-    home = settings.home / "demo"
+    home = settings.shared_home / "demo"
     make_home(home)
     workbook = home / _WORKBOOK
     if not workbook.exists():
@@ -73,8 +82,8 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
         InnomaintSimulator(world, faults=script, latency=latency) as simulator,
         MaximoSimulator(key=DEMO_MAXIMO_KEY) as maximo,
     ):
-        # Neither real databases nor real people: not from the environment, and not from .env.
-        for name in ("IC3_DATABASE_URL", "DAGSTER_PG_URL", "INNOMAINT_ALERT_URLS", "INNOMAINT_HEARTBEAT_URL"):
+        # Neither real databases nor real people or accounts: not from the environment, and not from .env.
+        for name in _REAL_THINGS:
             os.environ.pop(name, None)
         os.environ |= {
             WITHOUT_ENV_FILE: "1",
@@ -98,7 +107,7 @@ def demo_environment(settings: Settings, *, has_outage: bool) -> Iterator[Settin
 
 def has_demo_data(settings: Settings) -> bool:
     """Tell whether the demonstration has a database already, so that its first sync has begun before."""
-    return (settings.home / "demo" / "postgres").exists()
+    return (settings.shared_home / "demo" / "postgres").exists()
 
 
 def run_demo(settings: Settings, *, is_json: bool) -> int:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import click
 
 from innomaint_pipeline.cli.customers.commands import CUSTOMERS_COMMANDS
-from innomaint_pipeline.cli.environment import command_settings, own_settings
+from innomaint_pipeline.cli.environment import command_settings, settings_of
 from innomaint_pipeline.cli.innomaint.commands import INNOMAINT_COMMANDS
 from innomaint_pipeline.cli.maximo.commands import MAXIMO_COMMANDS
 from innomaint_pipeline.cli.output import (
@@ -31,6 +31,7 @@ from innomaint_pipeline.errors import ConfigurationError, InnomaintPipelineError
 from innomaint_pipeline.redaction import install_redaction, redact
 
 INTERRUPTED = 130
+_DEMO_HAS_NO_ACCOUNT = "--demo and --account exclude each other: the demonstration has no account"
 
 
 class _Commands(click.Group):
@@ -68,8 +69,15 @@ class _Commands(click.Group):
     is_flag=True,
     help="Run the command in the demonstration's world, with its simulator.",
 )
-def cli(*, is_demo: bool) -> None:  # read by command_settings
+@click.option("--account", help="Work for this account, with the settings of .env.<account> over .env.")
+def cli(*, is_demo: bool, account: str | None) -> None:
     """Keep the IC3 asset tables in step with the Innomaint CMMS."""
+    if account is not None:
+        from innomaint_pipeline.cli.accounts import work_for
+
+        if is_demo:
+            raise click.UsageError(_DEMO_HAS_NO_ACCOUNT)
+        work_for(account)
 
 
 @cli.group()
@@ -81,21 +89,30 @@ def db() -> None:
 @json_option
 def db_upgrade(*, is_json: bool) -> None:
     """Create the tables, or adopt those that are there. Can be repeated at will."""
-    from innomaint_pipeline.cli.environment import open_addresses
+    from innomaint_pipeline.cli.environment import open_addresses, upgrade_own
     from innomaint_pipeline.store.database import Database
-    from innomaint_pipeline.store.upgrade import upgrade_database
 
     settings = command_settings()
     with open_addresses(settings) as addresses:
         database = Database(addresses.ic3_url)
         try:
-            done = upgrade_database(database, batch_size=settings.innomaint_batch_size)
+            done = upgrade_own(settings, database)
         finally:
             database.close()
     for line in done or ["the tables are up to date"]:
         say(line)
     if is_json:
         print_json({"done": done})
+
+
+@db.command("adopt-account")
+@click.argument("account")
+def db_adopt_account(*, account: str) -> None:
+    """Let a database that had no account be that of ACCOUNT from now on."""
+    from innomaint_pipeline.cli.accounts import adopt_account
+    from innomaint_pipeline.domain.customers import SOURCE as CUSTOMERS
+
+    adopt_account(account, folders=(CUSTOMERS,))
 
 
 @cli.command()
@@ -110,12 +127,16 @@ def db_upgrade(*, is_json: bool) -> None:
 )
 def up(*, is_demo: bool, port: int, admin_port: int | None) -> None:
     """Run everything until Ctrl-C: database, Dagster's webserver and daemon, the admin service."""
+    from innomaint_pipeline.cli.accounts import load_side_by_side
     from innomaint_pipeline.cli.customers.starting import ask_for_customers, begin_looks
     from innomaint_pipeline.cli.up import run_up
 
-    is_demo = is_demo or click.get_current_context().find_root().params["is_demo"]
+    root = click.get_current_context().find_root()
+    if is_demo and root.params["account"] is not None:
+        raise click.UsageError(_DEMO_HAS_NO_ACCOUNT)
+    is_demo = is_demo or root.params["is_demo"]
     run_up(
-        own_settings(),
+        [settings_of(None)] if is_demo else load_side_by_side(),
         is_demo=is_demo,
         port=port,
         admin_port=admin_port,
@@ -134,6 +155,24 @@ def serve(*, host: str | None, port: int | None, dagster_url: str | None, is_qui
     from innomaint_pipeline.cli.serving import run_serve
 
     run_serve(command_settings(), host=host, port=port, dagster_url=dagster_url, is_quiet=is_quiet)
+
+
+@cli.command()
+@click.option("--slots", type=click.IntRange(1, 64), help="Runs at once; default: INNOMAINT_WORKER_SLOTS.")
+@click.option(
+    "--account", "accounts", multiple=True, help="Work for this account; repeatable: a process for each."
+)
+def worker(*, slots: int | None, accounts: tuple[str, ...]) -> int:
+    """Execute the runs that Dagster launches by Celery, on this machine, until Ctrl-C."""
+    from innomaint_pipeline.cli.accounts import work_for
+    from innomaint_pipeline.cli.worker import run_worker, run_workers
+
+    if len(accounts) > 1:
+        return run_workers(accounts, slots=slots)
+    for account in accounts:
+        work_for(account)
+    run_worker(command_settings(), slots=slots)
+    return 0
 
 
 @cli.group()
@@ -163,7 +202,7 @@ def demo(*, is_json: bool) -> int:
     """Show the whole program on an invented utility of 2,957 assets; needs no token."""
     from innomaint_pipeline.cli.demo import run_demo
 
-    return run_demo(own_settings(), is_json=is_json)
+    return run_demo(settings_of(None), is_json=is_json)
 
 
 for _command in (*WORKBOOK_COMMANDS, *INNOMAINT_COMMANDS, *MAXIMO_COMMANDS, *CUSTOMERS_COMMANDS):

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 from io import TextIOBase
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -59,6 +60,14 @@ class _PeopleStream(TextIOBase):
 
 _stream = _PeopleStream()
 people = Console(file=_stream, highlight=False)  # pyright: ignore[reportArgumentType] # all that it uses
+
+
+def write_output_to(log: Path) -> None:
+    """Send what a process of Dagster prints to a file: the terminal belongs to the command."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
 
 
 def is_heard() -> bool:

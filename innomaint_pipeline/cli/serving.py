@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from innomaint_pipeline.accounts import own_env_file
 from innomaint_pipeline.addresses import is_loopback
 from innomaint_pipeline.api.parts import Parts
 from innomaint_pipeline.cli.environment import open_database
@@ -19,7 +20,7 @@ from innomaint_pipeline.cli.innomaint.single import SingleSyncs
 from innomaint_pipeline.cli.innomaint.status import innomaint_account
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.settings import Settings, load_accounts
 
 TOKEN_VARIABLE = "INNOMAINT_ADMIN_TOKEN"  # noqa: S105 # its name
 _TOKEN_BYTES = 24
@@ -32,12 +33,12 @@ def make_token() -> SecretStr:
 
 
 def save_token(token: SecretStr) -> Path:
-    """Write a token to .env in the working directory, in place of an earlier one; return the file's path.
+    """Write a token to .env, or .env.<account>, in place of an earlier one; return the file's path.
 
     Its other lines stay, and only its owner may read it. Raise `ConfigurationError`, with the file as it was,
     where that cannot be done, or where the environment would win over it.
     """
-    path = Path(".env").resolve()
+    path = Path(own_env_file(load_accounts().innomaint_account)).resolve()
     if any(name.upper() == TOKEN_VARIABLE for name in os.environ):
         raise ConfigurationError(
             f"{TOKEN_VARIABLE} is set in the environment, which wins over {path}: remove it there, then save "
@@ -82,7 +83,7 @@ def page_address(host: str, port: int) -> str:
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/sync"
 
 
-def announce(host: str, port: int, made_token: SecretStr | None) -> None:
+def announce(host: str, port: int, made_token: SecretStr | None, *, account: str | None = None) -> None:
     """Tell people where the page is; a token that was made at start is shown here and nowhere else."""
     if not is_loopback(host):
         say(
@@ -90,7 +91,8 @@ def announce(host: str, port: int, made_token: SecretStr | None) -> None:
             "Put a proxy with TLS before it, or use it on this machine only."
         )
     fragment = f"#token={quote(made_token.get_secret_value(), safe='')}" if made_token else ""
-    say(f"The page: {page_address(host, port)}{fragment}")
+    whose = "" if account is None else f" of {account}"
+    say(f"The page{whose}: {page_address(host, port)}{fragment}")
     if made_token:
         say("Its token is of this start alone; innomaint token new --save makes a lasting one.")
 

@@ -5,46 +5,35 @@ from __future__ import annotations
 import json
 import socket
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from pydantic import SecretStr
 
+from innomaint_pipeline.accounts import describe_origin
+from innomaint_pipeline.cli.engine import find_engine, require_engine
 from innomaint_pipeline.cli.environment import (
-    export_variables,
+    CODE_FOLDER,
     hand_on,
     make_dagster_tables_elsewhere,
     make_home,
-    open_database,
     project_folder,
 )
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.cli.processes import KeptProcess, ProcessKeeper, end_leftovers
-from innomaint_pipeline.cli.serving import (
-    TOKEN_VARIABLE,
-    announce,
-    make_token,
-    page_address,
-    refuse_taken_port,
-)
-from innomaint_pipeline.embedded.server import embedded_postgres, find_running
+from innomaint_pipeline.cli.serving import refuse_taken_port
+from innomaint_pipeline.cli.side_by_side import AccountPart, Databases, StartWork, share_variables
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError, InnomaintPipelineError
-from innomaint_pipeline.settings import Settings, describe_origin
-from innomaint_pipeline.store.database import Database
-from innomaint_pipeline.store.leases import UP_LEASE, acquire_lease, find_leases
-from innomaint_pipeline.store.upgrade import upgrade_database
-from innomaint_pipeline.sync.holding import keep_lease
+from innomaint_pipeline.settings import Settings
+from innomaint_pipeline.store.sole_use import Hold, SoleUse
 
 _READY_SECONDS = 120
 _HOST = "127.0.0.1"
-_LOCATION = "innomaint_pipeline"
 _LOCATION_QUERY = """
 { workspaceOrError { __typename
   ... on PythonError { message }
@@ -58,13 +47,12 @@ class NotReadyError(InnomaintPipelineError):
 
 
 _START_WORK_AFTER_SECONDS = 5
-
-StartWork = Callable[[Settings, Database], None]
-"""What a source does at the start: before Dagster runs, or a few seconds after everything does."""
+# The server may notice a moment later that an earlier one was killed.
+_END_OF_EARLIER_SECONDS = 3
 
 
 def run_up(
-    settings: Settings,
+    accounts: Sequence[Settings],
     *,
     is_demo: bool,
     port: int,
@@ -74,81 +62,105 @@ def run_up(
 ) -> None:
     """Start everything, say where it is, ask for what a start asks for, and keep it running.
 
-    Raise `ChildEndedError` when a part cannot be kept.
+    `accounts` are the settings of each that runs side by side, or those of the only one. Raise
+    `ChildEndedError` when a part cannot be kept.
     """
     with ExitStack() as stack:
-        say(f"Settings: {describe_origin()}.")
+        for settings in accounts:
+            say(f"Settings: {describe_origin(settings.innomaint_account)}.")
         if is_demo:
             from innomaint_pipeline.cli.demo import demo_environment, has_demo_data
 
-            has_outage = not has_demo_data(settings)
-            settings = stack.enter_context(demo_environment(settings, has_outage=has_outage))
-        _require_source(settings)
-        if settings.innomaint_alert_urls:
-            from innomaint_pipeline.sources.notifications import refuse_addresses
-
-            refuse_addresses(settings.innomaint_alert_urls)
-        make_home(settings.home)
-        hand_on(settings)
-        _claim_home(stack, settings.home)
-        end_leftovers(settings.home)
-        admin = _AdminPlace(settings.innomaint_admin_host, admin_port or settings.innomaint_admin_port)
-        if port == admin.port:
-            raise ConfigurationError(f"--port and --admin-port are both {port}: give another to one of them")
+            has_outage = not has_demo_data(accounts[0])
+            accounts = [stack.enter_context(demo_environment(accounts[0], has_outage=has_outage))]
+        engine = find_engine(project_folder())
+        for settings in accounts:
+            _check_settings(settings)
+            require_engine(engine, settings)
+        if admin_port is not None and len(accounts) > 1:
+            raise ConfigurationError(
+                "--admin-port is one port, and each account has an admin service of its own: set "
+                "INNOMAINT_ADMIN_PORT in the file of each"
+            )
+        home = accounts[0].shared_home
+        make_home(home)
+        parts = [
+            AccountPart(settings, variables, admin_port or settings.innomaint_admin_port)
+            for settings, variables in zip(accounts, hand_on(accounts), strict=True)
+        ]
+        _claim_home(stack, home)
+        end_leftovers(home)
+        for part in parts:
+            part.refuse_port(port)
         refuse_taken_port(_HOST, port, "--port")
-        refuse_taken_port(admin.host, admin.port, "--admin-port")
         say("Starting: the database ...")
-        database, addresses = stack.enter_context(
-            open_database(settings, uses_dagster=True, is_upgraded_next=True)
-        )
-        for line in upgrade_database(database, batch_size=settings.innomaint_batch_size):
-            say(line)
-        is_lost = _claim_databases(stack, database, settings.home)
-        for work in first_work:
-            work(settings, database)
-        export_variables(settings, addresses)
+        databases = Databases(stack, home, first_work, is_alone=len(parts) == 1)
+        opened = [part for part in parts if databases.open(part)]
+        hold = _claim_dagster(stack, share_variables(parts))
         make_dagster_tables_elsewhere()
         address = f"http://{_HOST}:{port}"
-        keeper = stack.enter_context(ProcessKeeper(settings.home))
+        keeper = stack.enter_context(ProcessKeeper(home))
         say("Starting: the admin service, and Dagster's code server, webserver and daemon ...")
-        made_token = _start_admin(keeper, settings, admin, address)
-        _start(keeper, settings.home, port)
+        for part in opened:
+            part.start_admin(keeper, address)
+        _start(keeper, home, port, parts)
         _wait_for(keeper, lambda: _answers(f"{address}/server_info"), "webserver")
-        _wait_for(keeper, lambda: _answers(f"{admin.loopback_url}/healthz"), "admin service")
+        for part in opened:
+            _wait_for(keeper, partial(_answers, part.health_url), f"{part.label}admin service")
         _wait_for(keeper, lambda: _has_definitions(f"{address}/graphql"), "code server")
-        announce(admin.host, admin.port, made_token)
-        say(
-            f"Ready: Dagster's UI is at {address} (logs in {settings.home / 'logs'}). Ctrl-C stops "
-            "everything."
-        )
-        start_at = time.monotonic() + _START_WORK_AFTER_SECONDS
-        waiting = list(start_work)
-        while not is_lost.is_set():
-            keeper.look()
-            if addresses.is_embedded and find_running(settings.home) is None:
-                say("The embedded database has ended and is started again.")
-                stack.enter_context(embedded_postgres(settings.home))
-            elif waiting and time.monotonic() >= start_at:
-                _begin(waiting, settings, database)
-            time.sleep(1)
-        raise ConfigurationError(
-            "another innomaint up has taken over these databases while this one did not reach them: only one "
-            "may run for them"
-        )
+        for part in opened:
+            part.announce()
+        say(f"Ready: Dagster's UI is at {address} (logs in {home / 'logs'}). Ctrl-C stops everything.")
+        _keep(keeper, hold, databases, parts, address=address, start_work=start_work)
 
 
-def _begin(waiting: list[StartWork], settings: Settings, database: Database) -> None:
-    """Ask for the next piece of work; a database that is away is asked again at the next look."""
+def _keep(
+    keeper: ProcessKeeper,
+    hold: Hold,
+    databases: Databases,
+    parts: Sequence[AccountPart],
+    *,
+    address: str,
+    start_work: Sequence[StartWork],
+) -> None:
+    """Keep everything running, until Ctrl-C or until the databases are lost to another `up`."""
+
+    def begin(part: AccountPart) -> None:
+        part.start_admin(keeper, address)
+        part.announce()
+
+    start_at = time.monotonic() + _START_WORK_AFTER_SECONDS
+    waiting = [(work, part) for part in parts for work in start_work]
+    while hold.keep() and not any(part.is_lost.is_set() for part in parts):
+        keeper.look()
+        databases.look(parts, begin)
+        if waiting and time.monotonic() >= start_at:
+            waiting = [(work, part) for work, part in waiting if not _begin(work, part)]
+        time.sleep(1)
+    raise ConfigurationError(
+        "another innomaint up has taken over these databases while this one did not reach them: only one "
+        "may run for them"
+    )
+
+
+def _begin(work: StartWork, part: AccountPart) -> bool:
+    """Ask for a piece of work; False for a database that is away, which is asked again at the next look."""
+    if part.database is None:
+        return False
     try:
-        waiting[0](settings, database)
+        work(part.settings, part.database)
     except DatabaseError as error:
-        say(str(error))
-        return
-    del waiting[0]
+        say(f"{part.label}{error}")
+        return False
+    return True
 
 
-def _require_source(settings: Settings) -> None:
-    """Raise `ConfigurationError` where no source is configured; one that is half configured is told of."""
+def _check_settings(settings: Settings) -> None:
+    """Raise `ConfigurationError` where no source is configured, or one in part, or an address is none."""
+    if settings.innomaint_alert_urls:
+        from innomaint_pipeline.sources.notifications import refuse_addresses
+
+        refuse_addresses(settings.innomaint_alert_urls)
     if settings.customers_inbox is not None and (
         settings.maximo_base_url is None and settings.innomaint_api_token is None
     ):
@@ -159,66 +171,26 @@ def _require_source(settings: Settings) -> None:
     settings.require_token()
 
 
-@dataclass(frozen=True)
-class _AdminPlace:
-    """Where the admin service listens."""
-
-    host: str
-    port: int
-
-    @property
-    def loopback_url(self) -> str:
-        """The address at which this machine reaches it."""
-        return page_address(self.host, self.port).removesuffix("/sync")
-
-
-def _start_admin(
-    keeper: ProcessKeeper, settings: Settings, place: _AdminPlace, dagster_url: str
-) -> SecretStr | None:
-    """Start the admin service; return its token where none was set.
-
-    The token travels in the child's environment: a command line can be read by every user of the machine.
-    """
-    given = settings.innomaint_admin_token
-    token = given or make_token()
-    command = [sys.executable, "-m", f"{_LOCATION}.cli", "serve", "--quiet", "--host", place.host]
-    command += ["--port", str(place.port), "--dagster-url", dagster_url]
-    variables = {TOKEN_VARIABLE: token.get_secret_value()}
-    keeper.start(KeptProcess("admin-service", command, "The admin service", variables))
-    return None if given else token
-
-
-def _start(keeper: ProcessKeeper, home: Path, port: int) -> None:
-    code_port = _free_port()
+def _start(keeper: ProcessKeeper, home: Path, port: int, parts: Sequence[AccountPart]) -> None:
+    ports = {part.location: _free_port() for part in parts}
+    entries = [
+        f"  - grpc_server:\n      host: {_HOST}\n      port: {code_port}\n      location_name: {name}\n"
+        for name, code_port in ports.items()
+    ]
     workspace = home / "workspace.yaml"
-    workspace.write_text(
-        f"load_from:\n  - grpc_server:\n      host: {_HOST}\n      port: {code_port}\n      "
-        f"location_name: {_LOCATION}\n",
-        encoding="utf-8",
-    )
-    module = ["-m", f"{_LOCATION}.definitions", "--location-name", _LOCATION]
+    workspace.write_text(f"load_from:\n{''.join(entries)}", encoding="utf-8")
     python = [sys.executable, "-m"]
-    keeper.start(
-        KeptProcess(
-            "code-server",
-            [
-                *(*python, f"{_LOCATION}.cli.code_server", "-h", _HOST, "-p", str(code_port), *module),
-                *("--working-directory", str(project_folder())),
-            ],
-            "Dagster's code-server",
-        )
-    )
-    deadline = time.monotonic() + _READY_SECONDS
-    while not _listens(code_port):
-        keeper.look()
-        _refuse_delay(deadline, "code server")
-    keeper.start(
-        KeptProcess(
-            "webserver",
-            [*python, "dagster_webserver", "-w", str(workspace), "-h", _HOST, "-p", str(port)],
-            "Dagster's webserver",
-        )
-    )
+    for part in parts:
+        command = [*python, "innomaint_pipeline.cli.code_server", "-h", _HOST]
+        command += ["-p", str(ports[part.location])]
+        command += ["-m", "innomaint_pipeline.definitions", "--location-name", part.location]
+        command += ["--working-directory", str(CODE_FOLDER)]
+        name = part.name_process("code-server")
+        keeper.start(KeptProcess(name, command, f"{part.label}Dagster's code-server", part.variables))
+    for part in parts:
+        _wait_for(keeper, partial(_listens, ports[part.location]), f"{part.label}code server")
+    webserver = [*python, "dagster_webserver", "-w", str(workspace), "-h", _HOST, "-p", str(port)]
+    keeper.start(KeptProcess("webserver", webserver, "Dagster's webserver"))
     daemon = [*python, "dagster._daemon", "run", "-w", str(workspace)]
     keeper.start(KeptProcess("daemon", daemon, "Dagster's daemon"))
 
@@ -234,22 +206,18 @@ def _claim_home(stack: ExitStack, home: Path) -> None:
         ) from None
 
 
-def _claim_databases(stack: ExitStack, database: Database, home: Path) -> threading.Event:
-    """Hold the databases against an `up` of another folder; the event is set when they were lost to one.
-
-    An `up` of the same home comes back at once: whoever holds the home is the only one.
-    """
-    owner = f"{socket.gethostname()}, in {home}"
-    with database.begin() as connection:
-        if not acquire_lease(connection, UP_LEASE, owner):
-            holder = next((lease.owner for lease in find_leases(connection, UP_LEASE)), "somebody else")
+def _claim_dagster(stack: ExitStack, url: str) -> Hold:
+    """Hold Dagster's database against every other `up`, whatever databases of data that one has."""
+    hold = stack.enter_context(Hold(url, SoleUse.DAEMON))
+    deadline = time.monotonic() + _END_OF_EARLIER_SECONDS
+    while not hold.take():
+        if time.monotonic() > deadline:
             raise ConfigurationError(
-                f"innomaint up runs already on these databases (on {holder}), and only one may: stop it "
-                "first, or set IC3_DATABASE_URL to another database"
+                "innomaint up runs already on this Dagster database, here or elsewhere, and only one "
+                "may: stop it first, or set DAGSTER_PG_URL to another database"
             )
-    is_lost = threading.Event()
-    stack.enter_context(keep_lease(database, UP_LEASE, owner, on_lost=is_lost.set))
-    return is_lost
+        time.sleep(0.2)
+    return hold
 
 
 def _free_port() -> int:

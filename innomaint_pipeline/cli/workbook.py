@@ -70,12 +70,12 @@ def _report_to_dagster(database: Database, report: ImportReport) -> None:
     import dagster as dg
 
     from innomaint_pipeline.defs.innomaint.partitions import register_batches
-    from innomaint_pipeline.defs.workbook import import_metadata
+    from innomaint_pipeline.defs.workbook import ASSET_MASTER, import_metadata
 
     with dg.DagsterInstance.get() as instance:
         register_batches(instance, database)
         instance.report_runless_asset_event(
-            dg.AssetMaterialization("ic3_asset_master", metadata=import_metadata(report))
+            dg.AssetMaterialization(ASSET_MASTER, metadata=import_metadata(report))
         )
 
 

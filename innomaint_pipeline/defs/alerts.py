@@ -43,7 +43,7 @@ def build_alerts(
         from innomaint_pipeline.sources.notifications import Notifier, send_heartbeat  # noqa: PLC0415
 
         settings = load_settings()
-        notifier = Notifier(settings.innomaint_alert_urls)
+        notifier = Notifier(settings.innomaint_alert_urls, account=settings.innomaint_account)
         sent, refused = [], []
         with look_at_database() as database:
             with database.snapshot() as connection:

@@ -16,6 +16,7 @@ from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
 from pydantic import Field
 
+from innomaint_pipeline.defs.account import ACCOUNT, account_tags, own_runs
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.store.housekeeping import LOG_RETENTION, Retention, delete_old_rows
 from innomaint_pipeline.store.leases import delete_expired_leases
@@ -59,7 +60,7 @@ def delete_old_runs(context: dg.OpExecutionContext, config: HousekeepingConfig) 
 
 
 def delete_check_records(instance: dg.DagsterInstance, cutoff: datetime) -> int:
-    """Delete the records of checks from before `cutoff` whose run is gone; return how many."""
+    """Delete the records of checks from before `cutoff` whose run is gone, whosever; return how many."""
     storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):
         return 0
@@ -79,7 +80,10 @@ def delete_check_records(instance: dg.DagsterInstance, cutoff: datetime) -> int:
 
 
 def delete_tick_logs(instance: dg.DagsterInstance, cutoff: datetime) -> int:
-    """Delete the files of what ticks logged before `cutoff`, and empty folders; return how many files."""
+    """Delete the files of what ticks logged before `cutoff`, and empty folders; return how many files.
+
+    Their names do not tell accounts apart: the shortest retention of all counts.
+    """
     manager = instance.compute_log_manager
     if not isinstance(manager, LocalComputeLogManager):
         return 0
@@ -95,7 +99,7 @@ def delete_tick_logs(instance: dg.DagsterInstance, cutoff: datetime) -> int:
 
 
 def find_old_runs(instance: dg.DagsterInstance, cutoff: datetime, *, limit: int) -> Iterator[str]:
-    """Yield finished runs from before `cutoff` that nothing shown in the UI depends on, oldest first.
+    """Yield the account's finished runs from before `cutoff`, oldest first, but what the UI depends on.
 
     Of each partition, or job without partitions, the latest run and the latest successful one stay.
     """
@@ -104,7 +108,7 @@ def find_old_runs(instance: dg.DagsterInstance, cutoff: datetime, *, limit: int)
     found = 0
     while found < limit:
         records = instance.get_run_records(
-            filters=dg.RunsFilter(statuses=_FINISHED, created_before=cutoff),
+            filters=own_runs(statuses=_FINISHED, created_before=cutoff),
             limit=_PAGE_RUNS,
             ascending=True,
             cursor=cursor,
@@ -124,9 +128,9 @@ def find_old_runs(instance: dg.DagsterInstance, cutoff: datetime, *, limit: int)
 
 def _find_kept(instance: dg.DagsterInstance, job_name: str, partition_key: str | None) -> set[str]:
     tags = {_PARTITION_TAG: partition_key} if partition_key else {}
-    latest = instance.get_runs(filters=dg.RunsFilter(job_name=job_name, tags=tags), limit=1)
+    latest = instance.get_runs(filters=own_runs(job_name=job_name, tags=tags), limit=1)
     successful = instance.get_runs(
-        filters=dg.RunsFilter(job_name=job_name, tags=tags, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1
+        filters=own_runs(job_name=job_name, tags=tags, statuses=[dg.DagsterRunStatus.SUCCESS]), limit=1
     )
     return {run.run_id for run in (*latest, *successful)}
 
@@ -146,7 +150,7 @@ def build_housekeeping(
                 deleted["innomaint_lease"] = delete_expired_leases(connection)
         context.add_output_metadata(dict(deleted))
 
-    @dg.job(description="Delete what is older than its retention.")
+    @dg.job(description="Delete what is older than its retention.", tags=account_tags(ACCOUNT))
     def housekeeping() -> None:
         delete_old_log_rows()
         delete_old_runs()
@@ -172,6 +176,7 @@ def build_check_tables(
         "check_tables",
         selection=dg.AssetSelection.checks(*asset_checks),
         description="Run every asset check that stands alone.",
+        tags=account_tags(ACCOUNT),
     )
     return check_tables, dg.ScheduleDefinition(
         job=check_tables,

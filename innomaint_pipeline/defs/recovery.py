@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
@@ -25,11 +25,13 @@ from dagster._core.execution.context.system import PlanOrchestrationContext
 from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.in_process import InProcessExecutor
-from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher.base import CheckRunHealthResult, RunLauncher, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
+from dagster._core.storage.tags import MAX_RETRIES_TAG
 
+from innomaint_pipeline.defs.account import ACCOUNT, account_of_run, own_runs
 from innomaint_pipeline.defs.failures import PARTITION_TAG, Explanation, find_explanation, observe_missing
-from innomaint_pipeline.defs.resources import Ic3DatabaseResource
+from innomaint_pipeline.defs.resources import Ic3DatabaseResource, open_database_of
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import (
@@ -39,6 +41,7 @@ from innomaint_pipeline.store.leases import (
     is_owner_alive,
     remove_leases,
 )
+from innomaint_pipeline.store.settings import note_begun, note_not_begun, require_account
 from innomaint_pipeline.sync.holding import keep_lease
 
 logger = logging.getLogger(__name__)
@@ -51,8 +54,10 @@ _LOST = Explanation(
     "lost",
     "The process of this run is gone: it holds no lease on its work any more. What it had stored is kept; "
     "the next run asks only for the rest.",
-    "nothing: the run is repeated by itself, once; if that is lost, too, look at the memory of the machine",
+    "nothing: the work is repeated by itself; if that is lost, too, look at the memory of the machine",
 )
+REQUEST_TAG = "innomaint/request"
+"""On a run that was made for a request: the request's id."""
 UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -81,7 +86,7 @@ class RunsOfSource:
 
 def find_partitions_in_runs(instance: dg.DagsterInstance, runs: RunsOfSource) -> dict[str, str]:
     """Return the partitions of a source with a run queued or under way, with the run's id."""
-    found = instance.get_runs(filters=dg.RunsFilter(statuses=UNDER_WAY))
+    found = instance.get_runs(filters=own_runs(statuses=UNDER_WAY))
     return {
         run.tags[PARTITION_TAG]: run.run_id
         for run in found
@@ -101,13 +106,24 @@ class LeasedExecutor(InProcessExecutor):
     ) -> Iterator[dg.DagsterEvent]:
         """Execute the steps; where no database to hold a lease in is set, each step says so itself."""
         with ExitStack() as stack:
+            database = None
             with suppress(ConfigurationError):
                 database = stack.enter_context(Ic3DatabaseResource().open())
+            if database is not None:
+                _refuse_foreign(database)
                 run_id = plan_context.run_id
                 stack.push(functools.partial(_give_back, database, run_id))
                 lease = keep_lease(database, RUN_LEASES + run_id, run_id, on_lost=_end_this_process)
                 stack.enter_context(lease)
+                _note_begun(database)
             yield from super().execute(plan_context, execution_plan)
+
+
+def _refuse_foreign(database: Database) -> None:
+    """Raise `ConfigurationError` for the database of another account, before a step asks for anything."""
+    # One that is away is the steps' trouble, which are repeated.
+    with suppress(DatabaseError), database.begin() as connection:
+        require_account(connection, ACCOUNT)
 
 
 def _give_back(database: Database, run_id: str, kind: type[BaseException] | None, *_: object) -> None:
@@ -120,6 +136,15 @@ def _give_back(database: Database, run_id: str, kind: type[BaseException] | None
     except DatabaseError as error:
         # They expire by themselves.
         logger.warning("the leases of run %s could not be given back: %s", run_id, error)
+
+
+def _note_begun(database: Database) -> None:
+    try:
+        with database.begin() as connection:
+            note_begun(connection)
+    except DatabaseError as error:
+        # The next run notes it; what this one cannot reach, its steps say themselves.
+        logger.warning("that runs begin could not be noted: %s", error)
 
 
 def _end_this_process() -> None:
@@ -135,22 +160,27 @@ def leased_executor(_: dg.InitExecutorContext) -> LeasedExecutor:
     return LeasedExecutor(retries=RetryMode.ENABLED)
 
 
-class LeasedRunLauncher(DefaultRunLauncher):
-    """Dagster's launcher, which can also tell whether the process of a run lives: by the run's lease."""
+class LeaseJudge(RunLauncher):
+    """What a launcher needs to tell whether the process of a run lives, wherever it runs: by the run's lease.
 
-    def __init__(self, inst_data: Any = None, *, second_look_seconds: float = _SECOND_LOOK_SECONDS) -> None:
-        super().__init__(inst_data)
-        self._second_look_seconds = second_look_seconds
+    Mixed into a launcher of Dagster's, before it. A run that is lost is not repeated by Dagster where
+    somebody else does so, the request that it was made for or its source's sensor.
+    """
+
+    _second_look_seconds = _SECOND_LOOK_SECONDS
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self._suspected_at: dict[str, float] = {}
 
     @property
-    def supports_check_run_worker_health(self) -> bool:
+    def supports_check_run_worker_health(self) -> Literal[True]:
         """Tell Dagster's run monitoring to ask."""
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Return whether anybody works on a run; the leases of one that is lost are removed."""
-        with Ic3DatabaseResource().open() as database:
+        with open_database_of(account_of_run(run)) as database:
             with database.begin() as connection:
                 is_alive = is_owner_alive(connection, run.run_id)
             if is_alive or (is_alive is None and not self._is_silent(run.run_id)):
@@ -162,8 +192,14 @@ class LeasedRunLauncher(DefaultRunLauncher):
             del self._suspected_at[run.run_id]
             with database.begin() as connection:
                 remove_leases(connection, run.run_id)
+        self._leave_to_others(run)
         observe_missing(self._instance, run, _LOST.metadata())
         return CheckRunHealthResult(WorkerStatus.FAILED, _LOST.reason)
+
+    def _leave_to_others(self, run: dg.DagsterRun) -> None:
+        """Keep Dagster from repeating a run that its sensor or request repeats: one would find no work."""
+        if PARTITION_TAG in run.tags or REQUEST_TAG in run.tags:
+            self._instance.add_run_tags(run.run_id, {MAX_RETRIES_TAG: "0"})
 
     def _is_silent(self, run_id: str) -> bool:
         newest = self._instance.get_records_for_run(run_id, limit=1, ascending=False).records
@@ -195,3 +231,45 @@ def tell_of_lost_runs(
                     close(database, run, told)
         with database.begin() as connection:
             remove_leases(connection, run_id)
+
+
+class LeasedRunLauncher(LeaseJudge, DefaultRunLauncher):
+    """Dagster's launcher of a single machine: runs are children of the code server."""
+
+    def __init__(self, inst_data: Any = None, *, second_look_seconds: float = _SECOND_LOOK_SECONDS) -> None:
+        super().__init__(inst_data)
+        self._second_look_seconds = second_look_seconds
+
+
+class LaunchElsewhere(LeaseJudge):
+    """What a launcher needs whose runs execute on other machines, besides their leases.
+
+    Terminate goes through the database: a run reads the wish at the next renewal of its lease and ends in
+    order, where killing its process would leave it started. A run that nobody begins is noted, so that people
+    are told and no more are launched than one at a time.
+    """
+
+    def terminate(self, run_id: str) -> bool:
+        """Ask a run to end."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return False
+        self._instance.report_run_canceling(run)
+        return True
+
+    @property
+    def supports_resume_run(self) -> Literal[False]:
+        """Tell that a run is never resumed: another one goes on with what it has stored."""
+        return False
+
+    def get_run_worker_debug_info(self, run: dg.DagsterRun, *arguments: Any, **options: Any) -> str | None:
+        """Return what is known of the worker of a run that the monitoring gives up; note one never begun."""
+        self._note_not_begun(run)
+        return super().get_run_worker_debug_info(run, *arguments, **options)
+
+    def _note_not_begun(self, run: dg.DagsterRun) -> None:
+        if run.status is dg.DagsterRunStatus.STARTING:
+            self._leave_to_others(run)
+            whose = account_of_run(run)
+            with open_database_of(whose) as database, database.begin() as connection:
+                note_not_begun(connection, run.run_id)

@@ -11,9 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import dagster as dg
+from dagster._core.events import RunFailureReason
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
+from innomaint_pipeline.defs.account import own_runs
 from innomaint_pipeline.defs.failures import find_stop
-from innomaint_pipeline.defs.recovery import RunsOfSource, find_partitions_in_runs
+from innomaint_pipeline.defs.recovery import REQUEST_TAG, RunsOfSource, find_partitions_in_runs
 from innomaint_pipeline.defs.resources import look_at_database
 from innomaint_pipeline.domain.requests import Outcome, RequestState, RunSeen, Step, Verdict, decide_part
 from innomaint_pipeline.store.database import Connection, Database
@@ -25,8 +28,8 @@ from innomaint_pipeline.store.requests import (
     note_look,
     save_progress,
 )
+from innomaint_pipeline.store.settings import find_not_begun
 
-REQUEST_TAG = "innomaint/request"
 PART_TAG = "innomaint/request_part"
 ROW_STATUS_TAG = "innomaint/row_status"
 ROW_REFUSED_TAG = "innomaint/row_refused"
@@ -133,6 +136,7 @@ class _Look:
         self._holders = find_partitions_in_runs(instance, work.runs)
         with database.begin() as connection:
             self._holders |= work.find_holders(connection)
+            self._has_no_worker = find_not_begun(connection) is not None
 
     def follow(self, request: OpenRequest) -> list[dg.RunRequest]:
         """Note how far a request is, close it when it is done, and return the runs to launch."""
@@ -146,7 +150,11 @@ class _Look:
         launch: list[RequestPart] = []
         if stop is None:
             wanted = [part for part in parts if verdicts[part.part].step is Step.LAUNCH]
-            launch = wanted[: max(self._work.parts_at_once - in_flight, 0)]
+            room = self._work.parts_at_once - in_flight
+            if self._has_no_worker:
+                # One run waits for a worker, whoever launched it.
+                room = 1 - len(self._holders)
+            launch = wanted[: max(room, 0)]
         changed = [new for old, new in zip(request.parts, parts, strict=True) if new != old]
         request.parts = parts
         with self._database.begin() as connection:
@@ -167,7 +175,7 @@ class _Look:
     def _find_runs(self, request: OpenRequest) -> dict[str, list[RunSeen]]:
         """Return the runs made for a request by part, oldest first, those that Dagster repeats included."""
         records = self._instance.get_run_records(
-            filters=dg.RunsFilter(tags={REQUEST_TAG: str(request.id)}), ascending=True
+            filters=own_runs(tags={REQUEST_TAG: str(request.id)}), ascending=True
         )
         with self._database.begin() as connection:
             run_ids = [record.dagster_run.run_id for record in records]
@@ -196,6 +204,7 @@ class _Look:
             seen,
             is_ended_by_person=run.status is dg.DagsterRunStatus.CANCELED,
             is_repeated_by_dagster=run.tags.get(_REPEATED_TAG) == "true",
+            is_never_begun=run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.START_TIMEOUT.value,
             ended_seconds_ago=time.time() - (record.end_time or 0.0),
             stop_code=stop_code,
             message=message,

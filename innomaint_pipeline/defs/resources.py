@@ -10,9 +10,30 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from innomaint_pipeline.accounts import database_variable
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.settings import load_settings
+from innomaint_pipeline.settings import find_database_url, load_settings
 from innomaint_pipeline.store.database import Database
+
+
+@contextmanager
+def open_database_of(account: str | None) -> Iterator[Database]:
+    """Yield the IC3 database of an account, for what serves all of them, like Dagster's daemon.
+
+    Raise `ConfigurationError` when its address is not set.
+    """
+    url = find_database_url(account)
+    if url is None:
+        name = "IC3_DATABASE_URL" if account is None else database_variable(account)
+        raise ConfigurationError(
+            f"{name} is not set in a process that looks after all runs: start Dagster with innomaint up, "
+            "which sets it, or set it to a postgresql:// address"
+        )
+    database = Database(url.get_secret_value())
+    try:
+        yield database
+    finally:
+        database.close()
 
 
 class _Kept:

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from innomaint_pipeline.defs.account import ACCOUNT, account_tags
 from innomaint_pipeline.defs.recovery import RunCloser
 from innomaint_pipeline.defs.requests import RequestedWork
 from innomaint_pipeline.domain.alerts import Condition
@@ -15,7 +16,14 @@ from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.housekeeping import Retention
 
 SOURCE_TAG = "innomaint/source"
-"""On the runs of a source's jobs: dagster.yaml bounds how many of one source run at once."""
+"""On the runs of a source's jobs: dagster.yaml bounds how many of one source, and account, run at once."""
+
+
+def source_tags(source: str) -> dict[str, str]:
+    """Return the tags of the runs of a source's jobs."""
+    whose = source if ACCOUNT is None else f"{ACCOUNT}/{source}"
+    return {SOURCE_TAG: whose, **account_tags(ACCOUNT)}
+
 
 ConditionLoader = Callable[[Connection, Settings], tuple[Health, list[Condition]]]
 """Returns how a source is doing and its conditions, good or bad; no two sources have one of the same name."""

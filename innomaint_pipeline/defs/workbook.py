@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from innomaint_pipeline.defs.account import ACCOUNT, account_tags, asset_key, own_runs
 from innomaint_pipeline.defs.columns import column_schema
 from innomaint_pipeline.defs.failures import explain_error, run_step
 from innomaint_pipeline.defs.innomaint.partitions import register_batches
@@ -36,6 +37,7 @@ from innomaint_pipeline.sync.workbook.watching import (
 
 OWNERS = ["team:data-engineering"]
 _ASSET = "ic3_asset_master"
+ASSET_MASTER = asset_key(_ASSET)
 _WORKBOOK_SECONDS = 30
 _ATTEMPTS_SEEN = 8
 _NOT_SET = "INNOMAINT_WORKBOOK is not set: there is no workbook to import"
@@ -55,7 +57,7 @@ class ImportConfig(dg.Config):
 
 
 @dg.asset(
-    name=_ASSET,
+    key=ASSET_MASTER,
     group_name="ic3",
     owners=OWNERS,
     kinds={"excel", "postgres"},
@@ -146,6 +148,7 @@ import_asset_master = dg.define_asset_job(
     "import_asset_master",
     selection=dg.AssetSelection.assets(ic3_asset_master),
     description="Import the asset master from the workbook.",
+    tags=account_tags(ACCOUNT),
 )
 
 
@@ -203,7 +206,7 @@ def workbook_changed(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
 
 def _find_attempts(instance: dg.DagsterInstance, *, now: float) -> Attempts | None:
     """Return the newest imports that failed in a row; None while one is queued or under way."""
-    records = instance.get_run_records(dg.RunsFilter(job_name="import_asset_master"), limit=_ATTEMPTS_SEEN)
+    records = instance.get_run_records(own_runs(job_name="import_asset_master"), limit=_ATTEMPTS_SEEN)
     if any(not record.dagster_run.is_finished for record in records):
         return None
     is_failed = [record.dagster_run.status is dg.DagsterRunStatus.FAILURE for record in records]

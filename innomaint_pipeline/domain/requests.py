@@ -49,7 +49,8 @@ class RunSeen:
 
     `row_status` is what the run wrote of its end into its source's log, None where it wrote nothing;
     `is_ended_by_person` tells Terminate from a worker that died or was stopped with the program, whose run
-    Dagster itself may repeat (`is_repeated_by_dagster`). `stop_code` and `message` say what stopped it for
+    Dagster itself may repeat (`is_repeated_by_dagster`); `is_never_begun` one that no worker took.
+    `stop_code` and `message` say what stopped it for
     everybody, `message` alone what else.
     """
 
@@ -59,6 +60,7 @@ class RunSeen:
     is_ended_by_person: bool = False
     row_status: str | None = None
     is_repeated_by_dagster: bool = False
+    is_never_begun: bool = False
     ended_seconds_ago: float = 0.0
     stop_code: int | None = None
     message: str | None = None
@@ -97,7 +99,8 @@ def decide_part(runs: Sequence[RunSeen], *, held_by: str | None) -> Verdict:
     if last is not None and not last.is_success:
         if last.is_repeated_by_dagster and last.ended_seconds_ago < _RETRY_BY_DAGSTER_SECONDS:
             return Verdict(Step.WAIT, f"run {last.run_id} was lost; Dagster repeats it")
-        if is_given_up(sum(not run.is_success for run in runs)):
+        # One that waited for a worker in vain says nothing about the part.
+        if is_given_up(sum(not (run.is_success or run.is_never_begun) for run in runs)):
             words = f"{len(runs)} runs ended before they were done; look at run {last.run_id} in Dagster"
             return Verdict(Step.CLOSE, words, is_good=False)
     if held_by is not None:

@@ -124,6 +124,33 @@ class EmbeddedPostgres:
                 f"The embedded PostgreSQL of {self.home} did not create the database {name!r}: {error}"
             ) from error
 
+    def rename_database(self, old: str, new: str) -> None:
+        """Give a database another name; does nothing where the old one is not there.
+
+        Raises ConfigurationError where both are there, DatabaseError where somebody works with it.
+        """
+        self.url(new)
+        # Only who connects pays for the import.
+        import psycopg  # noqa: PLC0415
+        from psycopg import sql  # noqa: PLC0415
+
+        rename = sql.SQL("alter database {} rename to {}").format(sql.Identifier(old), sql.Identifier(new))
+        try:
+            with psycopg.connect(self.url(POSTGRES_USER), autocommit=True, connect_timeout=10) as connection:
+                query = "select datname from pg_database where datname in (%s, %s)"
+                found = {name for (name,) in connection.execute(query, [old, new])}
+                if found == {old, new}:
+                    raise ConfigurationError(
+                        f"The embedded PostgreSQL of {self.home} holds both {old} and {new}: the one cannot "
+                        "get the other's name. Drop the one that is not wanted, or give it another name."
+                    )
+                if old in found:
+                    connection.execute(rename)
+        except psycopg.Error as error:
+            raise DatabaseError(
+                f"The embedded PostgreSQL of {self.home} did not rename the database {old!r}: {error}"
+            ) from error
+
 
 @contextmanager
 def embedded_postgres(home: Path, *, fast_and_unsafe: bool = False) -> Iterator[EmbeddedPostgres]:

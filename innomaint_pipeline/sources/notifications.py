@@ -52,10 +52,12 @@ def _refusal(number: int, count: int) -> str:
 class Notifier:
     """Sends notices to the configured addresses, which are known by their number, from 1.
 
-    `refusals` says which of them nobody understands; they silence no other.
+    `refusals` says which of them nobody understands; they silence no other. `account` is whose notices they
+    are, where there are several.
     """
 
-    def __init__(self, addresses: Sequence[str]) -> None:
+    def __init__(self, addresses: Sequence[str], *, account: str | None = None) -> None:
+        self._whose = "" if account is None else f" of {account}"
         self._targets: dict[int, Apprise] = {}
         self.refusals: list[str] = []
         for number, address in enumerate(addresses, start=1):
@@ -72,7 +74,7 @@ class Notifier:
 
     def send(self, notice: Notice, number: int) -> bool:
         """Deliver a notice to an address; False when it did not take it."""
-        title = f"Innomaint sync: {notice.name.replace('_', ' ')} {notice.kind}"
+        title = f"Innomaint sync{self._whose}: {notice.name.replace('_', ' ')} {notice.kind}"
         try:
             return bool(
                 self._targets[number].notify(

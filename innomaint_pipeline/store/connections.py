@@ -126,6 +126,15 @@ def with_options_of_environment(url: str) -> str:
     return url if "options" in given or not options else _write(_build_url({**given, "options": options}, ""))
 
 
+def identify(url: str) -> tuple[str, str, str]:
+    """Return host, port and name of a database, by which two addresses of one are known to be the same."""
+    given = read_address(url)
+    host = given.get("host") or os.environ.get("PGHOST") or given.get("service") or ""
+    port = given.get("port") or os.environ.get("PGPORT") or "5432"
+    name = given.get("dbname") or os.environ.get("PGDATABASE") or given.get("user") or ""
+    return host.lower(), port, name
+
+
 def name_place(url: str) -> str:
     """Return where a database is, without user and password."""
     given = read_address(url)

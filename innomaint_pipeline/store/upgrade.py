@@ -27,6 +27,7 @@ from innomaint_pipeline.store.innomaint.batches import finish_upgrade as finish_
 from innomaint_pipeline.store.maximo.schema import upgrade_schema as upgrade_maximo
 from innomaint_pipeline.store.readiness import check_server
 from innomaint_pipeline.store.schemas import upgrade_tables
+from innomaint_pipeline.store.settings import require_account, save_account
 from innomaint_pipeline.store.tables import metadata
 
 SOURCE_TABLES = (innomaint_tables,)
@@ -73,6 +74,7 @@ def check_tables(database: Database) -> None:
         raise DatabaseError(f"the database ({database.place}) lacks {missing}; run: innomaint db upgrade")
 
 
+_HAS_SETTINGS = text("select to_regclass(quote_ident(current_schema()) || '.innomaint_setting') is not null")
 _HOLDERS = text(
     """
     select a.pid, a.usename::text, coalesce(nullif(a.application_name, ''), 'a program without a name'),
@@ -109,10 +111,11 @@ def _config() -> Config:
     return config
 
 
-def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
+def upgrade_database(database: Database, *, batch_size: int, account: str | None = None) -> list[str]:
     """Bring the database up to date; return what was done, a sentence each, or nothing.
 
-    Rows that already stand in ic3_asset_master get their state and their batch. Repeatable at will.
+    Rows that already stand in ic3_asset_master get their state and their batch. Repeatable at will. A
+    database that gets its tables remembers for which account; `ConfigurationError` where it is another's.
     """
     try:
         with database.begin() as connection:
@@ -120,6 +123,7 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             take_lock(connection, AdvisoryLock.UPGRADE)
             # Whoever reads the tables would queue behind an upgrade that waits.
             connection.execute(text(f"SET LOCAL lock_timeout = '{_LONGEST_LOCK_WAIT_SECONDS}s'"))
+            is_new = not connection.execute(_HAS_SETTINGS).scalar_one()
             done = reconcile(connection)
             config = _config()
             config.attributes["connection"] = connection
@@ -129,6 +133,10 @@ def upgrade_database(database: Database, *, batch_size: int) -> list[str]:
             done += upgrade_maximo(connection)
             done += upgrade_tables(connection, customers_metadata)
             done += finish_innomaint_upgrade(connection, batch_size=batch_size)
+            if is_new and account is not None:
+                save_account(connection, account)
+                done.append(f"the database is that of the account {account} from now on")
+            require_account(connection, account)
             crash_points.reach("upgrade: batches given")
     except DatabaseError as error:
         cause = error.__cause__

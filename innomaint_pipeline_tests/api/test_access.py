@@ -15,6 +15,7 @@ from innomaint_pipeline.api.access import (
     WrongTokenLimit,
 )
 from innomaint_pipeline.api.guard import LARGEST_BODY_BYTES, access_log
+from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline_tests.api.conftest import ADMIN_TOKEN, Answer, Client, serving
 from innomaint_pipeline_tests.conftest import Pipeline
@@ -170,6 +171,21 @@ def test_the_page_signs_in_works_and_signs_out(client: Client) -> None:
     assert out.status == 204
     assert "innomaint_session=" in out.headers["set-cookie"]
     assert client.get(STATUS, headers={"Cookie": cookie}).status == 401
+
+
+def test_the_pages_of_two_accounts_of_one_host_say_whose_they_are_and_keep_a_session_each(
+    pipeline: Pipeline,
+) -> None:
+    settings = Settings.model_construct(innomaint_account="north")
+    with serving(pipeline.database, settings=settings) as north, serving(pipeline.database) as plain:
+        own = sign_in(north)
+        both = f"{own}; {sign_in(plain)}"
+
+        assert own.startswith("innomaint_session_north=")
+        for client in (north, plain):
+            assert client.get(STATUS, headers={"Cookie": both}).status == 200
+        assert b"Innomaint sync of north" in north.get("/sync").body
+        assert b"Innomaint sync of" not in plain.get("/sync").body
 
 
 @pytest.mark.parametrize(

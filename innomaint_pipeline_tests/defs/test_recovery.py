@@ -10,17 +10,19 @@ import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._core.launcher.base import WorkerStatus
-from dagster._daemon.monitoring.run_monitoring import monitor_started_run
+from dagster._daemon.monitoring.run_monitoring import monitor_started_run, monitor_starting_run
 
 from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs import recovery
 from innomaint_pipeline.defs.failures import Explanation, observe_missing
 from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS
 from innomaint_pipeline.defs.innomaint.automation import close_lost_batch
+from innomaint_pipeline.defs.launchers.celery import LeasedCeleryRunLauncher
 from innomaint_pipeline.defs.recovery import LeasedRunLauncher, find_partitions_in_runs, tell_of_lost_runs
 from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.leases import RUN_LEASES, acquire_lease, find_leases, is_owner_alive
+from innomaint_pipeline.store.settings import find_not_begun, note_begun, note_not_begun
 from innomaint_pipeline.sync.holding import keep_lease
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
 from innomaint_pipeline_tests.defs.conftest import Dagster
@@ -228,12 +230,15 @@ def test_a_run_holds_its_lease_while_it_works_and_gives_it_back(dagster: Dagster
     def working() -> None:
         look_at_leases()
 
+    with dagster.pipeline.database.begin() as connection:
+        note_not_begun(connection, "an earlier run, which waited in vain")
     # As Dagster executes runs; execute_in_process would replace the executor.
     plan_run = dagster.instance.create_run_for_job(working)
 
     assert execute_run(InMemoryJob(working), plan_run, dagster.instance).success
     with dagster.pipeline.database.begin() as connection:
         assert find_leases(connection, RUN_LEASES) == []
+        assert find_not_begun(connection) is None
 
 
 def test_a_run_that_was_reported_as_lost_learns_of_it(database: Database) -> None:
@@ -263,3 +268,54 @@ def test_batches_with_a_run_queued_or_under_way_are_found(instance: dg.DagsterIn
 
     report(instance, started, dg.DagsterEventType.RUN_CANCELING)
     assert find_partitions_in_runs(instance, BATCH_RUNS) == {FIRST_BATCH: started, SECOND_BATCH: queued}
+
+
+def test_what_a_lost_run_was_to_do_is_repeated_by_one_alone(monitor: Monitor) -> None:
+    batch = start_run(monitor.instance, FIRST_BATCH, seconds_ago=61)
+    other = make_run(monitor.instance, None, job="import_asset_master")
+    report(monitor.instance, other, dg.DagsterEventType.RUN_START, seconds_ago=61)
+
+    for run_id, max_retries in ((batch, "0"), (other, None)):
+        assert monitor.look(run_id) is dg.DagsterRunStatus.FAILURE
+        run = monitor.instance.get_run_by_id(run_id)
+        assert run is not None
+        # A batch is launched again by its sensor or request; Dagster repeats what has neither.
+        assert run.tags.get("dagster/max_retries") == max_retries
+
+
+def test_a_run_that_no_worker_begins_is_noted_until_one_begins(
+    monitor: Monitor, database: Database, bare_environment: pytest.MonkeyPatch
+) -> None:
+    broker = "redis://127.0.0.1:1/0"
+    launcher = LeasedCeleryRunLauncher(default_queue="dagster", broker=broker)
+    launcher.register_instance(monitor.instance)
+    bare_environment.setattr(monitor.instance, "_run_launcher", launcher)
+    bare_environment.setattr(
+        type(monitor.instance), "run_monitoring_start_timeout_seconds", property(lambda _: 1)
+    )
+    run_id = make_run(monitor.instance, FIRST_BATCH)
+    report(monitor.instance, run_id, dg.DagsterEventType.RUN_STARTING, seconds_ago=5)
+    record = monitor.instance.get_run_record_by_id(run_id)
+    assert record is not None
+
+    monitor_starting_run(monitor.instance, record, logging.getLogger("test"))
+
+    assert status_of(monitor.instance, run_id) is dg.DagsterRunStatus.FAILURE
+    ended = monitor.instance.get_run_by_id(run_id)
+    assert ended is not None
+    assert ended.tags["dagster/max_retries"] == "0"
+    with database.begin() as connection:
+        assert find_not_begun(connection) is not None
+        note_begun(connection)
+        assert find_not_begun(connection) is None
+
+
+def test_terminate_of_a_run_elsewhere_is_a_wish_in_the_database(monitor: Monitor) -> None:
+    launcher = LeasedCeleryRunLauncher(default_queue="dagster", broker="redis://127.0.0.1:1/0")
+    launcher.register_instance(monitor.instance)
+    run_id = start_run(monitor.instance, FIRST_BATCH, seconds_ago=5)
+
+    assert launcher.terminate(run_id)
+    assert status_of(monitor.instance, run_id) is dg.DagsterRunStatus.CANCELING
+    report(monitor.instance, run_id, dg.DagsterEventType.RUN_CANCELED)
+    assert not launcher.terminate(run_id)

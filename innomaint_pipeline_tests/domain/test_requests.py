@@ -40,6 +40,7 @@ REPEATED = replace(LOST, is_repeated_by_dagster=True)
         ([STOPPED_WITH_ITS_WORKER], Step.LAUNCH),
         ([LOST] * (LAUNCHES_OF_LOST - 1), Step.LAUNCH),
         ([LOST] * LAUNCHES_OF_LOST, Step.CLOSE),
+        ([replace(LOST, is_never_begun=True)] * 20, Step.LAUNCH),
         ([REPEATED], Step.WAIT),
         ([replace(REPEATED, ended_seconds_ago=61.0)], Step.LAUNCH),
         ([TERMINATED], Step.CLOSE),

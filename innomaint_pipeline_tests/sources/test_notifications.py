@@ -46,6 +46,11 @@ def test_a_notice_arrives_with_its_title_kind_and_words(listener: Listener) -> N
     assert told["type"] == "warning"
 
 
+def test_a_notice_of_one_of_several_accounts_says_whose_it_is(listener: Listener) -> None:
+    assert Notifier([listener.address], account="north").send(NOTICE, 1)
+    assert listener.told[0]["title"] == "Innomaint sync of north: failed runs raised"
+
+
 def test_a_recovery_is_good_news(listener: Listener) -> None:
     Notifier([listener.address]).send(Notice("health", NoticeKind.RECOVERED, None, "Health is healthy."), 1)
     assert listener.told[0]["type"] == "success"

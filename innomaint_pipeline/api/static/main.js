@@ -231,7 +231,7 @@ function move() {
   render();
   poller.soon();
   const isPanel = route.name === "batch" || (before.name === "batch" && route.name === "overview");
-  document.title = route.id ? `${route.id.slice(0, 60)} – Innomaint sync` : "Innomaint sync";
+  document.title = route.id ? `${route.id.slice(0, 60)} – ${place("home").textContent}` : place("home").textContent;
   if (isPanel) return;
   scrollTo(0, 0);
   place("view-title")?.focus({ preventScroll: true });

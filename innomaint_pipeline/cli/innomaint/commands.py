@@ -99,12 +99,20 @@ def enrich(*, partition_key: str | None, is_json: bool) -> int:
 
 @click.command()
 @click.option("--watch", "is_watch", is_flag=True, help="Refresh every five seconds, until Ctrl-C.")
+@click.option("--all-accounts", "is_of_all", is_flag=True, help="Of every account of INNOMAINT_ACCOUNTS.")
 @json_option
-def status(*, is_watch: bool, is_json: bool) -> None:
+def status(*, is_watch: bool, is_of_all: bool, is_json: bool) -> int:
     """Show how far the sync is and what failed."""
-    from innomaint_pipeline.cli.innomaint.status import run_status
+    from innomaint_pipeline.cli.innomaint.status import run_status, run_status_of_all
 
+    if is_of_all:
+        from innomaint_pipeline.cli.accounts import load_side_by_side
+
+        if is_watch:
+            raise click.UsageError("--watch and --all-accounts exclude each other")
+        return run_status_of_all(load_side_by_side(), is_json=is_json)
     run_status(command_settings(), is_watch=is_watch, is_json=is_json)
+    return 0
 
 
 @click.command()

@@ -18,8 +18,11 @@ from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RemoteRepositoryOrigin
 from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster_shared.record import copy
 
-from innomaint_pipeline.cli.environment import project_folder
+from innomaint_pipeline.accounts import location_name
+from innomaint_pipeline.cli.environment import CODE_FOLDER, project_folder
+from innomaint_pipeline.defs.account import LOCATION
 from innomaint_pipeline.defs.failures import find_stop
 from innomaint_pipeline.defs.requests import ROW_REFUSED_TAG
 from innomaint_pipeline.errors import ConfigurationError
@@ -56,7 +59,7 @@ class RunExecutor:
         logging.getLogger("dagster").setLevel(logging.CRITICAL)
         self.instance = dg.DagsterInstance.get()
         self._repository = ReconstructableRepository.for_module(
-            _MODULE, _ATTRIBUTE, working_directory=str(project_folder())
+            _MODULE, _ATTRIBUTE, working_directory=str(CODE_FOLDER)
         )
         self._definition = self._repository.get_definition()
         self._origin = self._find_origin()
@@ -65,11 +68,13 @@ class RunExecutor:
     @staticmethod
     def _find_origin() -> RemoteRepositoryOrigin:
         workspace = project_folder() / "workspace.yaml"
-        origins = WorkspaceFileTarget([str(workspace)]).create_origins()
-        for origin in origins:
-            if origin.location_name == "innomaint_pipeline":
+        found = {it.location_name: it for it in WorkspaceFileTarget([str(workspace)]).create_origins()}
+        for name in (LOCATION, location_name(None)):
+            if name in found:
+                # One entry of the file serves every account.
+                origin = copy(found[name], location_name=LOCATION)
                 return RemoteRepositoryOrigin(code_location_origin=origin, repository_name=_REPOSITORY)
-        raise ConfigurationError(f"{workspace} has no code location named innomaint_pipeline")
+        raise ConfigurationError(f"{workspace} has no code location named {LOCATION}")
 
     def execute(
         self,

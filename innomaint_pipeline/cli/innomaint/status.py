@@ -19,6 +19,8 @@ from innomaint_pipeline.domain.innomaint.progress import BatchProgress
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
 from innomaint_pipeline.domain.words import STATE_WORDS, Tone
+from innomaint_pipeline.errors import InnomaintPipelineError
+from innomaint_pipeline.redaction import redact
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.batch_runs import BatchRun
@@ -69,6 +71,27 @@ def run_status(settings: Settings, *, is_watch: bool, is_json: bool) -> None:
             print_json(as_json(read_status(settings, database)))
         else:
             people.print(render_status(read_status(settings, database)))
+
+
+def run_status_of_all(accounts: Sequence[Settings], *, is_json: bool) -> int:
+    """Print the status of each account; return 0, or the exit code of the first that could not be read."""
+    found: dict[str, object] = {}
+    code = 0
+    for settings in accounts:
+        name = settings.innomaint_account or ""
+        try:
+            with open_database(settings, is_writing=False) as (database, _):
+                status = read_status(settings, database)
+        except InnomaintPipelineError as error:
+            code = code or error.exit_code
+            found[name] = {"error": redact(str(error))}
+            people.print(Text(f"{name}\n{redact(str(error))}\n"))
+            continue
+        found[name] = as_json(status)
+        people.print(Text(name), render_status(status), Text())
+    if is_json:
+        print_json({"accounts": found})
+    return code
 
 
 def _watch(settings: Settings, database: Database, *, is_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +20,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from innomaint_pipeline.cli.environment import export_for_dagster, open_database
+from innomaint_pipeline.cli.engine import find_engine, require_engine
+from innomaint_pipeline.cli.environment import export_for_dagster, open_database, project_folder
+from innomaint_pipeline.cli.innomaint.asking import ShowProgress, ask_for_sync
 from innomaint_pipeline.cli.innomaint.status import describe_seconds, innomaint_account
 from innomaint_pipeline.cli.innomaint.workers import WORKERS, BatchTask, LostWorker, WorkerPool
 from innomaint_pipeline.cli.output import people, say
@@ -99,7 +101,12 @@ def run_sync(settings: Settings, options: SyncOptions, *, is_quiet: bool) -> Syn
     again.
     """
     settings.require_token()
+    engine = find_engine(project_folder())
+    require_engine(engine, settings)
     with open_database(settings, uses_dagster=True) as (database, addresses):
+        if engine is not None:
+            with _progress(is_quiet=is_quiet) as show:
+                return ask_for_sync(settings, database, addresses, options, show)
         began = time.monotonic()
         work = _open(database, options, settings)
         result = SyncResult(total=work.plan.total)
@@ -143,12 +150,14 @@ def _execute(
         forget_expired(connection, COMMANDS)
     with ExitStack() as stack:
         stack.enter_context(hold_lease(Claim(database, work.lease, work.lease), is_last_step=True))
-        show = stack.enter_context(_progress(work.plan.total, is_quiet=is_quiet))
+        show = stack.enter_context(_progress(is_quiet=is_quiet))
         # Before the workers start, which takes seconds: nobody is to read 0 of 0.
         _advance(settings, database, work, show)
         pool = stack.enter_context(
             WorkerPool(
-                settings.home, is_embedded=settings.ic3_database_url is None, size=min(WORKERS, len(waiting))
+                settings.home,
+                embedded_home=settings.shared_home if settings.ic3_database_url is None else None,
+                size=min(WORKERS, len(waiting)),
             )
         )
         locks = LockTeller(database.url, database.place, say)
@@ -177,16 +186,14 @@ def _execute(
     return run_ids
 
 
-def _advance(
-    settings: Settings, database: Database, work: _Work, show: Callable[[int, int | None], None] | None
-) -> None:
+def _advance(settings: Settings, database: Database, work: _Work, show: ShowProgress | None) -> None:
     """Note how far the sync is, for everybody who looks, and show it where there is a terminal."""
     with database.begin() as connection:
         done = work.note_progress(connection)
     if show is not None:
         with database.snapshot() as connection:
             progress = load_progress(connection, innomaint_account(settings))
-        show(done, progress.left.seconds if progress and progress.left else None)
+        show(done, work.plan.total, progress.left.seconds if progress and progress.left else None)
 
 
 def _note_end(ended: RunResult, result: SyncResult, database: Database) -> bool:
@@ -231,8 +238,8 @@ def _was_leased_elsewhere(database: Database, run_id: str) -> bool:
 
 
 @contextmanager
-def _progress(total: int, *, is_quiet: bool) -> Iterator[Callable[[int, int | None], None] | None]:
-    """Yield what shows the work done and the seconds left in a bar on a terminal, None elsewhere."""
+def _progress(*, is_quiet: bool) -> Iterator[ShowProgress | None]:
+    """Yield what shows done, total and the seconds left in a bar on a terminal, None elsewhere."""
     if is_quiet or not people.is_terminal:
         yield None
         return
@@ -244,9 +251,11 @@ def _progress(total: int, *, is_quiet: bool) -> Iterator[Callable[[int, int | No
         TextColumn("{task.fields[left]}"),
     )
     with Progress(*columns, console=people) as bar:
-        task = bar.add_task("sync", total=total, left="")
+        task = bar.add_task("sync", total=None, left="")
 
-        def show(done: int, seconds: int | None) -> None:
-            bar.update(task, completed=done, left=f"{describe_seconds(seconds)} left" if seconds else "")
+        def show(done: int, total: int, seconds: int | None) -> None:
+            bar.update(
+                task, completed=done, total=total, left=f"{describe_seconds(seconds)} left" if seconds else ""
+            )
 
         yield show

@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import queue
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from innomaint_pipeline.cli.output import write_output_to
 from innomaint_pipeline.embedded.server import join
 from innomaint_pipeline.embedded.watch import bound_log
 from innomaint_pipeline.errors import InnomaintPipelineError
@@ -80,14 +80,6 @@ def _cancel_when_told_or_orphaned(executor: RunExecutor, is_cancelled: Any) -> N
         _thread.interrupt_main()
 
 
-def _write_output_to(log: Path) -> None:
-    """Send what Dagster prints to a file: the terminal belongs to the command."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as file:
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(file.fileno(), stream.fileno())
-
-
 def _open_context() -> Any:
     """Return what starts processes: where it can, as forks of one that has imported what each needs."""
     if _FORKED not in multiprocessing.get_all_start_methods():
@@ -110,7 +102,7 @@ def _work(
     home: Path,
     environment: Mapping[str, str],
     *,
-    is_embedded: bool,
+    embedded_home: Path | None,
 ) -> None:
     """Take tasks until there is a None; runs in a process of its own."""
     # What it is forked from may have been started before a variable was set.
@@ -124,10 +116,10 @@ def _work(
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
     log = home / "logs" / "sync-workers.log"
     try:
-        _write_output_to(log)
-        if is_embedded:
+        write_output_to(log)
+        if embedded_home is not None:
             # An orphan still has to give its lease back.
-            join(home)
+            join(embedded_home)
         from innomaint_pipeline.cli.innomaint.runs import RunExecutor
 
         executor = RunExecutor()
@@ -160,11 +152,14 @@ def _work(
 
 
 class WorkerPool:
-    """A fixed number of worker processes; use it as a context manager."""
+    """A fixed number of worker processes; use it as a context manager.
 
-    def __init__(self, home: Path, *, is_embedded: bool, size: int = WORKERS) -> None:
+    Their log is in `home`; `embedded_home` is that of the embedded server where they use it.
+    """
+
+    def __init__(self, home: Path, *, embedded_home: Path | None, size: int = WORKERS) -> None:
         self._home = home
-        self._is_embedded = is_embedded
+        self._embedded_home = embedded_home
         self._context = _open_context()
         self._size = size
         self._results: Any = self._context.Queue()
@@ -196,8 +191,14 @@ class WorkerPool:
         tasks = self._context.Queue()
         process = self._context.Process(
             target=_work,
-            args=(tasks, self._results, self._is_cancelled, self._home, dict(os.environ)),
-            kwargs={"is_embedded": self._is_embedded},
+            args=(
+                tasks,
+                self._results,
+                self._is_cancelled,
+                self._home,
+                dict(os.environ),
+            ),
+            kwargs={"embedded_home": self._embedded_home},
             daemon=True,
         )
         process.start()

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from pydantic import SecretStr
 
+from innomaint_pipeline.accounts import own_env_file
 from innomaint_pipeline.cli.environment import open_database
 from innomaint_pipeline.cli.output import say
 from innomaint_pipeline.defs.maximo.opening import client_opener
@@ -56,8 +57,9 @@ def run_key_create(
         route=Route(settings.ca_file, settings.maximo_proxy_url),
     )
     if is_saved:
-        save_variable(Path(".env"), _VARIABLE, key)
-        say(f"{_VARIABLE} stands in .env")
+        file = own_env_file(settings.innomaint_account)
+        save_variable(Path(file), _VARIABLE, key)
+        say(f"{_VARIABLE} stands in {file}")
         return
     sys.stdout.write(key.get_secret_value() + "\n")
     sys.stdout.flush()

@@ -13,12 +13,13 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from innomaint_pipeline.defs.account import asset_key
 from innomaint_pipeline.defs.columns import column_schema
 from innomaint_pipeline.defs.customers.opening import build_run
 from innomaint_pipeline.defs.failures import explain_error, observe, run_step
 from innomaint_pipeline.defs.recovery import RunsOfSource
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
-from innomaint_pipeline.defs.source import SOURCE_TAG
+from innomaint_pipeline.defs.source import source_tags
 from innomaint_pipeline.domain.customers import SOURCE
 from innomaint_pipeline.domain.customers.checks import CHECKS, DESCRIPTIONS, is_releasable
 from innomaint_pipeline.domain.customers.lists import Finding
@@ -29,9 +30,9 @@ from innomaint_pipeline.store.customers.tables import customers_metadata
 from innomaint_pipeline.sync.customers.running import RunReport, sync_list
 
 OWNERS = ["team:data-engineering"]
-SNAPSHOT = dg.AssetKey([SOURCE, "snapshot"])
-CUSTOMER = dg.AssetKey([SOURCE, "customer"])
-CHANGE = dg.AssetKey([SOURCE, "change"])
+SNAPSHOT = asset_key(SOURCE, "snapshot")
+CUSTOMER = asset_key(SOURCE, "customer")
+CHANGE = asset_key(SOURCE, "change")
 _COUNTS = ("rows", "new", "updated", "unchanged", "missing", "deleted", "restored", "rehashed")
 
 
@@ -53,7 +54,7 @@ def _spec(key: dg.AssetKey, description: str, *deps: dg.AssetKey) -> dg.AssetSpe
         owners=OWNERS,
         kinds={"python", "postgres"},
         description=description,
-        metadata=column_schema(".".join(key.path), customers_metadata),
+        metadata=column_schema(".".join(key.path[-2:]), customers_metadata),
         skippable=True,
     )
 
@@ -171,7 +172,7 @@ customers_sync = dg.define_asset_job(
     "customers_sync",
     selection=dg.AssetSelection.assets(customers_list),
     description="Read the newest customer list and apply what changed.",
-    tags={SOURCE_TAG: SOURCE},
+    tags=source_tags(SOURCE),
 )
 
 CUSTOMERS_RUNS = RunsOfSource(

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from innomaint_pipeline.defs.account import own_runs
 from innomaint_pipeline.defs.customers.assets import CUSTOMERS_RUNS, customers_sync, list_run_config
 from innomaint_pipeline.defs.recovery import UNDER_WAY
 from innomaint_pipeline.defs.requests import RequestedWork, RunPlace
@@ -66,7 +67,7 @@ def customers_due(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.Ski
         # The start of the program asks for a run itself, once everything is ready.
         words = "; the first look after a start or a sleep launches nothing" if is_first else ""
         return dg.SkipReason(f"the next run is due at {due_at.isoformat(timespec='seconds')}{words}")
-    filters = dg.RunsFilter(job_name=customers_sync.name, statuses=UNDER_WAY)
+    filters = own_runs(job_name=customers_sync.name, statuses=UNDER_WAY)
     if is_held or context.instance.get_runs(filters=filters, limit=1):
         return dg.SkipReason("a run is under way")
     return dg.RunRequest(

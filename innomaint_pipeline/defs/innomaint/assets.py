@@ -7,7 +7,7 @@ assets, so that the tables of the good ones are materialized before.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import dagster as dg
 from pydantic import Field
 
+from innomaint_pipeline.defs.account import asset_key, step_name
 from innomaint_pipeline.defs.columns import column_schema
 from innomaint_pipeline.defs.failures import REMAINING, Explanation, observe, retry_wait_seconds, run_step
 from innomaint_pipeline.defs.innomaint.partitions import BATCHES
@@ -22,7 +23,7 @@ from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.recovery import RunsOfSource
 from innomaint_pipeline.defs.requests import ROW_REFUSED_TAG, ROW_STATUS_TAG
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
-from innomaint_pipeline.defs.source import SOURCE_TAG
+from innomaint_pipeline.defs.source import source_tags
 from innomaint_pipeline.defs.workbook import OWNERS, ic3_asset_master
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.stops import Stop, StopCause, describe_classes, describe_stop
@@ -57,6 +58,8 @@ ENRICH_TABLES = {
     "ic3_asset_performance": "ic3_asset_performance",
     "ic3_workorder_summary": "ic3_workorder_summary",
 }
+_FETCH_KEY, _SETTLE_KEY = asset_key(_FETCH), asset_key(_SETTLE)
+_ENRICH_KEYS = {asset_key(name): name for name in ENRICH_TABLES}
 _ENRICH_STEP = "enrich"
 _LEASED = "Another run works on this batch: nothing was asked for, nothing was written."
 
@@ -108,21 +111,28 @@ def selection_run_config(selection: Selection) -> dict[str, Any]:
     config: dict[str, Any] = {"cmms_asset_ids": list(selection.cmms_asset_ids)}
     if selection.asked_before is not None:
         config["asked_before"] = selection.asked_before.isoformat()
-    return {"ops": {_FETCH: {"config": config}, _SETTLE: {"config": config}}}
+    return {"ops": {step_name(key): {"config": config} for key in (_FETCH_KEY, _SETTLE_KEY)}}
 
 
 def read_selection(run_config: Mapping[str, Any]) -> Selection:
     """Return the selection of a run of `sync_batch`, from its run config."""
-    return SelectionConfig(**run_config.get("ops", {}).get(_FETCH, {}).get("config", {})).selection()
+    return SelectionConfig(
+        **run_config.get("ops", {}).get(step_name(_FETCH_KEY), {}).get("config", {})
+    ).selection()
 
 
-def _has_later_step(context: dg.AssetExecutionContext, *names: str) -> bool:
-    """Tell whether this run has one of the named assets or steps still to come."""
+def _has_settle(context: dg.AssetExecutionContext) -> bool:
+    """Tell whether this run settles the batch."""
+    return _has_step(context, step_name(_SETTLE_KEY), {_SETTLE_KEY})
+
+
+def _has_step(context: dg.AssetExecutionContext, step: str, keys: Collection[dg.AssetKey]) -> bool:
+    """Tell whether this run has a step, which makes these assets."""
     steps = context.run.step_keys_to_execute
     if steps:
-        return any(name in steps for name in names)
+        return step in steps
     chosen = context.run.asset_selection
-    return chosen is None or any(key.to_user_string() in names for key in chosen)
+    return chosen is None or not chosen.isdisjoint(keys)
 
 
 def _batch_run(
@@ -230,7 +240,7 @@ def _pass_metadata(report: PassReport) -> dict[str, Any]:
 
 
 @dg.asset(
-    name=_FETCH,
+    key=_FETCH_KEY,
     partitions_def=BATCHES,
     deps=[ic3_asset_master],
     group_name="innomaint",
@@ -255,7 +265,7 @@ def innomaint_response(
                 replace(run, refresh_minutes=innomaint.refresh_minutes(database)),
                 innomaint.client_opener(database),
                 innomaint.timezone(),
-                is_last_step=not _has_later_step(context, _SETTLE, _ENRICH_STEP, *ENRICH_TABLES),
+                is_last_step=not (_has_settle(context) or _has_step(context, _ENRICH_STEP, _ENRICH_KEYS)),
             )
 
         report = run_batch_step(context, run, step)
@@ -280,16 +290,16 @@ def _unlogged_metadata(unlogged: Mapping[str, str]) -> dict[str, Any]:
     name=_ENRICH_STEP,
     specs=[
         dg.AssetSpec(
-            name,
+            key,
             deps=[innomaint_response],
             group_name="ic3",
             owners=OWNERS,
             kinds={"python", "postgres"},
             description=_DESCRIPTIONS[name],
-            metadata=column_schema(table),
+            metadata=column_schema(ENRICH_TABLES[name]),
             skippable=True,
         )
-        for name, table in ENRICH_TABLES.items()
+        for key, name in _ENRICH_KEYS.items()
     ],
     partitions_def=BATCHES,
     can_subset=True,
@@ -298,11 +308,11 @@ def enrich(
     context: dg.AssetExecutionContext, ic3: Ic3DatabaseResource, innomaint: InnomaintResource
 ) -> Iterator[dg.MaterializeResult]:
     """Enrich: write the IC3 tables from the stored answers, without a request."""
-    chosen = {key.to_user_string() for key in context.selected_asset_keys}
+    chosen = {_ENRICH_KEYS[key] for key in context.selected_asset_keys}
     with ic3.open() as database:
         run = _batch_run(context, database)
         asset_selection = context.run.asset_selection
-        has_fetch = asset_selection is None or dg.AssetKey(_FETCH) in asset_selection
+        has_fetch = asset_selection is None or _FETCH_KEY in asset_selection
 
         def step() -> EnrichReport:
             return enrich_batch(
@@ -311,7 +321,7 @@ def enrich(
                 tables={ENRICH_TABLES[name] for name in chosen},
                 # New answers are applied to all tables or, chosen singly, to none.
                 is_rebuild=not has_fetch or chosen != set(ENRICH_TABLES),
-                is_last_step=not _has_later_step(context, _SETTLE),
+                is_last_step=not _has_settle(context),
             )
 
         report = run_batch_step(context, run, step)
@@ -325,8 +335,9 @@ def enrich(
             "Innomaint sends fields that no document names; they are kept in api_attributes and in "
             "the raw answer: " + ", ".join(report.new_unknown_fields)
         )
-    for name, table in ENRICH_TABLES.items():
+    for key, name in _ENRICH_KEYS.items():
         if name in chosen:
+            table = ENRICH_TABLES[name]
             metadata: dict[str, Any] = {
                 "rows_written": report.rows_written[table],
                 "dagster/partition_row_count": report.rows_held[table],
@@ -339,13 +350,13 @@ def enrich(
                     "data_issues": report.data_issues,
                     **_unlogged_metadata(report.unlogged),
                 }
-            yield dg.MaterializeResult(asset_key=name, metadata=metadata)
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata)
 
 
 @dg.asset(
-    name=_SETTLE,
+    key=_SETTLE_KEY,
     partitions_def=BATCHES,
-    deps=list(ENRICH_TABLES),
+    deps=list(_ENRICH_KEYS),
     group_name="innomaint",
     owners=OWNERS,
     kinds={"python", "postgres"},
@@ -412,7 +423,7 @@ BATCH_ASSETS = [innomaint_response, enrich, cmms_sync_log]
 
 BATCH_RUNS = RunsOfSource(
     job_names=frozenset({"sync_batch"}),
-    asset_keys=frozenset(dg.AssetKey(name) for name in (_FETCH, *ENRICH_TABLES, _SETTLE)),
+    asset_keys=frozenset({_FETCH_KEY, *_ENRICH_KEYS, _SETTLE_KEY}),
 )
 """The runs that work on batches, each under the lease of its batch."""
 
@@ -421,5 +432,5 @@ sync_batch = dg.define_asset_job(
     # The checks look at whole tables: once an hour, not with every batch.
     selection=dg.AssetSelection.assets(*BATCH_ASSETS).without_checks(),
     description="One batch: fetch, enrich, settle. As it is, it asks for the CMMS assets that are due.",
-    tags={SOURCE_TAG: SOURCE},
+    tags=source_tags(SOURCE),
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from innomaint_pipeline.defs.account import asset_key
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
 from innomaint_pipeline.domain.innomaint.health import STALE_AFTER_REFRESHES
@@ -28,7 +29,7 @@ _WARN = dg.AssetCheckSeverity.WARN
 
 
 @dg.asset_check(
-    asset="ic3_asset_master",
+    asset=asset_key("ic3_asset_master"),
     description="Each row of ic3_asset_master has one state that its class, answer and runs agree with, and "
     "synced + failed + never = total.",
 )
@@ -47,7 +48,8 @@ def every_asset_has_one_state(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(
-    asset="ic3_asset_master", description="Performance and work orders belong to a row of ic3_asset_master."
+    asset=asset_key("ic3_asset_master"),
+    description="Performance and work orders belong to a row of ic3_asset_master.",
 )
 def no_orphan_rows(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
     """Check that no enriched row is left without its CMMS asset."""
@@ -57,7 +59,7 @@ def no_orphan_rows(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(
-    asset="innomaint_response",
+    asset=asset_key("innomaint_response"),
     description=f"At most {NOT_FOUND_SHARE:.0%} of the assets are unknown to Innomaint.",
 )
 def few_assets_are_not_found(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
@@ -71,7 +73,7 @@ def few_assets_are_not_found(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(
-    asset="ic3_asset_enrichment",
+    asset=asset_key("ic3_asset_enrichment"),
     description="The oldest good data is younger than twice the refresh interval.",
 )
 def data_is_fresh(ic3: Ic3DatabaseResource, innomaint: InnomaintResource) -> dg.AssetCheckResult:
@@ -87,7 +89,9 @@ def data_is_fresh(ic3: Ic3DatabaseResource, innomaint: InnomaintResource) -> dg.
     return dg.AssetCheckResult(passed=is_fresh, severity=_WARN, metadata=metadata)
 
 
-@dg.asset_check(asset="ic3_asset_enrichment", description="Every value of the answers could be read.")
+@dg.asset_check(
+    asset=asset_key("ic3_asset_enrichment"), description="Every value of the answers could be read."
+)
 def every_value_is_readable(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
     """Warn of values that could not be read, by field; the assets are synced without them."""
     with ic3.open() as database, database.begin() as connection:
@@ -97,7 +101,7 @@ def every_value_is_readable(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(
-    asset="ic3_asset_performance",
+    asset=asset_key("ic3_asset_performance"),
     description="The vendor's numbers obey the vendor's arithmetic and agree with each other.",
 )
 def vendor_numbers_agree(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
@@ -109,7 +113,7 @@ def vendor_numbers_agree(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(
-    asset="cmms_sync_log",
+    asset=asset_key("cmms_sync_log"),
     description="No batch lacks assets whose class is worth retrying; those that do are named.",
 )
 def no_batches_left_failed(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
@@ -127,7 +131,7 @@ def no_batches_left_failed(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:
 
 
 @dg.asset_check(
-    asset="cmms_sync_log",
+    asset=asset_key("cmms_sync_log"),
     description=f"At least {LOWEST_SUCCESS_RATE:.0%} of the newest batch runs succeeded.",
 )
 def batch_runs_succeed(ic3: Ic3DatabaseResource) -> dg.AssetCheckResult:

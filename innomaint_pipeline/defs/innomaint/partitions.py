@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from innomaint_pipeline.defs.account import partitions_of
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.innomaint.batches import find_batch_keys, find_last_batch_key
 
-BATCHES = dg.DynamicPartitionsDefinition(name="innomaint_batches")
-_NAME = "innomaint_batches"
+BATCHES = partitions_of("innomaint_batches")
+_NAME = str(BATCHES.name)
 
 
 def register_batches(instance: dg.DagsterInstance, database: Database) -> list[str]:

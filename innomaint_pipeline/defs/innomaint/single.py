@@ -4,12 +4,13 @@ from collections import defaultdict
 
 import dagster as dg
 
+from innomaint_pipeline.defs.account import asset_key
 from innomaint_pipeline.defs.innomaint.partitions import ensure_partitions
 from innomaint_pipeline.domain.states import SyncState
 from innomaint_pipeline.sync.innomaint.single import SingleReport
 
 # Not fetch or settle: their partitions stay red while the batch is to be repaired, whatever one asset did.
-_ASSET = "ic3_asset_enrichment"
+_ASSET = asset_key("ic3_asset_enrichment")
 
 
 def report_single_syncs(instance: dg.DagsterInstance, report: SingleReport) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from innomaint_pipeline.defs.account import asset_key, partitions_of, step_name
 from innomaint_pipeline.defs.columns import column_schema
 from innomaint_pipeline.defs.failures import explain_error, retry_wait_seconds, run_step
 from innomaint_pipeline.defs.maximo.opening import client_opener, read_settings
 from innomaint_pipeline.defs.recovery import RunsOfSource
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
-from innomaint_pipeline.defs.source import SOURCE_TAG
+from innomaint_pipeline.defs.source import source_tags
 from innomaint_pipeline.domain.maximo import SOURCE
 from innomaint_pipeline.domain.maximo.declarations import STRUCTURES
 from innomaint_pipeline.domain.maximo.structures import Structure
@@ -35,7 +36,7 @@ from innomaint_pipeline.sync.maximo.steps import (
 )
 
 OWNERS = ["team:data-engineering"]
-SITES = dg.DynamicPartitionsDefinition(name="maximo_sites")
+SITES = partitions_of("maximo_sites")
 _LEASED = "Another run works on this structure, or nothing waits: nothing was asked for, nothing was written."
 
 
@@ -63,12 +64,12 @@ class ReadConfig(dg.Config):
 
 def fetch_key(structure: Structure) -> dg.AssetKey:
     """Return the key of the asset that fetches a structure."""
-    return dg.AssetKey([SOURCE, structure.name])
+    return asset_key(SOURCE, structure.name)
 
 
 def table_key(table: str) -> dg.AssetKey:
     """Return the key of the asset of a table."""
-    return dg.AssetKey([SOURCE, table])
+    return asset_key(SOURCE, table)
 
 
 def _maximo_run(
@@ -220,7 +221,7 @@ def _job(name: str, description: str, *, has_site: bool) -> Any:
         name,
         selection=dg.AssetSelection.assets(*chosen),
         description=description,
-        tags={SOURCE_TAG: SOURCE},
+        tags=source_tags(SOURCE),
     )
 
 
@@ -242,4 +243,4 @@ MAXIMO_RUNS = RunsOfSource(
 
 def read_run_config(structures: tuple[Structure, ...], config: dict[str, Any]) -> dict[str, Any]:
     """Return the run config by which these structures are fetched so."""
-    return {"ops": {f"{SOURCE}__{item.name}": {"config": config} for item in structures}}
+    return {"ops": {step_name(fetch_key(item)): {"config": config} for item in structures}}

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from innomaint_pipeline.defs.account import own_runs
 from innomaint_pipeline.defs.maximo.assets import (
     MAXIMO_RUNS,
     SITES,
@@ -112,7 +113,7 @@ def _request(job: str, site: str | None) -> dg.RunRequest:
 
 
 def _is_global_under_way(instance: dg.DagsterInstance) -> bool:
-    filters = dg.RunsFilter(job_name=maximo_global.name, statuses=UNDER_WAY)
+    filters = own_runs(job_name=maximo_global.name, statuses=UNDER_WAY)
     return bool(instance.get_runs(filters=filters, limit=1))
 
 

@@ -24,7 +24,7 @@ class HealthFacts:
     run failed, None where it did not; `probe_in_seconds` is None while the breaker is closed. Within
     `next_look_seconds` continuous sync looks for work; None where `innomaint up` does not run. `held_back`
     are CMMS assets whose states the database refuses, each with its reason. `is_under_way` tells that a run
-    holds a batch.
+    holds a batch. `has_no_worker` tells that runs were launched which nobody began.
     """
 
     total: int
@@ -39,6 +39,7 @@ class HealthFacts:
     last_stop: Stop | None = None
     probe_in_seconds: float | None = None
     next_look_seconds: int | None = None
+    has_no_worker: bool = False
     held_back: tuple[tuple[str, str], ...] = ()
     is_set: bool = True
     is_under_way: bool = False
@@ -55,6 +56,8 @@ def assess_health(facts: HealthFacts) -> Health:  # noqa: PLR0911 # a word a lin
         return Health.PAUSED
     if facts.is_breaker_open or facts.is_token_refused:
         return Health.DOWN
+    if facts.has_no_worker:
+        return Health.DEGRADED
     if facts.synced + facts.failed == 0:
         return Health.UNKNOWN
     if facts.consecutive_failures >= FAILED_BATCHES_IN_A_ROW or facts.failed > FAILED_SHARE * facts.total:
@@ -73,10 +76,13 @@ class HealthMoments:
     breaker_opened_at: datetime | None = None
     token_refused_at: datetime | None = None
     failing_since: datetime | None = None
+    no_worker_since: datetime | None = None
     stale_since: datetime | None = None
 
 
 _NOTHING = "nothing"
+_NO_WORKER = "No worker takes runs: those that are launched are not begun"
+_START_A_WORKER = "start innomaint worker, or see that it reaches the broker; the work then goes on by itself"
 
 
 def explain_health(  # noqa: PLR0911 # a word a line
@@ -152,6 +158,8 @@ def _sentence(text: str) -> str:
 
 
 def _explain_degraded(facts: HealthFacts, moments: HealthMoments) -> HealthReport:
+    if facts.has_no_worker:
+        return HealthReport(Health.DEGRADED, moments.no_worker_since, f"{_NO_WORKER}.", _START_A_WORKER)
     if facts.consecutive_failures >= FAILED_BATCHES_IN_A_ROW:
         return HealthReport(
             Health.DEGRADED,
@@ -210,6 +218,13 @@ def find_conditions(facts: HealthFacts, report: HealthReport, *, refused_at: str
             f"{facts.consecutive_failures} batch runs in a row failed. {_why_failing(facts)}"
             if is_failing
             else "Batch runs succeed again.",
+        ),
+        Condition(
+            "workers",
+            "absent" if facts.has_no_worker else None,
+            f"{_NO_WORKER}. What to do: {_START_A_WORKER}."
+            if facts.has_no_worker
+            else "Workers take runs again.",
         ),
         Condition(
             "token",

@@ -12,6 +12,7 @@ from innomaint_pipeline.domain.innomaint.batches import BatchDemand
 
 BATCHES_IN_FLIGHT = 3
 TRIAL_AFTER_FAILURES = 3
+NO_WORKER = "no worker takes runs"
 _FIRST_HOLD_SECONDS = 30.0
 _LONGEST_HOLD_SECONDS = 600.0
 
@@ -24,7 +25,7 @@ class SyncFacts:
     room for beside those in flight, and `due_elsewhere` the due CMMS assets of the others. `in_flight` are
     batches with a run queued or under way, or leased. `consecutive_failures` counts the newest batch runs
     that failed as a whole, the last of them `seconds_since_failure` ago. `probe_in_seconds` is None while the
-    circuit breaker is closed.
+    circuit breaker is closed. `has_no_worker` tells that runs were launched which nobody began.
     """
 
     total: int
@@ -32,6 +33,7 @@ class SyncFacts:
     in_flight: frozenset[str]
     due_elsewhere: int = 0
     is_paused: bool = False
+    has_no_worker: bool = False
     probe_in_seconds: float | None = None
     consecutive_failures: int = 0
     seconds_since_failure: float | None = None
@@ -69,6 +71,7 @@ def decide_launches(facts: SyncFacts) -> SyncDecision:
 
     After three failed batch runs in a row, or while the breaker is open, one batch at a time is tried, at
     growing intervals: what stops everybody (a refused token, an outage) must not be repeated by every batch.
+    While no worker takes runs one at a time waits for it.
     """
     if facts.is_paused:
         return SyncDecision((), "paused by a person: innomaint resume continues")
@@ -86,7 +89,8 @@ def decide_launches(facts: SyncFacts) -> SyncDecision:
             return SyncDecision((), f"{words}; {due} assets are due, the next try is in {wait:.0f} s")
         room = 1 - len(facts.in_flight)
     if room <= 0 or not candidates:
-        return SyncDecision((), f"{len(facts.in_flight)} batches in flight, {due} assets due")
+        why = f"{NO_WORKER}; " if facts.has_no_worker else ""
+        return SyncDecision((), f"{why}{len(facts.in_flight)} batches in flight, {due} assets due")
     chosen = candidates[:room]
     never = sum(demand.never for demand in chosen)
     retryable = sum(demand.retryable for demand in chosen)
@@ -100,7 +104,7 @@ def _trouble(facts: SyncFacts) -> tuple[float, str] | None:
         return facts.probe_in_seconds, "Innomaint is down (the circuit breaker is open)"
     hold = hold_seconds(facts.consecutive_failures)
     if not hold:
-        return None
+        return (0.0, NO_WORKER) if facts.has_no_worker else None
     since = facts.seconds_since_failure
     # A failure that is still to come was told by a clock that has been set back: no hold for that long.
     if since is None or since < 0:

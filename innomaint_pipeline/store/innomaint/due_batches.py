@@ -16,7 +16,13 @@ from innomaint_pipeline.store.innomaint.batches import count_by_kind, due_by_kin
 from innomaint_pipeline.store.innomaint.tables import sync_state
 from innomaint_pipeline.store.leases import find_leases
 from innomaint_pipeline.store.pacing import load_rate_state
-from innomaint_pipeline.store.settings import PAUSED, REFRESH_MINUTES, load_setting, save_setting
+from innomaint_pipeline.store.settings import (
+    PAUSED,
+    REFRESH_MINUTES,
+    find_not_begun,
+    load_setting,
+    save_setting,
+)
 
 _CANDIDATES = 50
 
@@ -39,6 +45,7 @@ def load_sync_facts(connection: Connection, *, account: str, batches_in_runs: Co
         due_elsewhere=urgent.due_elsewhere,
         in_flight=in_flight,
         is_paused=bool(load_setting(connection, SOURCE, PAUSED)),
+        has_no_worker=find_not_begun(connection) is not None,
         probe_in_seconds=probe_in_seconds,
         consecutive_failures=count_consecutive_failures(connection),
         seconds_since_failure=seconds_since_newest_run(connection),

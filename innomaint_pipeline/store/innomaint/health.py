@@ -34,6 +34,7 @@ from innomaint_pipeline.store.settings import (
     AUTH_REFUSED_AT,
     PAUSED,
     SYNC_INTERVAL_SECONDS,
+    find_not_begun,
     load_refresh_minutes,
     load_setting,
     stored_name,
@@ -75,6 +76,7 @@ def load_health_facts(connection: Connection, account: SourceAccount) -> HealthF
         is_token_refused=load_setting(connection, SOURCE, AUTH_REFUSED_AT) is not None,
         last_stop=find_last_stop(connection),
         probe_in_seconds=_probe_in_seconds(rate),
+        has_no_worker=find_not_begun(connection) is not None,
         is_set=account.is_set,
         held_back=tuple(find_held_back(connection)),
         next_look_seconds=interval if find_leases(connection, UP_LEASE) else None,
@@ -101,6 +103,7 @@ def load_health_report(connection: Connection, account: SourceAccount, facts: He
         breaker_opened_at=None if opened is None else datetime.fromtimestamp(opened, UTC),
         token_refused_at=stamps.get(stored_name(SOURCE, AUTH_REFUSED_AT)),
         failing_since=find_failing_since(connection),
+        no_worker_since=find_not_begun(connection),
         stale_since=None if oldest is None else oldest.at + refreshes,
     )
     return explain_health(facts, moments)

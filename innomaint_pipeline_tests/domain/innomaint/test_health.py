@@ -45,6 +45,9 @@ TWO_DAYS_SECONDS = 2 * 1440 * 60
         ({"is_breaker_open": True}, Health.DOWN),
         ({"is_token_refused": True}, Health.DOWN),
         ({"is_token_refused": True, "is_paused": True}, Health.PAUSED),
+        ({"has_no_worker": True}, Health.DEGRADED),
+        ({"has_no_worker": True, "synced": 0}, Health.DEGRADED),
+        ({"has_no_worker": True, "is_breaker_open": True}, Health.DOWN),
         ({"is_paused": True}, Health.PAUSED),
         ({"is_set": False, "is_paused": True, "is_token_refused": True}, Health.NOT_SET),
     ],
@@ -115,6 +118,15 @@ def test_a_refused_token_is_a_condition_that_says_what_to_do():
     found = conditions(GOOD, refused_at="2026-06-20T10:00:00+00:00")["token"]
     assert found.value == "refused"
     assert "2026-06-20T10:00:00+00:00: renew INNOMAINT_API_TOKEN" in found.message
+
+
+def test_that_no_worker_takes_runs_is_a_condition_with_what_helps():
+    assert conditions(GOOD)["workers"].value is None
+    absent = conditions(replace(GOOD, has_no_worker=True))
+    assert absent["workers"].value == "absent"
+    for name in ("workers", "health"):
+        assert "No worker takes runs" in absent[name].message
+        assert "start innomaint worker" in absent[name].message
 
 
 def test_of_a_source_that_is_not_set_nobody_is_told_anything():

@@ -48,6 +48,12 @@ FACTS = SyncFacts(total=457, demands=DUE, in_flight=frozenset())
         ({"in_flight": flying(1, 2, 3, 4, 5, 6)}, [], "6 batches in flight, 171 assets due"),
         ({"demands": DUE[:1], "in_flight": flying(1)}, [], "1 batches in flight, 100 assets due"),
         ({"demands": DUE[3:]}, [4, 5], "0 never synced, 0 failed and due again, 10 stale"),
+        ({"has_no_worker": True}, [1], "100 never synced, 0 failed and due again, 0 stale"),
+        (
+            {"has_no_worker": True, "in_flight": flying(9)},
+            [],
+            "no worker takes runs; 1 batches in flight, 171 assets due",
+        ),
         ({"is_paused": True}, [], "paused by a person: innomaint resume continues"),
         ({"total": 0, "demands": ()}, [], "no asset is imported yet"),
         (

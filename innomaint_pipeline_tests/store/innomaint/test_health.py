@@ -23,7 +23,7 @@ def test_nothing_is_wrong_in_a_new_database(database: Database) -> None:
 
     assert word is Health.UNKNOWN
     assert {name: item.value for name, item in found.items()} == dict.fromkeys(
-        ("health", "failed_runs", "token", "states")
+        ("health", "failed_runs", "workers", "token", "states")
     )
 
 
