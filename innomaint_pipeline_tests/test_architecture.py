@@ -61,6 +61,7 @@ IMPURE_MODULES = {
     *("asyncio", "io", "logging", "os", "pathlib", "random", "shutil", "signal", "socket", "sqlite3"),
     *("subprocess", "tempfile", "threading", "time", "urllib", "uuid"),
 }
+ENGINES = ("celery", "docker", "kubernetes")
 SOURCES = {"customers", "innomaint", "maximo", "workbook"}
 # What puts the sources together, a line for each.
 ASSEMBLY = {
@@ -150,6 +151,28 @@ def test_the_package_keeps_its_layers():
         for violation in find_violations(path.read_text("utf-8"), module)
     ]
     assert found == []
+
+
+def test_what_an_extra_brings_is_imported_where_an_engine_needs_it_alone():
+    brought = {
+        "celery",
+        "dagster_celery",
+        "kombu",
+        "redis",
+        "dagster_docker",
+        "docker",
+        "dagster_k8s",
+        "kubernetes",
+    }
+    by_need = {f"{PACKAGE}.cli.worker", *(f"{PACKAGE}.defs.launchers.{name}" for name in ENGINES)}
+    found = {
+        module
+        for module, path in package_modules()
+        for name in imported_modules(path.read_text("utf-8"), module)
+        if name.split(".", maxsplit=1)[0] in brought or name.startswith(f"{PACKAGE}.defs.launchers.")
+    }
+    # The command itself imports them in its functions, which only a worker calls.
+    assert found == by_need
 
 
 def test_what_is_shared_imports_no_source():

@@ -177,7 +177,8 @@ def _start(keeper: ProcessKeeper, home: Path, port: int, parts: Sequence[Account
         f"  - grpc_server:\n      host: {_HOST}\n      port: {code_port}\n      location_name: {name}\n"
         for name, code_port in ports.items()
     ]
-    workspace = home / "workspace.yaml"
+    # Under a name of its own: the home may be the folder of the installation, which holds a workspace.yaml.
+    workspace = home / "code-servers.yaml"
     workspace.write_text(f"load_from:\n{''.join(entries)}", encoding="utf-8")
     python = [sys.executable, "-m"]
     for part in parts:

@@ -89,6 +89,7 @@ def _prepare(settings: Settings, addresses: Addresses) -> Celery:
     """Return the app; everything that a run imports is imported, so that each is forked with it."""
     export_for_dagster(settings, addresses)
     import dagster as dg
+    from kombu.exceptions import OperationalError
 
     import innomaint_pipeline.definitions  # noqa: F401 # forked with it
     from innomaint_pipeline.defs.launchers.celery import LeasedCeleryRunLauncher, build_worker_app
@@ -104,7 +105,7 @@ def _prepare(settings: Settings, addresses: Addresses) -> Celery:
     try:
         with app.connection_for_read(connect_timeout=_BROKER_SECONDS) as connection:
             connection.ensure_connection(max_retries=1, timeout=_BROKER_SECONDS)
-    except app.connection_for_read().connection_errors as error:
+    except OperationalError as error:
         raise ConfigurationError(
             f"the broker of INNOMAINT_BROKER_URL cannot be reached ({error}): see that Redis runs there and "
             "lets this machine in"

@@ -50,7 +50,7 @@ def build_alerts(
                 found = [load(connection, settings) for load in loaders]
                 told = {number: load_told(connection, number) for number in (_LOG, *notifier.numbers)}
                 now = find_now(connection)
-            tell_of_lost_runs(context.instance, database, closers)
+            tell_of_lost_runs(context, database, closers)
             conditions = [condition for _, of_source in found for condition in of_source]
             for number, known in told.items():
                 for notice in decide_notices(conditions, known, now):

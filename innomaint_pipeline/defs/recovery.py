@@ -207,17 +207,18 @@ class LeaseJudge(RunLauncher):
 
 
 def tell_of_lost_runs(
-    instance: dg.DagsterInstance, database: Database, closers: Sequence[RunCloser] = ()
+    context: dg.SensorEvaluationContext, database: Database, closers: Sequence[RunCloser] = ()
 ) -> None:
     """Say what became of a run that had ended and could not give back its lease.
 
     A code server that lives reports a killed worker of its own at once, and nobody asks the launcher then:
     the pages of its assets are told here. A run that lost the database told them, but not the tables of its
-    source: that is done by `closers`.
+    source: that is done by `closers`. Where no run was lost, Dagster's database is left alone.
     """
     with database.begin() as connection:
         gone = find_gone_owners(connection, RUN_LEASES)
     for run_id in gone:
+        instance = context.instance
         run = instance.get_run_by_id(run_id)
         if run is not None and not run.is_finished:
             continue

@@ -58,7 +58,7 @@ STATE_WORDS = {
         "degraded",
         "!",
         Tone.PARTIAL,
-        "the last 3 batch runs failed, or more than 10 % of the CMMS assets are failed",
+        "the last 3 batch runs failed, more than 10 % of the CMMS assets are failed, or no worker takes runs",
     ),
     "paused": Word("paused", "‖", Tone.PARTIAL, "a person holds continuous sync"),
     "down": Word("down", "!", Tone.FAILED, "the breaker is open, or Innomaint refuses the token"),

@@ -107,7 +107,7 @@ def test_a_run_that_its_code_server_has_ended_is_told_once_on_the_pages_of_its_a
     monitor.instance.report_run_failed(run, "Run execution process unexpectedly exited with exit code -9")
 
     for _ in range(2):
-        tell_of_lost_runs(monitor.instance, database)
+        tell_of_lost_runs(dg.build_sensor_context(instance=monitor.instance), database)
 
     def observed(run_id: str) -> list[dg.AssetObservation]:
         kind = dg.DagsterEventType.ASSET_OBSERVATION
@@ -137,7 +137,9 @@ def test_a_batch_run_that_lost_the_database_leaves_its_row_when_the_database_is_
     monitor.instance.report_run_failed(run)
 
     for _ in range(2):
-        tell_of_lost_runs(monitor.instance, pipeline.database, [close_lost_batch])
+        tell_of_lost_runs(
+            dg.build_sensor_context(instance=monitor.instance), pipeline.database, [close_lost_batch]
+        )
 
     assert pipeline.rows("select batch_key, status, cause, reason, total from cmms_sync_log") == [
         {

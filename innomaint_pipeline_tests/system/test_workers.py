@@ -62,6 +62,7 @@ class Seen:
     asked_again: Counter[str | None] = field(default_factory=Counter)
     terminated: str = ""
     cancelled: Ended | None = None
+    interrupted: Ended | None = None
     without_redis: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     log_rows: list[dict[str, Any]] = field(default_factory=list)
@@ -205,10 +206,11 @@ def grow_to_two_machines() -> Seen:
         seen.cancelled = sync.end()
 
         # Redis ends during a run.
-        last = machines.ui.materialize("batch_000001")
-        machines.wait_for_fetch(f"run_id = '{last}'")
+        sync = machines.start("first", "sync", "--all", "--json")
+        last = machines.wait_for_fetch(OF_REQUESTS)
         end_redis()
         wait_until(lambda: machines.runs(f"run_id = '{last}' and status not in {LIVE}"), "the run ends")
+        seen.interrupted = sync.signal(signal.SIGINT)
         seen.without_redis = machines.runs(f"run_id = '{last}'")
 
         seen.runs = machines.runs()
@@ -283,6 +285,9 @@ def test_terminate_ends_a_run_elsewhere_and_nobody_repeats_it(seen: Seen) -> Non
 
 def test_a_run_goes_on_without_redis_and_every_row_tells_of_work(seen: Seen) -> None:
     assert [run["status"] for run in seen.without_redis] == ["SUCCESS"]
+    assert seen.interrupted is not None
+    assert seen.interrupted.code == 130
+    assert "is stored, and Dagster goes on with it" in seen.interrupted.err
     complete = [row for row in seen.log_rows if row["status"] == "complete"]
     assert all(row["assets_synced"] + row["failed"] > 0 for row in complete)
 

@@ -50,9 +50,11 @@ def _read(database: Database, *, is_set: bool) -> tuple[dict[str, Any], Renderab
 def _states(status: dict[str, Any]) -> Table:
     table = Table(title=f"Maximo: {status['health']}", box=None, pad_edge=False, title_justify="left")
     for name in ("structure", "status", "records", "last sync", "message"):
-        table.add_column(name, justify="right" if name == "records" else "left", overflow="fold")
+        is_message = name == "message"
+        justify = "right" if name == "records" else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=not is_message)
     for row in status["status"].values():
-        last = row["last_sync"].isoformat(timespec="seconds") if row["last_sync"] else "never"
+        last = f"{row['last_sync'].astimezone():%Y-%m-%d %H:%M:%S}" if row["last_sync"] else "never"
         table.add_row(row["endpoint"], row["status"], str(row["record_count"]), last, row["message"] or "")
     for item in status["in_progress"]:
         table.add_row(item["resource"], "reading", f"{item['done']} of {item['total']}", "", "")

@@ -27,6 +27,7 @@ from innomaint_pipeline.domain.customers.runs import (
     Trigger,
 )
 from innomaint_pipeline.errors import (
+    ConfigurationError,
     DatabaseError,
     InnomaintPipelineError,
     TransientSourceError,
@@ -253,8 +254,14 @@ def await_result(
 
 def make_private(folder: Path) -> None:
     """Make the folder of copies, which its owner alone may read."""
-    folder.mkdir(parents=True, exist_ok=True, mode=_PRIVATE)
-    folder.chmod(_PRIVATE)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=_PRIVATE)
+        folder.chmod(_PRIVATE)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the folder {folder}, for copies of customer lists, cannot be made or kept private "
+            f"({error.strerror}): it must be this user's own, below INNOMAINT_HOME"
+        ) from None
 
 
 class _Attempt:

@@ -10,9 +10,10 @@ from sqlalchemy.exc import OperationalError
 from innomaint_pipeline.domain.customers.checks import OF_THE_FILE, RELEASABLE
 from innomaint_pipeline.domain.customers.lists import ValueIssue
 from innomaint_pipeline.domain.customers.runs import SYNC_LEASE, Outcome, Trigger
-from innomaint_pipeline.errors import DatabaseError, DiskFullError, TransientSourceError
+from innomaint_pipeline.errors import ConfigurationError, DatabaseError, DiskFullError, TransientSourceError
 from innomaint_pipeline.sources.customers.inbox import StillGrowingError
 from innomaint_pipeline.store.customers.applying import BusyError, ReleaseError
+from innomaint_pipeline.store.customers.overview import load_quarantine
 from innomaint_pipeline.store.customers.runs import load_facts, load_next_due
 from innomaint_pipeline.store.database import find_now
 from innomaint_pipeline.store.faults import explain
@@ -180,6 +181,9 @@ def test_nobody_can_release_what_is_wrong_in_itself_or_late(customers: Customers
     customers.sync(rows)
     with pytest.raises(ReleaseError, match="snapshot_is_newer fails now"):
         customers.release(few.row["sha256"])
+    with customers.database.begin() as connection:
+        offered = [item for item in load_quarantine(connection, keep_days=30) if item["releasable"]]
+    assert offered == []
     with pytest.raises(ReleaseError, match="no list of this hash"):
         customers.release("0" * 64)
     assert customers.value("select count(*) from customers.release") == 0
@@ -303,10 +307,18 @@ def test_only_what_may_pass_by_itself_is_tried_again(customers: Customers):
     assert customers.value("select outcome from customers.sync_run order by id desc limit 1") == "cancelled"
     # Whoever waits for the run need not wait until its lease expires.
     assert customers.value("select count(*) from innomaint_lease") == 0
+    customers.folder.rmdir()
+    customers.folder.write_text("a file in the place of the folder")
+    with pytest.raises(ConfigurationError, match="cannot be made or kept private"):
+        sync_list(run(ValueError("not reached")))
+    assert (
+        customers.value("select error_class from customers.sync_run order by id desc limit 1") == "settings"
+    )
+    customers.folder.unlink()
     growing = sync_list(run(StillGrowingError("list.pdf still grows")))
     assert growing is not None
     assert (growing.outcome, growing.row["attempts"], waits) == (Outcome.SKIPPED, 4, [5, 10, 20])
-    assert customers.value("select count(*) from customers.sync_run") == 7
+    assert customers.value("select count(*) from customers.sync_run") == 8
 
 
 def test_one_run_works_at_a_time_and_does_what_others_ask_for(customers: Customers):
