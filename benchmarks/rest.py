@@ -22,7 +22,7 @@ from benchmarks.report import Row
 _SECONDS = {Scale.TINY: 5, Scale.DEFAULT: 60, Scale.FULL: 300}
 _QUIET_SECONDS = 45
 _START_SECONDS = 180
-_TARGET = 1.5
+_TARGET = 1.3
 _BARE = """
 import dagster as dg
 

@@ -57,6 +57,7 @@ BUILT = {
     ("store/maximo/offline.py", "name"): "a name of the declarations, quoted",
     ("store/maximo/overview.py", "SOURCE"): "a constant",
     ("store/maximo/overview.py", "counts"): "names of the declarations",
+    ("store/maximo/overview.py", "table"): "one of two names, each written where it is called",
     ("store/maximo/responses.py", "structure.id"): "a name of the declarations",
     ("store/maximo/responses.py", "structure.root.table.name"): "a name of the declarations",
     ("store/maximo/responses.py", "where"): "names of the declarations",

@@ -682,6 +682,7 @@ WODETAIL = Structure(
     flag=("historyflag", 0),
     is_weekly=True,
     must_narrow=True,
+    is_fleeting=True,
 )
 
 STRUCTURES = (DOMAIN, PERUSER, LOCATION, ASSET, INVENTORY_STRUCTURE, WODETAIL)

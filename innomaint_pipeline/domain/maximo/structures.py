@@ -156,8 +156,9 @@ class Structure:
 
     `short` is its name on the command line and in our tables. `names` are selected besides the children;
     `personal_names` only where personal data are kept. `condition` is added to each question that names no
-    ids. `weekly` structures are read in full on Sundays, the others each day. `unhashed` are children that
-    Maximo computes and that have no table.
+    ids. Rows of `is_fleeting` ones leave the scope at any time, also while they are read. `weekly` structures
+    are read in full on Sundays, the others each day. `unhashed` are children that Maximo computes and that
+    have no table.
     """
 
     short: str
@@ -175,6 +176,7 @@ class Structure:
     flag: tuple[str, int] | None = None
     is_weekly: bool = False
     must_narrow: bool = False
+    is_fleeting: bool = False
     unhashed: tuple[str, ...] = ()
 
     def select(self, *, has_personal_data: bool) -> str:

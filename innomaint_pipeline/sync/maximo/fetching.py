@@ -374,11 +374,7 @@ class _Fetcher:
     async def _prove_whole(self, client: MaximoClient) -> None:
         """Compare with the server's ids and counts; ask for each id that is missing or may be gone."""
         reading, question = self.reading, self.reading.question(self._run)
-        entered: list[int] = []
-        left: list[int] = []
-        if reading.pages > 1 and reading.total_before is not None:
-            entered, left = await self._compare_ids(client, question)
-        reading.total_after = await client.count(question)
+        entered, left = await self._find_moved(client, question)
         counts = [total for total in (reading.total_before, reading.total_after) if total is not None]
         if len(counts) < 2:
             reading.note("the server does not count, so that nothing proves the read whole", is_fault=True)
@@ -405,11 +401,24 @@ class _Fetcher:
         # A read that was broken off here has asked for some before.
         await self._ask_for(client, question, sorted(set(missing) - set(reading.deleted)))
 
-    async def _compare_ids(self, client: MaximoClient, question: Question) -> tuple[list[int], list[int]]:
-        """Return the ids that entered the scope behind the page that would have brought them, and that left.
+    async def _find_moved(self, client: MaximoClient, question: Question) -> tuple[list[int], list[int]]:
+        """Count at the end; return the ids that entered the scope while it was read, and those that left.
 
-        A row that leaves and one that enters leave every count as it was: only their ids tell.
+        A row that leaves and one that enters leave every count as it was: only their ids tell. Where that is
+        no everyday matter, the ids are compared when the counts differ.
         """
+        reading = self.reading
+        is_long = reading.pages > 1 and reading.total_before is not None
+        if not (is_long and self._structure.is_fleeting):
+            reading.total_after = await client.count(question)
+            if not is_long or reading.total_before == reading.total_after == reading.fetched:
+                return [], []
+        moved = await self._compare_ids(client, question)
+        reading.total_after = await client.count(question)
+        return moved
+
+    async def _compare_ids(self, client: MaximoClient, question: Question) -> tuple[list[int], list[int]]:
+        """Return the ids in scope that no page has brought, and those that one brought and that are not."""
         reading, run = self.reading, self._run
         entered: list[int] = []
         left: list[int] = []

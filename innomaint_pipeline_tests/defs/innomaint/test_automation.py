@@ -11,6 +11,7 @@ from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from innomaint_pipeline.cli.innomaint.commands import change_setting, save_pause
 from innomaint_pipeline.definitions import defs
+from innomaint_pipeline.defs.innomaint import automation
 from innomaint_pipeline.defs.innomaint.automation import continuous_sync
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError
 from innomaint_pipeline.settings import load_settings
@@ -273,3 +274,12 @@ def test_what_runs_by_itself_is_on_by_default() -> None:
 
 def test_no_reason_and_no_launch_holds_the_token(dagster: Dagster) -> None:
     assert CANARY_TOKEN not in repr(look(dagster.instance))
+
+
+def test_it_is_asked_as_often_as_its_shortest_interval_needs(bare_environment: pytest.MonkeyPatch) -> None:
+    found = {}
+    for interval in ("5", "12", "30", "3600", "no number"):
+        bare_environment.setenv("INNOMAINT_SYNC_INTERVAL_S", interval)
+        found[interval] = automation._beat_seconds()
+
+    assert found == {"5": 5, "12": 12, "30": 15, "3600": 15, "no number": 15}

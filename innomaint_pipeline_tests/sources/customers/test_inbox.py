@@ -124,7 +124,7 @@ def test_a_file_that_changes_while_it_settles_is_growing(inbox):
                 inbox.parent / "copies",
                 max_bytes=10**7,
                 timezone=ZoneInfo("Europe/Rome"),
-                bounds=LookingBounds(settle_seconds=3),
+                bounds=LookingBounds(settle_seconds=1),
             )
         )
         while not looking.done():
