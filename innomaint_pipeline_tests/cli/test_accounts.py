@@ -113,6 +113,9 @@ def test_the_file_of_an_account_wins_over_that_of_all_and_the_environment_over_b
     assert all(value in ended.err for value in ("'rarely'", "'few'", "'ever'", ".env.north"))
     os.environ.pop("INNOMAINT_ACCOUNT")
     assert all(value in cli("status").err for value in ("'rarely'", "'many'"))
+    write("")
+    os.environ.pop("INNOMAINT_RATE_MS")
+    assert "INNOMAINT_ACCOUNTS is not set" in cli("status", "--all-accounts").err
 
 
 def test_a_saved_token_stands_in_the_file_of_its_account(cli: Cli) -> None:

@@ -4,12 +4,13 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -26,8 +27,10 @@ from innomaint_pipeline_tests.conftest import Pipeline
 from innomaint_pipeline_tests.invariants import check_invariants, find_tables_with
 from innomaint_pipeline_tests.system.conftest import (
     Ended,
+    command_line,
     find_files_with,
     find_free_port,
+    find_processes,
     new_home,
     start,
     wait_until,
@@ -83,6 +86,7 @@ class SideBySide:
     refused_says: dict[str, Any]
     slow_says: dict[str, Any]
     leaks: list[str]
+    tokens_held: dict[str, set[str]]
     stopped: Ended
 
 
@@ -110,6 +114,16 @@ def folder_of_two() -> Iterator[tuple[Path, EmbeddedPostgres, dict[str, Account]
         yield home, postgres, accounts
 
 
+def find_tokens_held(home: Path) -> dict[str, set[str]]:
+    """Return whose tokens stand in the variables of each process of a home, by its command line."""
+    found = {}
+    for process in find_processes(home):
+        with suppress(psutil.NoSuchProcess):
+            values = set(process.environ().values())
+            found[command_line(process)] = {name for name, token in TOKENS.items() if token in values}
+    return found
+
+
 def work_side_by_side() -> SideBySide:
     """Sync both; when the fast one is done, refuse its token and drop its database; wait for the slow one."""
     with folder_of_two() as (home, postgres, accounts):
@@ -132,6 +146,7 @@ def work_side_by_side() -> SideBySide:
             wait_until(is_synced("fast"), "the fast account is synced")
             slow_then = accounts["slow"].statuses()
             failures = rows("select 1 from event_logs where dagster_event_type like '%FAILURE'")
+            held = find_tokens_held(home)
             seen = {name: account.simulator.record.starts for name, account in accounts.items()}
             accounts["fast"].simulator.faults.always_everywhere(Status(401))
             refused = run("--account", "fast", "sync", "--all", "--json")
@@ -198,6 +213,7 @@ def work_side_by_side() -> SideBySide:
             {"code": refused.code, **refused.json},
             slow.json,
             leaks,
+            held,
             stopped,
         )
 
@@ -249,6 +265,16 @@ def test_a_refused_token_and_a_lost_database_of_one_account_leave_the_other_heal
     assert (seen.slow_says["health"], seen.slow_says["synced_assets"]) == ("healthy", SIZE)
     assert '"ic3_fast" does not exist' in seen.stopped.err
     assert "ic3_slow" not in seen.stopped.err
+
+
+def test_a_process_holds_the_token_of_its_own_account_alone(seen: SideBySide) -> None:
+    for command, names in seen.tokens_held.items():
+        assert len(names) <= 1, command
+        if "webserver" in command or "_daemon" in command:
+            assert not names
+    servers = [names for command, names in seen.tokens_held.items() if "--location-name" in command]
+    assert {"slow"} in servers
+    assert {"fast"} in servers
 
 
 def test_up_ends_in_order_and_no_token_is_written_anywhere(seen: SideBySide) -> None:

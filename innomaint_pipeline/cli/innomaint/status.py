@@ -19,7 +19,7 @@ from innomaint_pipeline.domain.innomaint.progress import BatchProgress
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.states import WHAT_TO_DO, ErrorClass
 from innomaint_pipeline.domain.words import STATE_WORDS, Tone
-from innomaint_pipeline.errors import InnomaintPipelineError
+from innomaint_pipeline.errors import ConfigurationError, InnomaintPipelineError
 from innomaint_pipeline.redaction import redact
 from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database
@@ -74,11 +74,16 @@ def run_status(settings: Settings, *, is_watch: bool, is_json: bool) -> None:
 
 
 def run_status_of_all(accounts: Sequence[Settings], *, is_json: bool) -> int:
-    """Print the status of each account; return 0, or the exit code of the first that could not be read."""
+    """Print the status of each account; return 0, or the exit code of the first that could not be read.
+
+    Raise `ConfigurationError` where there are no accounts.
+    """
     found: dict[str, object] = {}
     code = 0
     for settings in accounts:
-        name = settings.innomaint_account or ""
+        name = settings.innomaint_account
+        if name is None:
+            raise ConfigurationError("INNOMAINT_ACCOUNTS is not set: innomaint status tells of the only one")
         try:
             with open_database(settings, is_writing=False) as (database, _):
                 status = read_status(settings, database)
