@@ -257,7 +257,7 @@ def _estimate(
         began = min((lease.acquired_at.timestamp() for lease in leases), default=now)
         running_seconds = now - began
     return estimate_time_left(
-        whole.total - whole.done,
+        whole,
         allowed_per_second=allowed,
         measured_per_second=measured,
         running_seconds=running_seconds,

@@ -22,24 +22,30 @@ from innomaint_pipeline.domain.innomaint.progress import (
 NOW = datetime(2026, 6, 20, 10, tzinfo=UTC)
 
 
-def left(rest: int, allowed: float, measured: float, running: float = 60) -> TimeLeft | None:
+def left(rest: int, allowed: float, measured: float, running: float = 60, done: int = 9) -> TimeLeft | None:
+    sync = SyncUnderWay(NOW, done + rest, done)
     return estimate_time_left(
-        rest, allowed_per_second=allowed, measured_per_second=measured, running_seconds=running
+        sync, allowed_per_second=allowed, measured_per_second=measured, running_seconds=running
     )
 
 
 def test_the_time_left_is_what_is_left_at_the_slower_of_both_rates_and_the_end_of_the_last_run() -> None:
-    assert left(100, 5, 4) == TimeLeft(30, 26, 38)
-    assert left(100, 5, 9) == TimeLeft(25, 21, 31), "more than is allowed was measured before"
-    assert left(100, 5, 0) == TimeLeft(25, 21, 31)
-    assert left(100, 0, 4) == TimeLeft(30, 26, 38)
-    assert left(0, 5, 5) == TimeLeft(5, 4, 6)
+    assert left(100, 5, 4) == TimeLeft(27, 23, 34)
+    assert left(100, 5, 9) == TimeLeft(22, 19, 28), "more than is allowed was measured before"
+    assert left(100, 5, 0) == TimeLeft(22, 19, 28)
+    assert left(100, 0, 4) == TimeLeft(27, 23, 34)
+    assert left(0, 5, 5) == TimeLeft(2, 2, 2)
     assert left(100, 0, 0) is None
 
 
 def test_a_rate_is_not_low_because_the_sync_is_young() -> None:
-    assert left(100, 5, 2, running=4) == TimeLeft(25, 21, 31)
-    assert left(100, 5, 2, running=60) == TimeLeft(55, 47, 69)
+    assert left(100, 5, 2, running=4) == TimeLeft(22, 19, 28)
+    assert left(100, 5, 2, running=60) == TimeLeft(52, 44, 65)
+
+
+def test_what_an_earlier_sync_was_measured_at_is_not_the_rate_of_one_without_an_outcome() -> None:
+    assert left(300, 20, 0.02, running=1, done=0) == TimeLeft(17, 14, 21)
+    assert left(300, 0, 0.02, running=1, done=0) is None
 
 
 @given(st.integers(0, 10**6), st.floats(0, 1000), st.floats(0.01, 1000), st.floats(0, 10**6))

@@ -228,7 +228,7 @@ def test_the_time_left_counts_what_is_selected_and_not_only_what_is_due(pipeline
 
     assert progress is not None
     assert progress.left is not None
-    assert progress.left.seconds == round((WORLD_SIZE - 5) / 5 + 5), "nothing of it is due"
+    assert progress.left.seconds == round((WORLD_SIZE - 5) / 5 + 2), "nothing of it is due"
 
 
 def test_the_time_left_is_not_known_while_the_breaker_is_open(pipeline: Pipeline) -> None:

@@ -71,4 +71,4 @@ def test_the_time_left_comes_from_the_rate_while_something_runs(pipeline: Pipeli
         " values ('innomaint/batch_000001', 'first', now(), now() + interval '1 minute')"
     )
     pipeline.execute("update innomaint_lease set total = 9")
-    assert status(pipeline, rate=3.0).eta_seconds == 9 / 3 + 5
+    assert status(pipeline, rate=3.0).eta_seconds == 9 / 3 + 2
