@@ -61,8 +61,8 @@ pooler: ## Install PgBouncer for the tests, where it is missing (Debian, as root
 		&& apt-get update -qq && apt-get install -y -qq --no-install-recommends pgbouncer >/dev/null; } \
 		|| echo "No PgBouncer was found or installed: the tests through it will fail." >&2
 
-# Workers of several machines are tested with the broker that they share.
-broker: ## Install Redis for the tests, where it is missing (Debian, as root)
+# Workers of several machines are tested and measured with the broker that they share.
+broker: ## Install Redis for tests and benchmarks, where it is missing (Debian, as root)
 	@command -v redis-server >/dev/null 2>&1 \
 		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
 		&& apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
@@ -77,7 +77,7 @@ check: $(EXTRAS_STAMP) ## Format, lint, types and dependencies
 mutate: $(STAMP) ## Remove one defence at a time, in a copy, and see its test fail
 	$(BIN)/python tools/mutate.py
 
-bench: $(STAMP) $(BENCH_STAMP) ## Measure, and print ratios beside other programs (FULL=1: unscaled)
+bench: $(EXTRAS_STAMP) $(BENCH_STAMP) broker ## Measure, and print ratios beside other programs (FULL=1: unscaled)
 	$(BIN)/python -m benchmarks $(if $(FULL),--full)
 
 dictionary: $(STAMP) ## Write the data dictionary of docs/tables.md from the code

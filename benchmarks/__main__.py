@@ -27,6 +27,7 @@ NAMES = (
     "continuous",
     "rest",
     "launches",
+    "workers",
 )
 
 

@@ -47,7 +47,7 @@ def run(place: Place, scale: str) -> list[Row]:
         log = Path(folder) / "up.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [*INNOMAINT, "up", "--port", str(_free_port()), "--admin-port", str(_free_port())],
+                [*INNOMAINT, "up", "--port", str(find_free_port()), "--admin-port", str(find_free_port())],
                 env=environment,
                 cwd=PROJECT,
                 stdin=subprocess.DEVNULL,
@@ -97,7 +97,8 @@ def _wait(process: subprocess.Popen[bytes], simulator: object, size: int, log: P
         time.sleep(1)
 
 
-def _free_port() -> int:
+def find_free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -38,6 +38,17 @@ from innomaint_pipeline.store.workbook import import_rows
 PROJECT = Path(__file__).resolve().parent.parent
 TOKEN = "invented-token-of-the-benchmarks"
 BATCH_SIZE = 100
+NOTE_STARTS = """
+create table noted_start (at double precision);
+create function note_start() returns trigger language plpgsql as $$
+begin
+    insert into noted_start values (new.last_start_at);
+    return null;
+end $$;
+create trigger note_start after insert or update on innomaint_rate_limit for each row
+when (new.last_start_at > 0) execute function note_start();
+"""
+"""Notes when each request started, by the clock that all runs of a database share."""
 _TEMPLATE = "measured_template"
 _START_SECONDS = 60
 

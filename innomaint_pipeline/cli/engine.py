@@ -37,7 +37,7 @@ def require_engine(engine: str | None, settings: Settings) -> None:
     missing = [name for name in _EXTRAS.get(engine, ()) if find_spec(name) is None]
     if missing:
         raise ConfigurationError(
-            f"dagster.yaml lets {engine} execute the runs, and {' and '.join(missing)} is not installed: "
+            f"dagster.yaml lets {engine} execute the runs, and not installed is {', '.join(missing)}: "
             f"python -m pip install --require-hashes --no-deps -r requirements-{engine}.txt"
         )
     if settings.ic3_database_url is None:

@@ -28,6 +28,7 @@ from dagster._core.executor.in_process import InProcessExecutor
 from dagster._core.launcher.base import CheckRunHealthResult, RunLauncher, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.storage.tags import MAX_RETRIES_TAG
+from dagster._utils import send_interrupt
 
 from innomaint_pipeline.defs.account import ACCOUNT, account_of_run, own_runs
 from innomaint_pipeline.defs.failures import PARTITION_TAG, Explanation, find_explanation, observe_missing
@@ -38,6 +39,7 @@ from innomaint_pipeline.store.leases import (
     RENEWAL_SECONDS,
     RUN_LEASES,
     find_gone_owners,
+    has_lease_beside,
     is_owner_alive,
     remove_leases,
 )
@@ -66,6 +68,7 @@ UNDER_WAY = [
     dg.DagsterRunStatus.CANCELING,
 ]
 """The statuses of runs that have not ended."""
+_CANCELLED = {dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED}
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,10 @@ RunCloser = Callable[[Database, dg.DagsterRun, Explanation], None]
 class LeasedExecutor(InProcessExecutor):
     """Executes the steps of a run in its process, which holds the run's lease meanwhile."""
 
+    def __init__(self, *, renewal_seconds: float = RENEWAL_SECONDS) -> None:
+        super().__init__(retries=RetryMode.ENABLED)
+        self._renewal_seconds = renewal_seconds
+
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
@@ -113,10 +120,49 @@ class LeasedExecutor(InProcessExecutor):
                 _refuse_foreign(database)
                 run_id = plan_context.run_id
                 stack.push(functools.partial(_give_back, database, run_id))
-                lease = keep_lease(database, RUN_LEASES + run_id, run_id, on_lost=_end_this_process)
+                wish = _CancelWish(plan_context.instance, database, run_id)
+                lease = keep_lease(
+                    database,
+                    RUN_LEASES + run_id,
+                    run_id,
+                    on_lost=_end_this_process,
+                    on_renewed=wish.look,
+                    renewal_seconds=self._renewal_seconds,
+                )
                 stack.enter_context(lease)
                 _note_begun(database)
             yield from super().execute(plan_context, execution_plan)
+
+
+class _CancelWish:
+    """Reads whether somebody wishes a run to end that its launcher cannot reach, and interrupts it once."""
+
+    def __init__(self, instance: dg.DagsterInstance, database: Database, run_id: str) -> None:
+        self._instance = instance
+        self._database = database
+        self._run_id = run_id
+        # The launcher of a single machine interrupts the process itself: a second interrupt would break off
+        # how the step notes its end.
+        self._is_awaited = isinstance(instance.run_launcher, LaunchElsewhere)
+
+    def look(self) -> None:
+        """Look once; what is out of reach is looked at again with the next renewal."""
+        if not self._is_awaited:
+            return
+        try:
+            run = self._instance.get_run_by_id(self._run_id)
+            if run is None or run.status not in _CANCELLED or self._is_read_by_step():
+                return
+        except Exception as error:  # noqa: BLE001 # whatever Dagster's database raises, the lease is renewed
+            logger.warning("whether run %s is to end could not be read: %s", self._run_id, error)
+            return
+        self._is_awaited = False
+        send_interrupt()
+
+    def _is_read_by_step(self) -> bool:
+        """Tell whether the work is leased: its step reads the wish itself and ends between two requests."""
+        with self._database.begin() as connection:
+            return has_lease_beside(connection, RUN_LEASES + self._run_id, self._run_id)
 
 
 def _refuse_foreign(database: Database) -> None:
@@ -157,7 +203,7 @@ def _end_this_process() -> None:
 @dg.executor(name="in_process")
 def leased_executor(_: dg.InitExecutorContext) -> LeasedExecutor:
     """Execute all steps of a run in one process, under the run's lease."""
-    return LeasedExecutor(retries=RetryMode.ENABLED)
+    return LeasedExecutor()
 
 
 class LeaseJudge(RunLauncher):

@@ -134,6 +134,12 @@ def is_owner_alive(connection: Connection, owner: str) -> bool | None:
     return connection.execute(select(func.bool_or(_is_live())).where(lease.c.owner == owner)).scalar_one()
 
 
+def has_lease_beside(connection: Connection, resource: str, owner: str) -> bool:
+    """Tell whether an owner has, or had and did not release, a lease on anything but this resource."""
+    found = select(lease.c.resource).where(lease.c.owner == owner, lease.c.resource != resource)
+    return connection.execute(found.limit(1)).first() is not None
+
+
 def find_gone_owners(connection: Connection, prefix: str) -> list[str]:
     """Return the owners of leases whose names begin so, none of whose leases is live."""
     rows = connection.execute(

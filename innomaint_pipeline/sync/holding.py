@@ -149,12 +149,13 @@ def keep_lease(
     owner: str,
     *,
     on_lost: Callable[[], None],
+    on_renewed: Callable[[], None] = lambda: None,
     renewal_seconds: float = RENEWAL_SECONDS,
 ) -> Iterator[None]:
     """Show that an owner lives, by a lease that is taken and renewed in the background, for the block.
 
     A database that is out of reach is asked again at each renewal. `on_lost` is called, in a thread, when the
-    lease was removed or taken by another one.
+    lease was removed or taken by another one, `on_renewed` there after each renewal; it must not raise.
     """
     ended = threading.Event()
 
@@ -162,12 +163,15 @@ def keep_lease(
         is_held = False
         while True:
             try:
+                is_renewal = is_held
                 with database.begin() as connection:
                     take = renew_lease if is_held else acquire_lease
                     is_held = take(connection, resource, owner)
                 if not is_held:
                     on_lost()
                     return
+                if is_renewal:
+                    on_renewed()
             except DatabaseError as error:
                 logger.warning("the lease of %s could not be renewed: %s", resource, error)
             if ended.wait(renewal_seconds):

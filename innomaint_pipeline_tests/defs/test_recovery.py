@@ -252,6 +252,60 @@ def test_a_run_that_was_reported_as_lost_learns_of_it(database: Database) -> Non
         assert told.wait(60)
 
 
+@pytest.mark.parametrize(
+    ("is_elsewhere", "has_work_leased", "status"),
+    [
+        (True, False, dg.DagsterRunStatus.CANCELED),
+        # Its step reads the wish itself.
+        (True, True, dg.DagsterRunStatus.SUCCESS),
+        # Its launcher interrupts it.
+        (False, False, dg.DagsterRunStatus.SUCCESS),
+    ],
+)
+def test_a_run_that_its_launcher_cannot_reach_reads_that_it_is_to_end(
+    dagster: Dagster,
+    bare_environment: pytest.MonkeyPatch,
+    is_elsewhere: bool,
+    has_work_leased: bool,
+    status: dg.DagsterRunStatus,
+) -> None:
+    database = dagster.pipeline.database
+    launcher = LeasedCeleryRunLauncher(default_queue="dagster", broker="redis://127.0.0.1:1/0")
+    if is_elsewhere:
+        launcher.register_instance(dagster.instance)
+        bare_environment.setattr(dagster.instance, "_run_launcher", launcher)
+    noted: list[str] = []
+
+    @dg.executor(name="in_process")
+    def renewing_often(_: dg.InitExecutorContext) -> recovery.LeasedExecutor:
+        return recovery.LeasedExecutor(renewal_seconds=0.01)
+
+    @dg.op
+    def import_for_long(context: dg.OpExecutionContext) -> None:
+        if has_work_leased:
+            lease(database, context.run.run_id, resource=lease_name(FIRST_BATCH))
+        context.instance.report_run_canceling(context.run)
+        try:
+            time.sleep(60 if status is dg.DagsterRunStatus.CANCELED else 0.5)
+        finally:
+            # An interrupt, and no second one that breaks this off.
+            time.sleep(0.1)
+            noted.append("the end")
+
+    @dg.job(executor_def=renewing_often)
+    def importing() -> None:
+        import_for_long()
+
+    run = dagster.instance.create_run_for_job(importing)
+    # As in a process that executes runs: the interrupt that ends one is no failure of it.
+    execute_run(InMemoryJob(importing), run, dagster.instance)
+
+    assert status_of(dagster.instance, run.run_id) is status
+    assert noted == ["the end"]
+    with database.begin() as connection:
+        assert find_leases(connection, RUN_LEASES) == []
+
+
 def test_every_job_holds_the_lease_of_its_runs() -> None:
     for job in defs.resolve_all_job_defs():
         assert job.executor_def is recovery.leased_executor, job.name

@@ -12,6 +12,7 @@ from time import monotonic
 import psycopg
 import pytest
 
+from benchmarks.place import NOTE_STARTS
 from innomaint_pipeline.domain.pacing import START_TOLERANCE_SECONDS
 from innomaint_pipeline.simulator.limit import build_exponential_latency
 from innomaint_pipeline_tests.system.conftest import Ended, installation
@@ -21,16 +22,6 @@ pytestmark = pytest.mark.system
 SIZE = 70
 BATCH_SIZE = 50
 MEAN_LATENCY_SECONDS = 0.8
-NOTE_STARTS = """
-create table noted_start (at double precision);
-create function note_start() returns trigger language plpgsql as $$
-begin
-    insert into noted_start values (new.last_start_at);
-    return null;
-end $$;
-create trigger note_start after insert or update on innomaint_rate_limit for each row
-when (new.last_start_at > 0) execute function note_start();
-"""
 
 
 @dataclass(frozen=True)

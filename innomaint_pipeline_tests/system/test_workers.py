@@ -21,6 +21,7 @@ import pytest
 import redis
 import yaml
 
+from benchmarks.place import NOTE_STARTS
 from innomaint_pipeline.domain.pacing import START_TOLERANCE_SECONDS
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN
 from innomaint_pipeline_tests.system.conftest import (
@@ -32,7 +33,6 @@ from innomaint_pipeline_tests.system.conftest import (
     start,
     wait_until,
 )
-from innomaint_pipeline_tests.system.test_rate import NOTE_STARTS
 from innomaint_pipeline_tests.system.ui import Ui
 
 pytestmark = pytest.mark.system

@@ -1,0 +1,183 @@
+"""Two workers with a home each, as two machines: how soon they sync everything together, at one pace."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from benchmarks.continuous import find_free_port
+from benchmarks.place import INNOMAINT, NOTE_STARTS, PROJECT, TOKEN, Place, Scale, import_serials, serials_of
+from benchmarks.report import Row
+from innomaint_pipeline.domain.pacing import START_TOLERANCE_SECONDS
+from innomaint_pipeline.store.database import Database
+
+_SIZE = 600
+_RATE_MS = 50
+_TARGET_SECONDS = 180
+_LONGEST_SECONDS = 600
+_SYNCED = "select count(*) from innomaint_sync_state where state = 'synced'"
+_STARTS = "select distinct at from noted_start"
+_MACHINES = ("first", "second")
+_SHIPPED = PROJECT / "deploy" / "celery"
+
+
+def run(place: Place, scale: str) -> list[Row]:
+    """Let two workers sync everything; the tiny scale leaves it to the tests, which kill one of them too."""
+    if scale == Scale.TINY:
+        return []
+    with (
+        tempfile.TemporaryDirectory(prefix="imb-") as folder,
+        place.database() as (url, database),
+        place.simulator(_SIZE) as simulator,
+        _running_redis() as broker,
+    ):
+        import_serials(database, serials_of(_SIZE))
+        with database.begin() as connection:
+            connection.exec_driver_sql(NOTE_STARTS)
+        place.postgres.ensure_database("measured_workers")
+        variables = place.environment(
+            IC3_DATABASE_URL=url,
+            DAGSTER_PG_URL=place.postgres.url("measured_workers"),
+            INNOMAINT_BROKER_URL=broker,
+            INNOMAINT_API_URL=simulator.url,
+            INNOMAINT_API_TOKEN=TOKEN,
+            INNOMAINT_RATE_MS=str(_RATE_MS),
+        )
+        ports = ["--port", str(find_free_port()), "--admin-port", str(find_free_port())]
+        homes = {name: Path(folder) / name for name in _MACHINES}
+        with ExitStack() as stack:
+            began = time.monotonic()
+            started = [stack.enter_context(_running(homes["first"], variables, ["up", *ports]))]
+            started += [stack.enter_context(_running(home, variables, ["worker"])) for home in homes.values()]
+            _wait(started, database, Path(folder))
+            seconds = time.monotonic() - began
+        runs = {name: _count_runs(home / "logs" / "worker.log") for name, home in homes.items()}
+        with database.begin() as connection:
+            starts = connection.exec_driver_sql(_STARTS).scalars().all()
+        record = simulator.requests()
+    return list(_rows(record, starts, seconds, runs))
+
+
+def _rows(
+    record: dict[str, Any], starts: Sequence[float], seconds: float, runs: dict[str, int]
+) -> Iterator[Row]:
+    scale = f"{_SIZE} assets at {_RATE_MS} ms, two workers with a home each"
+    yield Row(
+        "all synced by two workers, from the start of everything",
+        f"<= {_TARGET_SECONDS} s",
+        f"{seconds:.0f} s",
+        "-",
+        scale,
+        seconds <= _TARGET_SECONDS,
+    )
+    yield Row(
+        "runs of each worker",
+        ">= 1",
+        " and ".join(str(count) for count in runs.values()),
+        "-",
+        scale,
+        all(runs.values()),
+    )
+    requests = record["requests"]
+    times = Counter(Counter(item["serial"] for item in requests).values())
+    yield Row(
+        "assets asked once",
+        str(_SIZE),
+        str(times[1]),
+        "-",
+        scale,
+        times == {1: _SIZE},
+        {"assets by times asked": dict(times)},
+    )
+    pauses = _find_pauses_ms(starts)
+    yield Row(
+        "least time between two starts, by the clock of both",
+        f">= {_RATE_MS} ms, less 2 ms of a timer",
+        f"{min(pauses):.1f} ms",
+        "-",
+        scale,
+        min(pauses) >= _RATE_MS - 1000 * START_TOLERANCE_SECONDS,
+    )
+    # A request that travels for longer than the one behind it arrives nearer to that.
+    arrivals = _find_pauses_ms([item["monotonic_seconds"] for item in requests])
+    yield Row(
+        "least time between two arrivals, by the source's record",
+        "-",
+        f"{min(arrivals):.1f} ms; at most {record['summary']['max_in_any_second']} in a second",
+        "-",
+        scale,
+        None,
+        {"least_ms": [round(pause, 1) for pause in arrivals[:20]]},
+    )
+
+
+def _find_pauses_ms(moments: Sequence[float]) -> list[float]:
+    """Return the times between one moment and the next, least first."""
+    return sorted(1000 * (later - earlier) for earlier, later in pairwise(sorted(moments)))
+
+
+@contextmanager
+def _running_redis() -> Iterator[str]:
+    """Run the Redis of the system, as Debian's package installs it; yield its address."""
+    port = find_free_port()
+    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@contextmanager
+def _running(
+    home: Path, variables: dict[str, str], arguments: Sequence[str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in the folder of a machine, which has the files that are shipped and is its home."""
+    home.mkdir(exist_ok=True)
+    for name in ("dagster.yaml", "workspace.yaml"):
+        shutil.copy(_SHIPPED / name, home)
+    with (home / f"{arguments[0]}.log").open("wb") as output:
+        process = subprocess.Popen(
+            [*INNOMAINT, *arguments],
+            env=variables | {"INNOMAINT_HOME": str(home)},
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=120)
+
+
+def _wait(started: Sequence[subprocess.Popen[bytes]], database: Database, folder: Path) -> None:
+    """Wait until every CMMS asset is stored; raise when a process ends first, or it takes too long."""
+    deadline = time.monotonic() + _LONGEST_SECONDS
+    while True:
+        with database.begin() as connection:
+            synced = connection.exec_driver_sql(_SYNCED).scalar_one()
+        if synced == _SIZE:
+            return
+        ended = [process for process in started if process.poll() is not None]
+        if ended or time.monotonic() > deadline:
+            said = {path.name: path.read_text("utf-8", "replace")[-1000:] for path in folder.glob("*/*.log")}
+            raise RuntimeError(f"{synced} of {_SIZE} assets were synced: {said}")
+        time.sleep(0.5)
+
+
+def _count_runs(log: Path) -> int:
+    """Return how many runs a worker has executed to their end."""
+    return log.read_text("utf-8", "replace").count("RUN_SUCCESS") if log.exists() else 0
