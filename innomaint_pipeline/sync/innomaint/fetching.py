@@ -146,6 +146,9 @@ class _Recorder:
                 total=len(self.targets),
                 done=self.report.asked,
             )
+            if stored:
+                # Whoever got an answer was let in, however the run ends.
+                clear_setting(connection, SOURCE, AUTH_REFUSED_AT)
             crash_points.reach("store: failures written")
         crash_points.reach("store: failures committed")
         self.report.stored += stored
@@ -196,9 +199,6 @@ def fetch_targets(
         raise
     finally:
         report.duration_seconds = time.monotonic() - began
-    if report.stored:
-        with run.database.begin() as connection:
-            clear_setting(connection, SOURCE, AUTH_REFUSED_AT)
     return report
 
 

@@ -13,11 +13,13 @@ from typing import NoReturn
 
 import pytest
 
+from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.errors import AuthError, BreakerOpenError, DatabaseError, RunCancelledError
 from innomaint_pipeline.simulator.innomaint.faults import Healthy, NullResponse, Status
 from innomaint_pipeline.simulator.innomaint.world import World
 from innomaint_pipeline.simulator.limit import build_fixed_latency
 from innomaint_pipeline.sources.outcomes import RequestPolicy
+from innomaint_pipeline.store.settings import AUTH_REFUSED_AT, load_setting, save_setting
 from innomaint_pipeline.sync.innomaint.batch import BatchRun, Selection
 from innomaint_pipeline.sync.innomaint.steps import close_failed_batch, fetch_batch
 from innomaint_pipeline_tests.conftest import (
@@ -35,6 +37,11 @@ def stored_serials(pipeline: Pipeline) -> set[str]:
         "select cmms_asset_id from innomaint_response join ic3_asset_master using (asset_id)"
     )
     return {row["cmms_asset_id"] for row in rows}
+
+
+def is_token_refused(pipeline: Pipeline) -> bool:
+    with pipeline.database.begin() as connection:
+        return load_setting(connection, SOURCE, AUTH_REFUSED_AT) is not None
 
 
 def count_states(pipeline: Pipeline) -> Counter[str]:
@@ -65,6 +72,7 @@ def test_a_refused_token_ends_the_batch_marks_no_asset_and_enriches_what_has_arr
     with pytest.raises(AuthError, match="INNOMAINT_API_TOKEN"):
         pipeline.fetch(run)
     assert len(pipeline.simulator.record) <= 8
+    assert is_token_refused(pipeline), "what had arrived before is older than the refusal"
     stored = stored_serials(pipeline)
     assert 5 <= len(stored) <= 6
     states = pipeline.states()
@@ -381,6 +389,8 @@ def watched(run: BatchRun) -> BatchRun:
 
 @pytest.mark.leaves("expired_leases")
 def test_a_cancelled_run_stops_and_keeps_what_was_stored(pipeline: Pipeline) -> None:
+    with pipeline.database.begin() as connection:
+        save_setting(connection, SOURCE, AUTH_REFUSED_AT, "2026-06-20T10:00:00+00:00")
     pipeline.policy = RequestPolicy(max_in_flight=2)
     pipeline.simulator.app.latency = build_fixed_latency(0.1)
     run = pipeline.run("first", is_cancelled=lambda: len(pipeline.simulator.record) >= 5)
@@ -389,6 +399,7 @@ def test_a_cancelled_run_stops_and_keeps_what_was_stored(pipeline: Pipeline) -> 
     stored = stored_serials(pipeline)
     assert 2 <= len(stored) < WORLD_SIZE
     assert count_states(pipeline) == {"synced": len(stored), "never": WORLD_SIZE - len(stored)}
+    assert not is_token_refused(pipeline), "it was let in, though it ended early"
 
 
 def test_a_run_that_lost_its_lease_stops(pipeline: Pipeline) -> None:
