@@ -11,8 +11,8 @@ ROUND = "round"
 """The stored setting that tells since when continuous sync has something to do; absent while it has not."""
 
 _PAUSE_BETWEEN_BATCHES = timedelta(seconds=90)
-# The second pass over what failed, and the end of the last batch's run, which no rate tells: with three
-# runs side by side the others' ends are past by then, and 0.5 to 2.5 s were measured.
+# The second pass over what failed, and the end of the last batch's run, which no rate tells; 1 to 3 s were
+# measured where nothing failed.
 _TAIL_SECONDS = 2
 # The shared clock measures over so long; a younger sync has not filled it yet.
 _MEASURED_OVER_SECONDS = 10.0
