@@ -105,7 +105,7 @@ MUTATIONS = (
     ),
     Mutation(
         "totals of a customer list",
-        "domain/customers/assembling.py",
+        "domain/customers/totals.py",
         "        if total is None or found is None or total != found:\n",
         "        if total is None or found is None:\n",
         "sources/customers/test_reading.py::test_each_fault_of_the_generator_fails_the_check_that_it_is_made_for",

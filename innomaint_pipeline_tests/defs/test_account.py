@@ -35,7 +35,8 @@ import dagster as dg
 from innomaint_pipeline.definitions import defs
 from innomaint_pipeline.defs.account import account_tags, own_runs
 from innomaint_pipeline.defs.housekeeping import find_old_runs
-from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, read_selection, selection_run_config
+from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS
+from innomaint_pipeline.defs.innomaint.selection import read_selection, selection_run_config
 from innomaint_pipeline.defs.innomaint.partitions import BATCHES
 from innomaint_pipeline.defs.maximo.assets import SITES
 from innomaint_pipeline.defs.recovery import find_partitions_in_runs

@@ -138,8 +138,8 @@ def _execute(
     # Imported here: Dagster takes seconds to import, and a plan may be empty.
     import dagster as dg
 
-    from innomaint_pipeline.defs.innomaint.assets import selection_run_config
     from innomaint_pipeline.defs.innomaint.partitions import register_batches
+    from innomaint_pipeline.defs.innomaint.selection import selection_run_config
 
     with dg.DagsterInstance.get() as instance:
         register_batches(instance, database)

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import dagster as dg
-from pydantic import Field
 
 from innomaint_pipeline.defs.account import asset_key, step_name
 from innomaint_pipeline.defs.columns import column_schema
 from innomaint_pipeline.defs.failures import REMAINING, Explanation, observe, retry_wait_seconds, run_step
 from innomaint_pipeline.defs.innomaint.partitions import BATCHES
 from innomaint_pipeline.defs.innomaint.resource import InnomaintResource
+from innomaint_pipeline.defs.innomaint.selection import FETCH, FETCH_KEY, SETTLE, SETTLE_KEY, SelectionConfig
 from innomaint_pipeline.defs.recovery import RunsOfSource
 from innomaint_pipeline.defs.requests import ROW_REFUSED_TAG, ROW_STATUS_TAG
 from innomaint_pipeline.defs.resources import Ic3DatabaseResource
@@ -47,8 +47,6 @@ from innomaint_pipeline.sync.innomaint.steps import (
 Report = TypeVar("Report")
 
 _SHOWN_ASSETS = 25
-_FETCH = "innomaint_response"
-_SETTLE = "cmms_sync_log"
 # asset -> the table that it writes
 ENRICH_TABLES = {
     "ic3_building": "ic3_building",
@@ -58,7 +56,6 @@ ENRICH_TABLES = {
     "ic3_asset_performance": "ic3_asset_performance",
     "ic3_workorder_summary": "ic3_workorder_summary",
 }
-_FETCH_KEY, _SETTLE_KEY = asset_key(_FETCH), asset_key(_SETTLE)
 _ENRICH_KEYS = {asset_key(name): name for name in ENRICH_TABLES}
 _ENRICH_STEP = "enrich"
 _LEASED = "Another run works on this batch: nothing was asked for, nothing was written."
@@ -87,43 +84,9 @@ _DESCRIPTIONS = {
 }
 
 
-class SelectionConfig(dg.Config):
-    """Which CMMS assets of the batch to ask for; as it is: those that are due."""
-
-    cmms_asset_ids: list[str] = Field(default=[], description="Only these CMMS asset ids of the batch.")
-    asked_before: str | None = Field(
-        default=None, description="Every one not asked since this time (ISO 8601 with offset), due or not."
-    )
-
-    def selection(self) -> Selection:
-        """Return the selection; raise `ValueError` for a malformed time."""
-        moment = datetime.fromisoformat(self.asked_before) if self.asked_before else None
-        if moment is not None and moment.tzinfo is None:
-            raise ValueError(
-                f"asked_before is {self.asked_before!r}: expected a time with offset, like "
-                "2026-06-20T12:00+05:30"
-            )
-        return Selection(tuple(self.cmms_asset_ids), moment)
-
-
-def selection_run_config(selection: Selection) -> dict[str, Any]:
-    """Return the run config of `sync_batch` for a selection."""
-    config: dict[str, Any] = {"cmms_asset_ids": list(selection.cmms_asset_ids)}
-    if selection.asked_before is not None:
-        config["asked_before"] = selection.asked_before.isoformat()
-    return {"ops": {step_name(key): {"config": config} for key in (_FETCH_KEY, _SETTLE_KEY)}}
-
-
-def read_selection(run_config: Mapping[str, Any]) -> Selection:
-    """Return the selection of a run of `sync_batch`, from its run config."""
-    return SelectionConfig(
-        **run_config.get("ops", {}).get(step_name(_FETCH_KEY), {}).get("config", {})
-    ).selection()
-
-
 def _has_settle(context: dg.AssetExecutionContext) -> bool:
     """Tell whether this run settles the batch."""
-    return _has_step(context, step_name(_SETTLE_KEY), {_SETTLE_KEY})
+    return _has_step(context, step_name(SETTLE_KEY), {SETTLE_KEY})
 
 
 def _has_step(context: dg.AssetExecutionContext, step: str, keys: Collection[dg.AssetKey]) -> bool:
@@ -240,14 +203,14 @@ def _pass_metadata(report: PassReport) -> dict[str, Any]:
 
 
 @dg.asset(
-    key=_FETCH_KEY,
+    key=FETCH_KEY,
     partitions_def=BATCHES,
     deps=[ic3_asset_master],
     group_name="innomaint",
     owners=OWNERS,
     kinds={"python", "postgres"},
-    description=_DESCRIPTIONS[_FETCH],
-    metadata=column_schema(_FETCH),
+    description=_DESCRIPTIONS[FETCH],
+    metadata=column_schema(FETCH),
     output_required=False,
 )
 def innomaint_response(
@@ -312,7 +275,7 @@ def enrich(
     with ic3.open() as database:
         run = _batch_run(context, database)
         asset_selection = context.run.asset_selection
-        has_fetch = asset_selection is None or _FETCH_KEY in asset_selection
+        has_fetch = asset_selection is None or FETCH_KEY in asset_selection
 
         def step() -> EnrichReport:
             return enrich_batch(
@@ -354,14 +317,14 @@ def enrich(
 
 
 @dg.asset(
-    key=_SETTLE_KEY,
+    key=SETTLE_KEY,
     partitions_def=BATCHES,
     deps=list(_ENRICH_KEYS),
     group_name="innomaint",
     owners=OWNERS,
     kinds={"python", "postgres"},
-    description=_DESCRIPTIONS[_SETTLE],
-    metadata=column_schema(_SETTLE),
+    description=_DESCRIPTIONS[SETTLE],
+    metadata=column_schema(SETTLE),
     output_required=False,
 )
 def cmms_sync_log(
@@ -387,7 +350,7 @@ def cmms_sync_log(
         context.log.info(_LEASED)
         return
     if report.row_refused is not None:
-        context.log.warning(describe_refusals({run.batch_key: report.row_refused}, _SETTLE))
+        context.log.warning(describe_refusals({run.batch_key: report.row_refused}, SETTLE))
         # What follows a request of a person would take a run without a row for one that did nothing.
         tags = {ROW_STATUS_TAG: report.status, ROW_REFUSED_TAG: report.row_refused}
         context.instance.add_run_tags(context.run.run_id, tags)
@@ -423,7 +386,7 @@ BATCH_ASSETS = [innomaint_response, enrich, cmms_sync_log]
 
 BATCH_RUNS = RunsOfSource(
     job_names=frozenset({"sync_batch"}),
-    asset_keys=frozenset({_FETCH_KEY, *_ENRICH_KEYS, _SETTLE_KEY}),
+    asset_keys=frozenset({FETCH_KEY, *_ENRICH_KEYS, SETTLE_KEY}),
 )
 """The runs that work on batches, each under the lease of its batch."""
 

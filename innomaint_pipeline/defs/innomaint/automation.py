@@ -8,8 +8,9 @@ from contextlib import suppress
 import dagster as dg
 
 from innomaint_pipeline.defs.failures import PARTITION_TAG, Explanation
-from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, read_selection, sync_batch
+from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, sync_batch
 from innomaint_pipeline.defs.innomaint.partitions import ensure_partitions, register_new_batches
+from innomaint_pipeline.defs.innomaint.selection import read_selection
 from innomaint_pipeline.defs.recovery import find_partitions_in_runs
 from innomaint_pipeline.defs.resources import look_at_database
 from innomaint_pipeline.domain.alerts import Condition

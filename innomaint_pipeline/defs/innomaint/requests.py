@@ -5,8 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, selection_run_config, sync_batch
+from innomaint_pipeline.defs.innomaint.assets import BATCH_RUNS, sync_batch
 from innomaint_pipeline.defs.innomaint.partitions import register_batches
+from innomaint_pipeline.defs.innomaint.selection import selection_run_config
 from innomaint_pipeline.defs.requests import RequestedWork, RunPlace
 from innomaint_pipeline.domain.innomaint.batches import LEASES
 from innomaint_pipeline.domain.innomaint.launches import BATCHES_IN_FLIGHT

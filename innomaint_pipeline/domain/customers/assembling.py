@@ -1,38 +1,36 @@
 """Pages of a list -> its customers and control totals, with the checks that need the file alone.
 
-Belongs here: cycles, the row of totals, and five of the blocking checks. What is
-compared with an earlier list is `checks`.
+Belongs here: what makes a file whole, and four of the blocking checks. Its rows are read by `records`, its
+totals compared by `totals`; what is compared with an earlier list is `checks`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Sequence
 
-from innomaint_pipeline.domain.customers.columns import COLUMNS, SUMMED, Kind
-from innomaint_pipeline.domain.customers.drawn import Cell, PageFault, TablePage, Unreadable
-from innomaint_pipeline.domain.customers.headers import COUNT, SUM, HeaderNames
-from innomaint_pipeline.domain.customers.lists import CustomerList, CustomerRow, Finding, Value, ValueIssue
-from innomaint_pipeline.domain.customers.values import (
-    UnreadableValueError,
-    clean_text,
-    parse_id,
-    parse_integer,
-    parse_money,
-    parse_value,
+from innomaint_pipeline.domain.customers.columns import COLUMNS
+from innomaint_pipeline.domain.customers.drawn import PageFault, TablePage
+from innomaint_pipeline.domain.customers.headers import COUNT, HeaderNames
+from innomaint_pipeline.domain.customers.lists import CustomerList, Finding
+from innomaint_pipeline.domain.customers.records import (
+    Cycle,
+    Record,
+    headers_of,
+    lay_out,
+    read_records,
+    read_text,
+    split_cycles,
 )
+from innomaint_pipeline.domain.customers.totals import check_totals, read_count
 
 IS_WHOLE = "file_is_whole"
 HAS_HEADERS = "headers_are_complete"
 IS_ALIGNED = "cycles_are_aligned"
-TOTALS_AGREE = "totals_agree"
 IDS_ARE_UNIQUE = "ids_are_unique"
 
 _EDGE_TOLERANCE = 1.0
 _NAMED = 5  # of pages or rows at fault, so many are named
-_KINDS: Mapping[str, Kind] = {column.name: column.kind for column in COLUMNS}
 _TITLES = {column.name: column.header for column in COLUMNS}
 
 
@@ -54,17 +52,17 @@ def assemble_list(pages: Sequence[TablePage | PageFault], names: HeaderNames) ->
         told = "; ".join(_tell_fault(it, names) for it in faults[:_NAMED]) or "the file has no pages"
         return refuse_file(told, pages=len(pages), faulty_pages=[it.number for it in faults[:_NAMED]])
     findings = [_pass(IS_WHOLE, f"all {len(pages)} pages are whole tables", pages=len(pages))]
-    cycles = _split_cycles(tables, names)
+    cycles = split_cycles(tables, names)
     findings.append(_check_headers(tables, cycles, names))
     if not findings[-1].passed:
         return _without_rows(pages, cycles, findings)
     findings.append(_check_alignment(cycles))
     if not findings[-1].passed:
         return _without_rows(pages, cycles, findings)
-    layout = _lay_out(cycles[0], names)
-    records = list(_read_records(cycles, layout, names))
+    layout = lay_out(cycles[0], names)
+    records = list(read_records(cycles, layout, names))
     rows = [it for it in records if it.count is None]
-    totals, agreeing = _check_totals(records, rows, names)
+    totals, agreeing = check_totals(records, rows, names)
     findings.append(agreeing)
     findings.append(_check_ids(rows))
     return CustomerList(
@@ -89,11 +87,11 @@ def _tell_fault(fault: PageFault, names: HeaderNames) -> str:
 
 def count_customers(page: TablePage, names: HeaderNames) -> tuple[int, int | None]:
     """Return how many customers a page is the first to print, and the list's Count if it prints that."""
-    if names.name_columns([_as_text(page.headers[0])]) != ["erp_id"]:
+    if names.name_columns([read_text(page.headers[0])]) != ["erp_id"]:
         return 0, None
     count = None
-    if page.rows and (printed := names.read_total(_as_text(page.rows[-1][0]), COUNT)) is not None:
-        count = _read_count(printed)
+    if page.rows and (printed := names.read_total(read_text(page.rows[-1][0]), COUNT)) is not None:
+        count = read_count(printed)
     return len(page.rows) - (count is not None), count
 
 
@@ -113,32 +111,10 @@ def _without_rows(
 
 # cycles and headers
 
-_Cycle = list[TablePage]
 
-
-def _split_cycles(pages: Sequence[TablePage], names: HeaderNames) -> list[_Cycle]:
-    """Begin a cycle at each page whose first header is the id's; pages before the first one are in none."""
-    cycles: list[_Cycle] = []
+def _check_headers(pages: Sequence[TablePage], cycles: Sequence[Cycle], names: HeaderNames) -> Finding:
     for page in pages:
-        if names.name_columns([_as_text(page.headers[0])]) == ["erp_id"]:
-            cycles.append([])
-        if cycles:
-            cycles[-1].append(page)
-    return cycles
-
-
-def _as_text(cell: Cell) -> str:
-    """Return a cell's text, empty where it cannot be told."""
-    return clean_text(cell) if isinstance(cell, str) else ""
-
-
-def _headers_of(cycle: _Cycle) -> list[str]:
-    return [_as_text(cell) for page in cycle for cell in page.headers]
-
-
-def _check_headers(pages: Sequence[TablePage], cycles: Sequence[_Cycle], names: HeaderNames) -> Finding:
-    for page in pages:
-        if unreadable := [index + 1 for index, cell in enumerate(page.headers) if not _as_text(cell)]:
+        if unreadable := [index + 1 for index, cell in enumerate(page.headers) if not read_text(cell)]:
             return _fail(
                 HAS_HEADERS,
                 f"page {page.number}: the header of its column {unreadable[0]} cannot be read or is empty",
@@ -151,7 +127,7 @@ def _check_headers(pages: Sequence[TablePage], cycles: Sequence[_Cycle], names: 
             page=pages[0].number,
         )
     for cycle in cycles:
-        headers = _headers_of(cycle)
+        headers = headers_of(cycle)
         found = names.name_columns(headers)
         where = f"pages {cycle[0].number} to {cycle[-1].number}"
         counts = Counter(it for it in found if it is not None)
@@ -198,7 +174,7 @@ def _list_some(texts: Sequence[str]) -> str:
     return ", ".join(map(repr, texts[:_NAMED])) + more
 
 
-def _check_alignment(cycles: Sequence[_Cycle]) -> Finding:
+def _check_alignment(cycles: Sequence[Cycle]) -> Finding:
     for cycle in cycles:
         first = cycle[0]
         for page in cycle[1:]:
@@ -224,183 +200,14 @@ def _check_alignment(cycles: Sequence[_Cycle]) -> Finding:
     return _pass(IS_ALIGNED, f"{rows} rows at the same edges on each page of a cycle", rows=rows)
 
 
-# rows
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A column of the list: on which page of a cycle, where on it, its header, its name if it is known."""
-
-    page: int
-    index: int
-    header: str
-    name: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """A printed row: a customer, or with `count` (as printed) the totals, whose cells are `cells`.
-
-    `row` is None for the totals, its id is empty where it cannot be read; `problem` says what the row lacks.
-    """
-
-    page: int
-    number: int
-    cells: Mapping[str, Cell]
-    count: str | None
-    row: CustomerRow | None = None
-    problem: str | None = None
-
-
-def _lay_out(cycle: _Cycle, names: HeaderNames) -> list[_Place]:
-    found = names.name_columns(_headers_of(cycle))
-    places = [
-        (page, index, _as_text(cell))
-        for page, it in enumerate(cycle)
-        for index, cell in enumerate(it.headers)
-    ]
-    return [_Place(*place, name) for place, name in zip(places, found, strict=True)]
-
-
-def _read_records(
-    cycles: Sequence[_Cycle], layout: Sequence[_Place], names: HeaderNames
-) -> Iterator[_Record]:
-    for cycle in cycles:
-        for number in range(len(cycle[0].rows)):
-            cells = {it.name or it.header: cycle[it.page].rows[number][it.index] for it in layout}
-            page = cycle[0].number
-            count = names.read_total(_as_text(cells["erp_id"]), COUNT)
-            if count is not None:
-                yield _Record(page, number + 1, cells, count)
-            else:
-                unknown = {it.header for it in layout if it.name is None}
-                yield _read_customer(page, number + 1, cells, unknown)
-
-
-def _read_customer(page: int, number: int, cells: Mapping[str, Cell], unknown: set[str]) -> _Record:
-    values: dict[str, Value] = {}
-    extra: dict[str, str] = {}
-    issues = []
-    erp_id, printed, problem = "", "", None
-    for name, cell in cells.items():
-        raw = cell.raw if isinstance(cell, Unreadable) else cell
-        text = clean_text(raw)
-        try:
-            if isinstance(cell, Unreadable):
-                raise UnreadableValueError(cell.reason)  # one way for both
-            if name == "erp_id":
-                printed = text
-                erp_id = parse_id(text)
-            elif name in unknown:
-                extra |= {name: text} if text else {}
-            else:
-                values[name] = parse_value(text, _KINDS[name])
-        except UnreadableValueError as error:
-            if name == "erp_id":
-                problem = f"its id cannot be read: {error}" if text else "its id is empty"
-            else:
-                issues.append(ValueIssue(name, text, str(error)))
-    if problem is None and "name" in values and values["name"] is None:
-        problem = "its name is empty"
-    return _Record(
-        page, number, cells, None, CustomerRow(erp_id, printed, values, extra, tuple(issues)), problem
-    )
-
-
-# totals and ids
-
-
-@dataclass(frozen=True, slots=True)
-class _Totals:
-    count: int | None
-    sums: Mapping[str, int | Decimal]
-
-
-def _check_totals(
-    records: Sequence[_Record], rows: Sequence[_Record], names: HeaderNames
-) -> tuple[_Totals, Finding]:
-    printed = [it for it in records if it.count is not None]
-    if len(printed) != 1 or printed[0] is not records[-1]:
-        where = f" (pages {[it.page for it in printed[:_NAMED]]})" if printed else ""
-        return _Totals(None, {}), _fail(
-            TOTALS_AGREE,
-            f"found {len(printed)} rows of totals{where}, expected one, as the last row of the last cycle",
-            rows_of_totals=len(printed),
-            rows=len(rows),
-        )
-    last = printed[0]
-    count = _read_count(last.count or "")
-    sums: dict[str, int | Decimal] = {}
-    differences: list[str] = []
-    for name in SUMMED:
-        total = _read_sum(last.cells[name], name, names)
-        found = _add_up(rows, name)
-        if total is not None:
-            sums[name] = total
-        if total is None or found is None or total != found:
-            differences.append(name)
-    figures = {
-        "rows": len(rows),
-        "count": count,
-        "differing": differences,
-        "sums": {name: str(it) for name, it in sums.items()},
-        "added": {name: str(_add_up(rows, name)) for name in differences},
-    }
-    told = []
-    if not rows or count != len(rows):
-        told.append(
-            f"{len(rows)} rows, expected {'a readable Count' if count is None else count} and above 0"
-        )
-    told += [_tell_difference(name, sums.get(name), rows) for name in differences]
-    if told:
-        return _Totals(count, sums), _fail(
-            TOTALS_AGREE, f"page {last.page}: found {'; '.join(told)}", **figures
-        )
-    return _Totals(count, sums), _pass(TOTALS_AGREE, f"{count} rows and {len(SUMMED)} sums agree", **figures)
-
-
-def _read_count(text: str) -> int | None:
-    try:
-        return parse_integer(text)
-    except UnreadableValueError:
-        return None
-
-
-def _read_sum(cell: Cell, name: str, names: HeaderNames) -> int | Decimal | None:
-    text = names.read_total(_as_text(cell), SUM)
-    if text is None:
-        return None
-    try:
-        return parse_money(text) if _KINDS[name] == "money" else parse_integer(text)
-    except UnreadableValueError:
-        return None
-
-
-def _add_up(rows: Sequence[_Record], name: str) -> int | Decimal | None:
-    """Return the sum of a column, None if a value of it cannot be read."""
-    if any(it.row is not None and name not in it.row.values for it in rows):
-        return None
-    zero: int | Decimal = Decimal(0) if _KINDS[name] == "money" else 0
-    values = (it.row.values[name] for it in rows if it.row is not None)
-    return sum((it for it in values if isinstance(it, int | Decimal)), zero)
-
-
-def _tell_difference(name: str, total: int | Decimal | None, rows: Sequence[_Record]) -> str:
-    title = f"{_TITLES[name]!r} ({name})"
-    if total is None:
-        return f"no readable sum under {title}, expected one"
-    unreadable = [it for it in rows if it.row is not None and name not in it.row.values]
-    if unreadable:
-        at = ", ".join(f"page {it.page} row {it.number}" for it in unreadable[:_NAMED])
-        return f"{len(unreadable)} unreadable values under {title} (slice of {at}), expected none"
-    return f"{_add_up(rows, name)} as the sum of {title}, expected {total}"
+# ids
 
 
 def _count_rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count} rows"
 
 
-def _check_ids(rows: Sequence[_Record]) -> Finding:
+def _check_ids(rows: Sequence[Record]) -> Finding:
     problems = [it for it in rows if it.problem is not None]
     if problems:
         told = "; ".join(f"page {it.page} row {it.number}: {it.problem}" for it in problems[:_NAMED])
