@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.place import INNOMAINT, PROJECT, TOKEN, Place, Scale, import_serials
+from benchmarks.place import (
+    INNOMAINT,
+    PROJECT,
+    TOKEN,
+    Place,
+    Scale,
+    find_free_port,
+    import_serials,
+    keep_running,
+)
 from benchmarks.rate import rate_shares
 from benchmarks.report import Row
 from innomaint_pipeline.domain.innomaint import SOURCE
@@ -45,21 +52,10 @@ def run(place: Place, scale: str) -> list[Row]:
             INNOMAINT_RATE_MS=str(_RATE_MS),
         )
         log = Path(folder) / "up.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*INNOMAINT, "up", "--port", str(find_free_port()), "--admin-port", str(find_free_port())],
-                env=environment,
-                cwd=PROJECT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-            try:
-                _wait(process, simulator, size, log)
-            finally:
-                process.send_signal(signal.SIGINT)
-                process.wait(timeout=120)
+        ports = ["--port", str(find_free_port()), "--admin-port", str(find_free_port())]
+        up = [*INNOMAINT, "up", *ports]
+        with keep_running(up, folder=PROJECT, environment=environment, log=log) as process:
+            _wait(process, simulator, size, log)
         record = simulator.requests()
     shares = rate_shares(record["requests"], 1000 / _RATE_MS)
     return [
@@ -95,10 +91,3 @@ def _wait(process: subprocess.Popen[bytes], simulator: object, size: int, log: P
         elif quiet_since is not None and time.monotonic() - quiet_since > 8:
             return
         time.sleep(1)
-
-
-def find_free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -14,7 +14,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 
-from benchmarks.place import PROJECT, Place, Scale
+from benchmarks.place import PROJECT, Place, Scale, find_free_port, keep_running
 from benchmarks.report import Row
 
 _RUNS = {Scale.TINY: 1, Scale.DEFAULT: 3, Scale.FULL: 20}
@@ -67,29 +67,21 @@ def _count_seconds(server: list[str], variables: dict[str, str], folder: Path, r
 def _running(
     server: list[str], variables: dict[str, str], folder: Path
 ) -> Iterator[tuple[psutil.Process, Path]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = find_free_port()
     workspace = folder / f"{port}.yaml"
     workspace.write_text(f"load_from: [grpc_server: {{host: 127.0.0.1, port: {port}}}]\n", encoding="utf-8")
     command = [sys.executable, *server, "-h", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(
-        [*command, "-m", "innomaint_pipeline.definitions"],
-        env=variables,
-        cwd=PROJECT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    command += ["-m", "innomaint_pipeline.definitions"]
+    log = folder / f"{port}.log"
+    with keep_running(command, folder=PROJECT, environment=variables, log=log) as process:
         deadline = time.monotonic() + _LIMIT_SECONDS
         while socket.socket().connect_ex(("127.0.0.1", port)) != 0:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the code server did not start: {' '.join(command)}")
+                raise RuntimeError(
+                    f"the code server did not start: {log.read_text('utf-8', 'replace')[-2000:]}"
+                )
             time.sleep(0.2)
         yield psutil.Process(process.pid), workspace
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
 
 
 def _launch(server: psutil.Process, workspace: Path, variables: dict[str, str]) -> None:

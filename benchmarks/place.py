@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -51,6 +53,7 @@ when (new.last_start_at > 0) execute function note_start();
 """Notes when each request started, by the clock that all runs of a database share."""
 _TEMPLATE = "measured_template"
 _START_SECONDS = 60
+_END_SECONDS = 120
 
 
 class Scale:
@@ -167,6 +170,39 @@ class Place:
         if process.returncode != 0:
             raise RuntimeError(f"{' '.join(command[:4])} ended with {process.returncode}: {err[-2000:]}")
         return Ended(out, err, seconds, memory.peak_mib, memory.samples)
+
+
+@contextmanager
+def keep_running(
+    command: Sequence[str], *, folder: Path, environment: dict[str, str], log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program for the block, then interrupt it and wait for its end; `log` gets what it prints."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def find_free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 INNOMAINT = [sys.executable, "-c", "from innomaint_pipeline.cli.main import main; main()"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.place import INNOMAINT, PROJECT, TOKEN, Place, Scale
+from benchmarks.place import INNOMAINT, PROJECT, TOKEN, Place, Scale, find_free_port, keep_running
 from benchmarks.report import Row
 
 _SECONDS = {Scale.TINY: 5, Scale.DEFAULT: 60, Scale.FULL: 300}
@@ -56,12 +55,13 @@ def run(place: Place, scale: str) -> list[Row]:
             INNOMAINT_API_URL="http://127.0.0.1:9/",
             INNOMAINT_API_TOKEN=TOKEN,
         )
-        port, bare_port = _free_port(), _free_port()
-        up = [*INNOMAINT, "up", "--port", str(port), "--admin-port", str(_free_port())]
+        port, bare_port = find_free_port(), find_free_port()
+        up = [*INNOMAINT, "up", "--port", str(port), "--admin-port", str(find_free_port())]
         bare = [sys.executable, "-m", "dagster", "dev", "-f", "bare.py", "-p", str(bare_port)]
+        bare_variables = place.environment(DAGSTER_HOME=str(theirs))
         with (
-            _running(up, PROJECT, variables, port) as used_up,
-            _running(bare, theirs, place.environment(DAGSTER_HOME=str(theirs)), bare_port) as used_bare,
+            _running(up, PROJECT, variables, port, ours / "up.log") as used_up,
+            _running(bare, theirs, bare_variables, bare_port, theirs / "dev.log") as used_bare,
         ):
             time.sleep(_QUIET_SECONDS)
             before = Counter(used_up()), Counter(used_bare())
@@ -84,27 +84,12 @@ def run(place: Place, scale: str) -> list[Row]:
 
 @contextmanager
 def _running(
-    command: Sequence[str], folder: Path, environment: dict[str, str], port: int
+    command: Sequence[str], folder: Path, environment: dict[str, str], port: int, log: Path
 ) -> Iterator[Callable[[], dict[str, float]]]:
     """Run a program until the end; yield what returns the seconds of CPU that its parts have used."""
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
+    with keep_running(command, folder=folder, environment=environment, log=log) as process:
         _wait_for_webserver(process, port)
         yield lambda: _count_seconds(process.pid)
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=120)
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
 def _count_seconds(pid: int) -> dict[str, float]:
@@ -128,9 +113,3 @@ def _wait_for_webserver(process: subprocess.Popen[bytes], port: int) -> None:
             return
         time.sleep(0.5)
     raise RuntimeError(f"no webserver answered at port {port} within {_START_SECONDS} s")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -14,8 +14,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.continuous import find_free_port
-from benchmarks.place import INNOMAINT, NOTE_STARTS, PROJECT, TOKEN, Place, Scale, import_serials, serials_of
+from benchmarks.place import (
+    INNOMAINT,
+    NOTE_STARTS,
+    PROJECT,
+    TOKEN,
+    Place,
+    Scale,
+    find_free_port,
+    import_serials,
+    keep_running,
+    serials_of,
+)
 from benchmarks.report import Row
 from innomaint_pipeline.domain.pacing import START_TOLERANCE_SECONDS
 from innomaint_pipeline.store.database import Database
@@ -38,7 +48,7 @@ def run(place: Place, scale: str) -> list[Row]:
         tempfile.TemporaryDirectory(prefix="imb-") as folder,
         place.database() as (url, database),
         place.simulator(_SIZE) as simulator,
-        _running_redis() as broker,
+        _running_redis(Path(folder)) as broker,
     ):
         import_serials(database, serials_of(_SIZE))
         with database.begin() as connection:
@@ -126,16 +136,12 @@ def _find_pauses_ms(moments: Sequence[float]) -> list[float]:
 
 
 @contextmanager
-def _running_redis() -> Iterator[str]:
+def _running_redis(folder: Path) -> Iterator[str]:
     """Run the Redis of the system, as Debian's package installs it; yield its address."""
     port = find_free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    try:
+    with keep_running(command, folder=folder, environment=dict(os.environ), log=folder / "redis.log"):
         yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
 
 
 @contextmanager
@@ -146,21 +152,10 @@ def _running(
     home.mkdir(exist_ok=True)
     for name in ("dagster.yaml", "workspace.yaml"):
         shutil.copy(_SHIPPED / name, home)
-    with (home / f"{arguments[0]}.log").open("wb") as output:
-        process = subprocess.Popen(
-            [*INNOMAINT, *arguments],
-            env=variables | {"INNOMAINT_HOME": str(home)},
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=120)
+    command, log = [*INNOMAINT, *arguments], home / f"{arguments[0]}.log"
+    environment = variables | {"INNOMAINT_HOME": str(home)}
+    with keep_running(command, folder=home, environment=environment, log=log) as process:
+        yield process
 
 
 def _wait(started: Sequence[subprocess.Popen[bytes]], database: Database, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,13 +19,13 @@ import innomaint_pipeline
 from innomaint_pipeline.api.access import SESSION_COOKIE, SESSION_SECONDS, Access
 from innomaint_pipeline.api.answers import AdminError, AdminJson, describe, install_error_answers
 from innomaint_pipeline.api.customers import routes as customers_routes
-from innomaint_pipeline.api.customers.gauges import CustomersCollector
+from innomaint_pipeline.api.customers.gauges import collect_customers
 from innomaint_pipeline.api.frequency import build_frequency_router
 from innomaint_pipeline.api.guard import Guard, Network, check_token
 from innomaint_pipeline.api.innomaint import acting, reading
-from innomaint_pipeline.api.innomaint.gauges import InnomaintCollector
+from innomaint_pipeline.api.innomaint.gauges import collect_innomaint
 from innomaint_pipeline.api.maximo import routes as maximo_routes
-from innomaint_pipeline.api.maximo.gauges import MaximoCollector
+from innomaint_pipeline.api.maximo.gauges import collect_maximo
 from innomaint_pipeline.api.metrics import Metrics
 from innomaint_pipeline.api.models import WellAnswer
 from innomaint_pipeline.api.parts import Parts, PartsOf, refuse_unknown_parameters
@@ -58,9 +59,8 @@ def build_app(parts: Parts, token: SecretStr, *, host: str, trusted_proxies: Seq
     """Return the service as an ASGI application; `host` is a name of it beside those of loopback."""
     account = parts.settings.innomaint_account
     access, metrics = Access(token, account=account), Metrics()
-    metrics.watch(InnomaintCollector(parts))
-    metrics.watch(MaximoCollector(parts))
-    metrics.watch(CustomersCollector(parts))
+    for collect in (collect_innomaint, collect_maximo, collect_customers):
+        metrics.watch(partial(collect, parts))
     app = FastAPI(
         title="innomaint admin service",
         version=_version(),

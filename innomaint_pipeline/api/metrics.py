@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.types import Scope
 
@@ -39,13 +42,28 @@ class Metrics:
         self._requests.labels(endpoint, method, str(status)).inc()
         self._seconds.labels(endpoint).observe(seconds)
 
-    def watch(self, collector: Collector) -> None:
+    def watch(self, collect: Callable[[], Iterable[Metric]]) -> None:
         """Ask what a source tells of itself at each look."""
-        self.registry.register(collector)
+        self.registry.register(_Source(collect))
 
     def render(self) -> bytes:
         """Return the text format."""
         return generate_latest(self.registry)
+
+
+class _Source(Collector):
+    """What a source tells of itself, as prometheus_client asks for it."""
+
+    def __init__(self, collect: Callable[[], Iterable[Metric]]) -> None:
+        self._collect = collect
+
+    def describe(self) -> list[Metric]:
+        """Name nothing in advance: registering must not ask the database."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Return what it tells now."""
+        return self._collect()
 
 
 def build_health_gauge(name: str, health: Health) -> GaugeMetricFamily:

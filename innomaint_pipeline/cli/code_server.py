@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+from collections.abc import Sequence
 from typing import Any
 
-FORKED = "forkserver"
+_FORKED = "forkserver"
 _IMPORTED_BEFORE = ["dagster._grpc.server", "dagster_postgres", "innomaint_pipeline.definitions"]
+
+
+def open_forking_context(imported_before: Sequence[str]) -> Any:
+    """Return what forks processes from one that has imported these modules; None where the system cannot."""
+    if _FORKED not in multiprocessing.get_all_start_methods():
+        return None
+    context = multiprocessing.get_context(_FORKED)
+    context.set_forkserver_preload(list(imported_before))
+    return context
 
 
 def fork_runs() -> None:
     """Let the code servers of this process fork their runs, where the system can."""
-    if FORKED not in multiprocessing.get_all_start_methods():
+    context = open_forking_context(_IMPORTED_BEFORE)
+    if context is None:
         return
     from dagster._grpc.server import DagsterApiServer
 
-    context = multiprocessing.get_context(FORKED)
-    context.set_forkserver_preload(_IMPORTED_BEFORE)
     usual = DagsterApiServer.__init__
 
     def initialize(self: Any, *arguments: Any, **options: Any) -> None:

@@ -34,10 +34,10 @@ from innomaint_pipeline.store.connections import (
     with_driver,
     with_options_of_environment,
 )
-from innomaint_pipeline.store.database import Database
+from innomaint_pipeline.store.database import AdvisoryLock, Database
 from innomaint_pipeline.store.readiness import check_dagster, check_rights
 from innomaint_pipeline.store.settings import require_account
-from innomaint_pipeline.store.sole_use import Hold, SoleUse
+from innomaint_pipeline.store.sole_use import Hold
 from innomaint_pipeline.store.upgrade import check_tables, upgrade_database
 
 _DAGSTER_DATABASE = "dagster"
@@ -301,7 +301,7 @@ def make_dagster_tables() -> None:
     import dagster as dg
 
     # Processes that make Dagster's tables at the same time disturb each other, and one may fail.
-    with Hold(os.environ["DAGSTER_PG_URL"], SoleUse.MAKING_TABLES) as hold:
+    with Hold(os.environ["DAGSTER_PG_URL"], AdvisoryLock.MAKING_TABLES) as hold:
         hold.wait()
         with dg.DagsterInstance.get():
             pass

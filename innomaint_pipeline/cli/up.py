@@ -30,7 +30,8 @@ from innomaint_pipeline.cli.serving import refuse_taken_port
 from innomaint_pipeline.cli.side_by_side import AccountPart, Databases, StartWork, share_variables
 from innomaint_pipeline.errors import ConfigurationError, DatabaseError, InnomaintPipelineError
 from innomaint_pipeline.settings import Settings
-from innomaint_pipeline.store.sole_use import Hold, SoleUse
+from innomaint_pipeline.store.database import AdvisoryLock
+from innomaint_pipeline.store.sole_use import Hold
 
 _READY_SECONDS = 120
 _HOST = "127.0.0.1"
@@ -209,7 +210,7 @@ def _claim_home(stack: ExitStack, home: Path) -> None:
 
 def _claim_dagster(stack: ExitStack, url: str) -> Hold:
     """Hold Dagster's database against every other `up`, whatever databases of data that one has."""
-    hold = stack.enter_context(Hold(url, SoleUse.DAEMON))
+    hold = stack.enter_context(Hold(url, AdvisoryLock.DAEMON))
     deadline = time.monotonic() + _END_OF_EARLIER_SECONDS
     while not hold.take():
         if time.monotonic() > deadline:

@@ -23,11 +23,16 @@ from innomaint_pipeline.store.lock_waits import LockWatch
 
 @unique
 class AdvisoryLock(IntEnum):
-    """What only one transaction of a database does at a time; each has a number of its own."""
+    """What only one transaction of a database does at a time; each has a number of its own.
+
+    The last two are of Dagster's database, and held for longer (`sole_use`).
+    """
 
     UPGRADE = 7_241_300_601
     IMPORT = 7_241_300_602
     SUBMIT = 7_241_300_603
+    DAEMON = 7_241_300_701
+    MAKING_TABLES = 7_241_300_702
 
 
 def take_lock(connection: Connection, lock: AdvisoryLock) -> None:

@@ -8,13 +8,13 @@ statement under way keeps no old rows.
 from __future__ import annotations
 
 import time
-from enum import IntEnum, unique
 from typing import Self
 
 import psycopg
 
 from innomaint_pipeline.errors import DatabaseError
 from innomaint_pipeline.store.connections import connect, name_place, read_address
+from innomaint_pipeline.store.database import AdvisoryLock
 from innomaint_pipeline.store.faults import first_line
 
 # A machine that is gone closes no connection: the server has to notice. Elsewhere than over TCP, and on
@@ -32,18 +32,10 @@ _BEGIN = """
 _LOOK_SECONDS = 5.0
 
 
-@unique
-class SoleUse(IntEnum):
-    """What is held; each has a number of its own."""
-
-    DAEMON = 7_241_300_701
-    MAKING_TABLES = 7_241_300_702
-
-
 class Hold:
     """One use of a database, held by this process alone; use it as a context manager, which gives it back."""
 
-    def __init__(self, url: str, use: SoleUse) -> None:
+    def __init__(self, url: str, use: AdvisoryLock) -> None:
         self._url = url
         self._use = use
         self._connection: psycopg.Connection | None = None

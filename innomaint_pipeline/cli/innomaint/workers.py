@@ -22,6 +22,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from innomaint_pipeline.cli.code_server import open_forking_context
 from innomaint_pipeline.cli.output import write_output_to
 from innomaint_pipeline.embedded.server import join
 from innomaint_pipeline.embedded.watch import bound_log
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 WORKERS = 3
 _POLL_SECONDS = 0.3
 _END_SECONDS = 40.0
-_FORKED = "forkserver"
 _BLOCKED = {signal.SIGINT, signal.SIGTERM}
 _IMPORTED_BEFORE = ["innomaint_pipeline.cli.innomaint.runs", "innomaint_pipeline.definitions"]
 
@@ -82,10 +82,9 @@ def _cancel_when_told_or_orphaned(executor: RunExecutor, is_cancelled: Any) -> N
 
 def _open_context() -> Any:
     """Return what starts processes: where it can, as forks of one that has imported what each needs."""
-    if _FORKED not in multiprocessing.get_all_start_methods():
+    context = open_forking_context(_IMPORTED_BEFORE)
+    if context is None:
         return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context(_FORKED)
-    context.set_forkserver_preload(_IMPORTED_BEFORE)
     # What is forked from it must be able to end in order when the whole group is told to end.
     usual = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     try:
