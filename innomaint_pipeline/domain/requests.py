@@ -50,8 +50,7 @@ class RunSeen:
     `row_status` is what the run wrote of its end into its source's log, None where it wrote nothing;
     `is_ended_by_person` tells Terminate from a worker that died or was stopped with the program, whose run
     Dagster itself may repeat (`is_repeated_by_dagster`); `is_never_begun` one that no worker took.
-    `stop_code` and `message` say what stopped it for
-    everybody, `message` alone what else.
+    `stop_code` and `message` say what stopped it for everybody, `message` alone what else.
     """
 
     run_id: str

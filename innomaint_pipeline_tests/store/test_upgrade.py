@@ -13,7 +13,7 @@ from innomaint_pipeline.store.comments import find_comments, write_comments
 from innomaint_pipeline.store.database import Database, limit_statements
 from innomaint_pipeline.store.innomaint.batches import assign_new_batches, lock_imports
 from innomaint_pipeline.store.requests import Wish, find_open, submit
-from innomaint_pipeline.store.settings import IMPORT_ERROR, PAUSED, load_setting
+from innomaint_pipeline.store.settings import IMPORT_ERROR, PAUSED, load_setting, save_setting
 from innomaint_pipeline.store.tables import metadata
 from innomaint_pipeline.store.upgrade import upgrade_database
 from innomaint_pipeline_tests.conftest import FIRST_BATCH, Pipeline
@@ -64,6 +64,19 @@ def test_every_table_view_and_column_is_described_and_maximos_words_follow_the_d
     assert upgrade_database(database, batch_size=100) == ["described 2 tables and columns of schema maximo"]
     with database.begin() as connection:
         assert find_comments(connection, "maximo") == declared
+    assert upgrade_database(database, batch_size=100) == []
+
+
+def test_views_that_an_earlier_release_made_are_made_anew(database: Database) -> None:
+    definition = text("select pg_get_viewdef('maximo.sync_status'::regclass)")
+    with database.begin() as connection:
+        declared = connection.execute(definition).scalar_one()
+        earlier = f"{declared.rstrip(';')} limit 1"
+        connection.execute(text(f"create or replace view maximo.sync_status as {earlier}"))
+        save_setting(connection, "maximo", "views_version", "of an earlier release")
+    assert upgrade_database(database, batch_size=100)[0] == "made the views of schema maximo anew"
+    with database.begin() as connection:
+        assert connection.execute(definition).scalar_one() == declared
     assert upgrade_database(database, batch_size=100) == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from sqlalchemy import Connection, text
 
 from innomaint_pipeline.domain.maximo import SOURCE
@@ -9,8 +11,10 @@ from innomaint_pipeline.domain.maximo.declarations import REFERENCES, STRUCTURES
 from innomaint_pipeline.domain.maximo.structures import Structure
 from innomaint_pipeline.store.maximo.tables import DELETED, SYNCED, maximo_metadata, maximo_views
 from innomaint_pipeline.store.schemas import create_tables, describe_schema, require_tables
+from innomaint_pipeline.store.settings import load_setting, save_setting
 
 VIEWS = tuple(maximo_views.sorted_tables)
+_VIEWS_VERSION = "views_version"
 
 
 def require_schema(connection: Connection) -> None:
@@ -23,12 +27,16 @@ def upgrade_schema(connection: Connection) -> list[str]:
     done = create_tables(connection, maximo_metadata)
     if done is None:
         return []
-    if done or not _has_views(connection):
+    statements = (_held_resources_sql(connection), _sync_status_sql(), _dangling_sql())
+    # PostgreSQL keeps a view in words of its own, which tell nothing of those that it was made by.
+    version = hashlib.sha256("".join(statements).encode()).hexdigest()
+    if done or not _has_views(connection) or load_setting(connection, SOURCE, _VIEWS_VERSION) != version:
         for view in VIEWS:
             connection.execute(text(f"DROP VIEW IF EXISTS {view.fullname}"))
-        connection.execute(text(_held_resources_sql(connection)))
-        connection.execute(text(_sync_status_sql()))
-        connection.execute(text(_dangling_sql()))
+        for statement in statements:
+            connection.execute(text(statement))
+        save_setting(connection, SOURCE, _VIEWS_VERSION, version)
+        done = done or [f"made the views of schema {SOURCE} anew"]
     return done + describe_schema(connection, maximo_metadata, VIEWS)
 
 
