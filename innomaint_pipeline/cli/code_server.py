@@ -7,6 +7,7 @@ the rest of a small batch. The arguments are those of `dagster api grpc`.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -47,6 +48,8 @@ def main() -> None:
     from dagster._cli import main as run_dagster
 
     fork_runs()
+    # Dagster ends on SIGTERM as on SIGINT, which is ignored in what a script starts in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["dagster", "api", "grpc", *sys.argv[1:]]
     run_dagster()
 
