@@ -113,11 +113,14 @@ def _is_refused(connection: Connection) -> bool:
 
 def count_tables(connection: Connection) -> dict[str, int]:
     """Return how many rows each table has, whatever their status."""
+    tables = (*EXPORTED, response)
     counts = " UNION ALL ".join(
         f"SELECT '{table.name}' AS name, count(*) AS rows FROM {SOURCE}.\"{table.name}\""  # noqa: S608
-        for table in (*EXPORTED, response)
+        for table in tables
     )
-    return dict(connection.execute(text(counts)).tuples().all())
+    # PostgreSQL counts several at once, and returns them in any order.
+    found = dict(connection.execute(text(counts)).tuples().all())
+    return {table.name: found[table.name] for table in tables}
 
 
 def load_drift(connection: Connection) -> list[dict[str, Any]]:
