@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import expect
 
+from innomaint_pipeline.domain.innomaint.launches import LaunchesToCome
 from innomaint_pipeline.simulator.innomaint.faults import Status
 from innomaint_pipeline.store.innomaint.progress import note_round
 from innomaint_pipeline_tests.api.conftest import serving
@@ -32,7 +33,7 @@ def test_a_sync_is_watched_from_start_to_end(visitor: Visitor, pipeline: Pipelin
     visitor.see("#count-never", "12")
     assert visitor.page.locator("#banner").inner_text() == ""
     with pipeline.database.begin() as connection:
-        note_round(connection, has_work=True, looks_every_seconds=30)
+        note_round(connection, LaunchesToCome(), looks_every_seconds=30)
     run = pipeline.run("run-1")
     pipeline.fetch(run)
     visitor.see("#banner [role=status]", re.compile(r"Syncing: 6 of 12 asked for in 1 batch"))

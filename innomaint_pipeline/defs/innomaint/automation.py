@@ -16,7 +16,7 @@ from innomaint_pipeline.defs.resources import look_at_database
 from innomaint_pipeline.domain.alerts import Condition
 from innomaint_pipeline.domain.health import Health
 from innomaint_pipeline.domain.innomaint import SOURCE
-from innomaint_pipeline.domain.innomaint.launches import decide_launches
+from innomaint_pipeline.domain.innomaint.launches import decide_launches, plan_launches
 from innomaint_pipeline.domain.innomaint.stops import StopCause
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.schedule import parse_moment
@@ -81,9 +81,10 @@ def continuous_sync(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
                 facts = load_sync_facts(
                     connection, account=settings.innomaint_api_url, batches_in_runs=in_runs
                 )
+        decision = decide_launches(facts)
+        to_come = plan_launches(facts, decision.launch) if facts.has_work else None
         with database.begin() as connection:
-            note_round(connection, has_work=facts.has_work, looks_every_seconds=interval)
-    decision = decide_launches(facts)
+            note_round(connection, to_come, looks_every_seconds=interval)
     if not decision.launch:
         return dg.SensorResult(skip_reason=dg.SkipReason(decision.reason), cursor=str(now))
     ensure_partitions(context.instance, decision.launch)

@@ -5,7 +5,8 @@ Belongs here: the decision and its reason in words. Facts come from `store`; `de
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from innomaint_pipeline.domain.innomaint.batches import BatchDemand
@@ -56,6 +57,25 @@ class SyncDecision:
 
     launch: tuple[str, ...]
     reason: str
+
+
+@dataclass(frozen=True)
+class LaunchesToCome:
+    """What is left to launch after a look: in how many looks, and how many CMMS assets in the last."""
+
+    looks: int = 0
+    last_assets: int = 0
+
+
+def plan_launches(facts: SyncFacts, launched: Collection[str]) -> LaunchesToCome:
+    """Return what waits for later looks where this one has launched these batches, three batches a look."""
+    waiting = [one.due for one in facts.demands if one.batch_key not in facts.in_flight | set(launched)]
+    if not waiting:
+        return LaunchesToCome()
+    a_batch = sum(waiting) / len(waiting)
+    batches = len(waiting) + facts.due_elsewhere / a_batch
+    looks = math.ceil(batches / BATCHES_IN_FLIGHT)
+    return LaunchesToCome(looks, round((batches - (looks - 1) * BATCHES_IN_FLIGHT) * a_batch))
 
 
 def hold_seconds(consecutive_failures: int) -> float:

@@ -11,24 +11,31 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, union_all
 
 from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.batches import LEASES
+from innomaint_pipeline.domain.innomaint.launches import LaunchesToCome
 from innomaint_pipeline.domain.innomaint.progress import (
+    OUTCOMES_AT_MOST,
     ROUND,
     BatchProgress,
     EndedRun,
+    LastLaunch,
+    Rates,
+    SecondPass,
     SyncUnderWay,
     TimeLeft,
     combine_syncs,
     estimate_time_left,
     is_between_batches,
+    measure_pace,
 )
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, is_of_everything
 from innomaint_pipeline.domain.pacing import SourceAccount
 from innomaint_pipeline.domain.requests import LOOK_IS_LATE_SECONDS, RequestState
-from innomaint_pipeline.domain.states import SyncState
+from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, SyncState
+from innomaint_pipeline.store.database import find_now
 from innomaint_pipeline.store.innomaint.batch_runs import batch_runs, newest_runs
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, count_due
 from innomaint_pipeline.store.innomaint.tables import asset_master, response, sync_state
@@ -77,15 +84,17 @@ def load_progress(connection: Connection, account: SourceAccount) -> Progress | 
     leases = find_leases(connection, LEASES)
     assets = sum(count_by_kind(connection).values())
     syncs = [*_of_commands(connection), *_of_requests(connection, has_leases=bool(leases))]
-    whole = combine_syncs(syncs or _of_its_own(connection, leases), assets=assets)
+    own_round = None if syncs else find_round(connection)
+    whole = combine_syncs(syncs or _of_its_own(connection, own_round, leases), assets=assets)
     if whole is None:
         return None
+    last_launch = own_round.last_launch if own_round else None
     return Progress(
         whole.since,
         whole.total,
         whole.done,
         _load_batches(connection, leases),
-        _estimate(connection, account, whole, leases),
+        _estimate(connection, account, whole, leases, last_launch),
     )
 
 
@@ -169,18 +178,20 @@ def count_asked(connection: Connection, since: datetime, where: ColumnElement[bo
     return connection.execute(select(counted)).scalar_one()
 
 
-def _of_its_own(connection: Connection, leases: Sequence[Lease]) -> list[SyncUnderWay]:
+def _of_its_own(
+    connection: Connection, own_round: Round | None, leases: Sequence[Lease]
+) -> list[SyncUnderWay]:
     """Return what nobody's selection bounds: since the round began, everything that was or is due."""
-    since = find_round(connection)
-    if since is None:
+    if own_round is None:
         if not leases:
             return []
         batches = _load_batches(connection, leases)
         return [SyncUnderWay(batch.since, batch.total, batch.done) for batch in batches]
     if not leases:
-        newest, now = _find_newest_end(connection), connection.execute(select(func.now())).scalar_one()
+        newest, now = _find_newest_end(connection), find_now(connection)
         if load_setting(connection, SOURCE, PAUSED) or not is_between_batches(newest, now=now):
             return []
+    since = own_round.began_at
     done = count_asked(connection, since)
     rest = count_due(connection) - _count_due_and_asked(connection, since)
     return [SyncUnderWay(since, done + rest, done)] if leases or rest else []
@@ -243,49 +254,127 @@ def _count_attempted(connection: Connection, leases: Sequence[Lease]) -> dict[st
 
 
 def _estimate(
-    connection: Connection, account: SourceAccount, whole: SyncUnderWay, leases: Sequence[Lease]
+    connection: Connection,
+    account: SourceAccount,
+    whole: SyncUnderWay,
+    leases: Sequence[Lease],
+    last_launch: LastLaunch | None,
 ) -> TimeLeft | None:
-    configured = account.configured_rate_per_second
-    allowed, measured, running_seconds = configured, 0.0, 0.0
+    rates = Rates(account.configured_rate_per_second)
     state = load_rate_state(connection, account.name)
     if state is not None:
-        rate, now = state
+        rate, seconds = state
         if rate.breaker_opened_at is not None:
             return None
-        interval = rate.interval_seconds(1 / configured if configured else 0.0)
-        allowed, measured = 1 / interval if interval else 0.0, rate.measured_rate(now)
-        began = min((lease.acquired_at.timestamp() for lease in leases), default=now)
-        running_seconds = now - began
+        interval = rate.interval_seconds(1 / rates.allowed if rates.allowed else 0.0)
+        began = min((lease.acquired_at.timestamp() for lease in leases), default=seconds)
+        rates = Rates(
+            allowed=1 / interval if interval else 0.0,
+            measured=rate.measured_rate(seconds),
+            running_seconds=seconds - began,
+            stopped_seconds=max(rate.blocked_until - seconds, 0.0),
+        )
     return estimate_time_left(
         whole,
-        allowed_per_second=allowed,
-        measured_per_second=measured,
-        running_seconds=running_seconds,
+        rates,
+        pace=measure_pace(_newest_outcomes(connection, whole.since), now=find_now(connection)),
+        last_launch=last_launch,
+        second_passes=_find_second_passes(connection, leases),
     )
 
 
-def note_round(connection: Connection, *, has_work: bool, looks_every_seconds: float) -> None:
-    """Note at a look of continuous sync whether there is something to do: a round begins, goes on, or ends.
+def _newest_outcomes(connection: Connection, since: datetime) -> list[datetime]:
+    """Return when the newest outcomes since a time came, of whatever CMMS assets: they share one rate."""
+    succeeded, attempted = sync_state.c.last_success_at, sync_state.c.last_attempt_at
+    fetched = response.c.fetched_at
+    is_failed = sync_state.c.state == SyncState.FAILED
+    kinds = [
+        (succeeded, succeeded >= since),
+        (fetched, response.c.is_pending & (fetched >= since)),
+        (attempted, is_failed & (attempted >= since)),
+    ]
+    newest = [
+        select(
+            select(moment.label("at")).where(where).order_by(moment.desc()).limit(OUTCOMES_AT_MOST).subquery()
+        )
+        for moment, where in kinds
+    ]
+    every = union_all(*newest).subquery()
+    return list(
+        connection.execute(select(every.c.at).order_by(every.c.at.desc()).limit(OUTCOMES_AT_MOST)).scalars()
+    )
 
-    A round that nobody has looked after for some looks is over, and the next look begins another one.
+
+def _find_second_passes(connection: Connection, leases: Sequence[Lease]) -> list[SecondPass]:
+    """Return what the batches under way ask for once more, as far as it is known and still to come."""
+    held = {lease.key: lease for lease in leases}
+    is_to_repeat = and_(
+        sync_state.c.state == SyncState.FAILED, sync_state.c.error_class.in_(sorted(RETRYABLE_CLASSES))
+    )
+    rows = connection.execute(
+        select(
+            sync_state.c.batch_key,
+            func.count().label("attempted"),
+            func.sum(sync_state.c.attempts).filter(is_to_repeat).label("requests"),
+            func.max(sync_state.c.duration_ms).filter(is_to_repeat).label("longest_ms"),
+        )
+        .where(sync_state.c.batch_key.in_(held), sync_state.c.run_id.in_([lease.owner for lease in leases]))
+        .group_by(sync_state.c.batch_key)
+    )
+    found = []
+    for row in rows:
+        lease = held[row.batch_key]
+        # The second pass counts from nothing again.
+        asked_again = lease.done / lease.total if lease.total and lease.done < row.attempted else 0.0
+        if row.requests:
+            left = 1 - asked_again
+            found.append(SecondPass(left * row.requests, left * (row.longest_ms or 0) / 1000))
+    return found
+
+
+@dataclass(frozen=True)
+class Round:
+    """A time in which continuous sync has something to do; `last_launch` is None where all is launched."""
+
+    began_at: datetime
+    last_launch: LastLaunch | None
+
+
+def note_round(connection: Connection, to_come: LaunchesToCome | None, *, looks_every_seconds: float) -> None:
+    """Note at a look of continuous sync what is left to launch; None: there is nothing to do.
+
+    So a round begins, goes on, or ends. One that nobody has looked after for some looks is over, and the next
+    look begins another one.
     """
-    if not has_work:
+    if to_come is None:
         clear_setting(connection, SOURCE, ROUND)
         return
-    began_at = find_round(connection) or connection.execute(select(func.now())).scalar_one()
-    value: dict[str, Any] = {"began_at": began_at.isoformat(), "looks_every_seconds": looks_every_seconds}
+    under_way = find_round(connection)
+    began_at = under_way.began_at if under_way else find_now(connection)
+    value: dict[str, Any] = {
+        "began_at": began_at.isoformat(),
+        "looks_every_seconds": looks_every_seconds,
+        "looks_to_come": to_come.looks,
+        "last_assets": to_come.last_assets,
+    }
     save_setting(connection, SOURCE, ROUND, value)
 
 
-def find_round(connection: Connection) -> datetime | None:
-    """Return when the round of continuous sync began, None where none is looked after."""
+def find_round(connection: Connection) -> Round | None:
+    """Return the round of continuous sync, None where none is looked after."""
     age = func.extract("epoch", func.clock_timestamp() - setting.c.updated_at)
     row = connection.execute(
         select(setting.c.value, age).where(setting.c.name == stored_name(SOURCE, ROUND))
     ).first()
     if row is None:
         return None
-    value, seconds = row
-    if float(seconds) > _MISSED_LOOKS * value["looks_every_seconds"] + _SLACK_SECONDS:
+    value, seconds = row[0], float(row[1])
+    every = float(value["looks_every_seconds"])
+    if seconds > _MISSED_LOOKS * every + _SLACK_SECONDS:
         return None
-    return datetime.fromisoformat(value["began_at"])
+    # Absent from what a program of before had noted, until the next look.
+    looks = value.get("looks_to_come", 0)
+    launch = (
+        LastLaunch(max(every - seconds, 0.0) + (looks - 1) * every, value["last_assets"]) if looks else None
+    )
+    return Round(datetime.fromisoformat(value["began_at"]), launch)

@@ -10,6 +10,7 @@ from sqlalchemy import event
 from innomaint_pipeline.api.innomaint import models
 from innomaint_pipeline.api.models import Answer
 from innomaint_pipeline.domain.innomaint.batches import BatchState, lease_name
+from innomaint_pipeline.domain.innomaint.launches import LaunchesToCome
 from innomaint_pipeline.domain.states import (
     CLASS_WORDS,
     RETRYABLE_CLASSES,
@@ -168,7 +169,7 @@ def test_a_batch_under_way_is_running_and_shown_with_its_progress(client: Client
 def in_round(pipeline: Pipeline) -> None:
     """Continuous sync has something to do."""
     with pipeline.database.begin() as connection:
-        note_round(connection, has_work=True, looks_every_seconds=30)
+        note_round(connection, LaunchesToCome(), looks_every_seconds=30)
 
 
 @pytest.mark.usefixtures("in_round")

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from innomaint_pipeline.domain.innomaint.batches import BatchDemand, batch_key
 from innomaint_pipeline.domain.innomaint.launches import (
     BATCHES_IN_FLIGHT,
+    LaunchesToCome,
     SyncFacts,
     decide_launches,
     hold_seconds,
+    plan_launches,
 )
 from innomaint_pipeline.domain.schedule import parse_moment
 
@@ -258,3 +260,12 @@ def test_the_intervals_between_tries_grow_from_30_seconds_to_10_minutes(
 )
 def test_a_cursor_that_holds_no_time_is_long_ago(cursor: str | None, moment: float) -> None:
     assert parse_moment(cursor) == moment
+
+
+def test_what_waits_is_launched_three_batches_a_look() -> None:
+    demands = [demand(number, never=50) for number in range(1, 9)]
+    found = SyncFacts(total=400, demands=demands, in_flight=flying(1))
+
+    assert plan_launches(found, [batch_key(2), batch_key(3)]) == LaunchesToCome(2, 100)
+    assert plan_launches(found, [one.batch_key for one in demands]) == LaunchesToCome()
+    assert plan_launches(replace(found, due_elsewhere=25), []) == LaunchesToCome(3, 75)

@@ -5,6 +5,7 @@ from datetime import datetime
 import pytest
 
 from innomaint_pipeline.domain.innomaint.batches import lease_name
+from innomaint_pipeline.domain.innomaint.launches import LaunchesToCome
 from innomaint_pipeline.domain.innomaint.progress import BatchProgress
 from innomaint_pipeline.domain.innomaint.selection import SYNC_REQUESTS, SyncOptions
 from innomaint_pipeline.domain.pacing import SourceAccount
@@ -35,6 +36,7 @@ from innomaint_pipeline_tests.conftest import (
 
 SECOND = "batch_000002"
 HALF = WORLD_SIZE // 2
+ALL_LAUNCHED = LaunchesToCome()
 
 
 @pytest.fixture
@@ -84,9 +86,9 @@ def begin_command(pipeline: Pipeline, *, total: int, done: int = 0) -> None:
         report_progress(connection, f"{COMMANDS}one", "one", total=total, done=done)
 
 
-def begin_round(pipeline: Pipeline) -> None:
+def begin_round(pipeline: Pipeline, to_come: LaunchesToCome = ALL_LAUNCHED) -> None:
     with pipeline.database.begin() as connection:
-        note_round(connection, has_work=True, looks_every_seconds=30)
+        note_round(connection, to_come, looks_every_seconds=30)
 
 
 def test_nothing_is_under_way_without_a_lease_a_request_or_a_command(pipeline: Pipeline) -> None:
@@ -214,7 +216,7 @@ def test_a_round_goes_on_while_it_is_looked_after_and_ends_with_the_work(pipelin
     begin_round(pipeline)
     assert began() > first, "nobody had looked for three minutes"
     with pipeline.database.begin() as connection:
-        note_round(connection, has_work=False, looks_every_seconds=30)
+        note_round(connection, None, looks_every_seconds=30)
     assert began() == []
 
 
@@ -229,6 +231,45 @@ def test_the_time_left_counts_what_is_selected_and_not_only_what_is_due(pipeline
     assert progress is not None
     assert progress.left is not None
     assert progress.left.seconds == round((WORLD_SIZE - 5) / 5 + 2), "nothing of it is due"
+
+
+def test_the_time_left_waits_for_the_launches_that_are_to_come(pipeline: Pipeline) -> None:
+    begin_round(pipeline, LaunchesToCome(looks=4, last_assets=HALF))
+    pipeline.fetch(pipeline.run("run-1"))
+
+    progress = look(pipeline)
+    assert progress is not None
+    assert progress.left is not None
+    assert 110 < progress.left.seconds < 150, "the fourth look is in two minutes"
+
+    begin_command(pipeline, total=WORLD_SIZE, done=HALF)
+    progress = look(pipeline)
+    assert progress is not None
+    assert progress.left is not None
+    assert progress.left.seconds < 30, "a command waits for no look"
+
+
+def test_the_time_left_has_in_it_the_second_pass_of_a_batch_under_way(pipeline: Pipeline) -> None:
+    def seconds() -> int:
+        progress = look(pipeline)
+        assert progress is not None
+        assert progress.left is not None
+        return progress.left.seconds
+
+    pipeline.simulator.faults.always(pipeline.serials[0], Status(503))
+    begin_command(pipeline, total=HALF, done=HALF)
+    pipeline.fetch(pipeline.run("run-1"))
+    pipeline.execute("update innomaint_sync_state set attempts = 200, duration_ms = 0 where state = 'failed'")
+    pipeline.execute("delete from innomaint_rate_limit")
+    assert seconds() == 2 + 200 / 5
+
+    pipeline.execute(
+        "update innomaint_sync_state set attempts = 3, duration_ms = 9000 where state = 'failed'"
+    )
+    assert seconds() == 2 + 9
+
+    pipeline.execute("update innomaint_sync_state set error_class = 'not_found' where state = 'failed'")
+    assert seconds() == 2, "nobody asks for what is not there once more"
 
 
 def test_the_time_left_is_not_known_while_the_breaker_is_open(pipeline: Pipeline) -> None:
