@@ -54,9 +54,10 @@ _SILENCE_SECONDS = 30.0
 _SECOND_LOOK_SECONDS = RENEWAL_SECONDS + 1.0
 _LOST = Explanation(
     "lost",
-    "The process of this run is gone: it holds no lease on its work any more. What it had stored is kept; "
-    "the next run asks only for the rest.",
-    "nothing: the work is repeated by itself; if that is lost, too, look at the memory of the machine",
+    "The process of this run is gone, killed or cut off from the database: it holds no lease on its work any "
+    "more. What it had stored is kept; the next run asks only for the rest.",
+    "nothing: the work is repeated by itself; if that is lost, too, see whether the database was away, and "
+    "look at the memory of the machine",
 )
 REQUEST_TAG = "innomaint/request"
 """On a run that was made for a request: the request's id."""

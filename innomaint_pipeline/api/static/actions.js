@@ -105,7 +105,7 @@ export function describeRequest(request) {
   if (request.state === "running") return describeProgress(request);
   const result = request.result ?? (request.total === null || request.total === undefined ? null : request);
   const counts = result ? describeResult(result) : null;
-  if (request.state === "failed" || request.state === "partial") return [counts, request.message].filter(Boolean).join(": ") || "failed without a reason";
+  if (request.state === "failed" || request.state === "partial") return [counts, request.message?.replace(/\.?\n/g, ". ")].filter(Boolean).join(": ") || "failed without a reason";
   return result ? describeResult(result) : request.message ?? "done";
 }
 

@@ -69,10 +69,10 @@ function describeNextDue(iso) {
   return Date.parse(iso) <= now() ? ["due since ", when(iso, "clock")] : ["next due ", when(iso, "due")];
 }
 
-function describeTimeLeft(eta, running, status) {
+function describeTimeLeft(eta, running, { eta_seconds: seconds, health }) {
   if (eta) return range(eta.low_seconds, eta.high_seconds);
-  if (running) return "not known yet";
-  return status.eta_seconds === 0 ? "nothing is due" : "no sync is running";
+  if (running) return health === "down" ? "not known while it is down" : "not known yet";
+  return seconds === 0 ? "nothing is due" : "no sync is running";
 }
 
 export function buildHealth({ health, is_paused: isPaused }) {
@@ -166,5 +166,5 @@ export function describeTrouble({ message, since, isUnreachable }, generatedAt) 
   const age = generatedAt ? ` The numbers below are from ${ago(generatedAt)}.` : "";
   return isUnreachable
     ? [h("strong", {}, "The service cannot be reached"), " since ", when(since, "clock"), `.${age} Trying again by itself; is `, h("code", {}, "innomaint up"), " running?"]
-    : [h("strong", {}, "The service answers with an error"), " since ", when(since, "clock"), ": ", message, age];
+    : [h("strong", {}, "The service answers with an error"), " since ", when(since, "clock"), `: ${message.replace(/\.?$/, ".")}${age} Trying again by itself.`];
 }
