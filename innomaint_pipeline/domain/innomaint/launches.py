@@ -25,8 +25,9 @@ class SyncFacts:
     `demands` are batches with due CMMS assets, most urgent first: all of them, or as many as there could be
     room for beside those in flight, and `due_elsewhere` the due CMMS assets of the others. `in_flight` are
     batches with a run queued or under way, or leased. `consecutive_failures` counts the newest batch runs
-    that failed as a whole, the last of them `seconds_since_failure` ago. `probe_in_seconds` is None while the
-    circuit breaker is closed. `has_no_worker` tells that runs were launched which nobody began.
+    that failed as a whole, the last of them `seconds_since_failure` ago, None where the program was started
+    since. `probe_in_seconds` is None while the circuit breaker is closed. `has_no_worker` tells that runs
+    were launched which nobody began.
     """
 
     total: int

@@ -38,10 +38,7 @@ class StopCause(StrEnum):
 
 WHAT_HELPS = {
     StopCause.SETTINGS: "correct the setting that the reason names, in .env or the environment; start again",
-    StopCause.TOKEN: (
-        "renew INNOMAINT_API_TOKEN and start again; then Sync now tries it at once, and it is tried by "
-        "itself within 10 minutes"
-    ),
+    StopCause.TOKEN: "renew INNOMAINT_API_TOKEN and start again",
     StopCause.ROUTE: "correct the setting that the reason names: INNOMAINT_PROXY_URL or INNOMAINT_CA_FILE",
     StopCause.BREAKER: (
         "nothing: it goes on by itself when Innomaint answers again; if it stays, tell Innomaint"

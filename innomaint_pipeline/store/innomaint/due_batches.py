@@ -11,10 +11,11 @@ from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.batches import LEASES, BatchDemand
 from innomaint_pipeline.domain.innomaint.launches import SyncFacts
 from innomaint_pipeline.domain.states import RETRYABLE_CLASSES, SyncState
+from innomaint_pipeline.store.database import find_now
 from innomaint_pipeline.store.innomaint.batch_runs import count_consecutive_failures, seconds_since_newest_run
 from innomaint_pipeline.store.innomaint.batches import count_by_kind, due_by_kind
 from innomaint_pipeline.store.innomaint.tables import sync_state
-from innomaint_pipeline.store.leases import find_leases
+from innomaint_pipeline.store.leases import UP_LEASE, find_leases
 from innomaint_pipeline.store.pacing import load_rate_state
 from innomaint_pipeline.store.settings import (
     PAUSED,
@@ -48,11 +49,23 @@ def load_sync_facts(connection: Connection, *, account: str, batches_in_runs: Co
         has_no_worker=find_not_begun(connection) is not None,
         probe_in_seconds=probe_in_seconds,
         consecutive_failures=count_consecutive_failures(connection),
-        seconds_since_failure=seconds_since_newest_run(connection),
+        seconds_since_failure=_seconds_since_failure(connection),
         next_due_in_seconds=_number(
             connection.execute(select(until_next_due).where(sync_state.c.batch_key.is_not(None))).scalar_one()
         ),
     )
+
+
+def _seconds_since_failure(connection: Connection) -> float | None:
+    """Return how long ago the newest batch run has ended; None where the program was started since.
+
+    Whoever corrects a setting and starts the program again, as advised, is not to wait for what went before.
+    """
+    seconds = seconds_since_newest_run(connection)
+    started = [lease.acquired_at for lease in find_leases(connection, UP_LEASE)]
+    if seconds is None or not started:
+        return seconds
+    return seconds if seconds < (find_now(connection) - max(started)).total_seconds() else None
 
 
 def _number(value: object) -> float | None:

@@ -6,7 +6,7 @@ from innomaint_pipeline.domain.innomaint import SOURCE
 from innomaint_pipeline.domain.innomaint.batches import lease_name
 from innomaint_pipeline.domain.innomaint.launches import SyncFacts, decide_launches
 from innomaint_pipeline.store.innomaint.due_batches import load_sync_facts
-from innomaint_pipeline.store.leases import acquire_lease
+from innomaint_pipeline.store.leases import UP_LEASE, acquire_lease
 from innomaint_pipeline.store.pacing import ensure_account
 from innomaint_pipeline.store.settings import PAUSED, save_setting
 from innomaint_pipeline_tests.conftest import Pipeline
@@ -125,6 +125,12 @@ def test_failed_batch_runs_in_a_row_are_counted_with_the_time_since_the_last(bat
 
     assert found.consecutive_failures == 2
     assert found.seconds_since_failure == pytest.approx(100, abs=20)
+
+    with batches.database.begin() as connection:
+        acquire_lease(connection, UP_LEASE, "up")
+    assert facts(batches).seconds_since_failure is None, "who has started the program again need not wait"
+    batches.execute("update innomaint_lease set acquired_at = now() - interval '1 hour'")
+    assert facts(batches).seconds_since_failure == pytest.approx(100, abs=20)
 
 
 def test_a_row_of_another_program_without_an_id_is_counted_and_never_due(batches: Pipeline) -> None:
