@@ -174,9 +174,12 @@ class Place:
 
 @contextmanager
 def keep_running(
-    command: Sequence[str], *, folder: Path, environment: dict[str, str], log: Path
+    command: Sequence[str], *, folder: Path, environment: dict[str, str], log: Path, **account: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program for the block, then interrupt it and wait for its end; `log` gets what it prints."""
+    """Run a program for the block, then interrupt it and wait for its end; `log` gets what it prints.
+
+    `account` is whose process it becomes, as `subprocess` takes it: `user`, `group`, `extra_groups`.
+    """
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -186,6 +189,7 @@ def keep_running(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            **account,
         )
     try:
         yield process

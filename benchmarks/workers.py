@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -27,6 +26,7 @@ from benchmarks.place import (
     serials_of,
 )
 from benchmarks.report import Row
+from benchmarks.servers import running_postgres, running_redis
 from innomaint_pipeline.domain.pacing import START_TOLERANCE_SECONDS
 from innomaint_pipeline.store.database import Database
 
@@ -46,17 +46,18 @@ def run(place: Place, scale: str) -> list[Row]:
         return []
     with (
         tempfile.TemporaryDirectory(prefix="imb-") as folder,
-        place.database() as (url, database),
+        running_redis(Path(folder)) as (broker, _),
+        running_postgres(Path(folder), password=TOKEN) as server,
         place.simulator(_SIZE) as simulator,
-        _running_redis(Path(folder)) as broker,
+        server.database("ic3") as database,
     ):
         import_serials(database, serials_of(_SIZE))
         with database.begin() as connection:
             connection.exec_driver_sql(NOTE_STARTS)
-        place.postgres.ensure_database("measured_workers")
+        server.ensure_database("dagster")
         variables = place.environment(
-            IC3_DATABASE_URL=url,
-            DAGSTER_PG_URL=place.postgres.url("measured_workers"),
+            IC3_DATABASE_URL=database.url,
+            DAGSTER_PG_URL=server.url("dagster"),
             INNOMAINT_BROKER_URL=broker,
             INNOMAINT_API_URL=simulator.url,
             INNOMAINT_API_TOKEN=TOKEN,
@@ -133,15 +134,6 @@ def _rows(
 def _find_pauses_ms(moments: Sequence[float]) -> list[float]:
     """Return the times between one moment and the next, least first."""
     return sorted(1000 * (later - earlier) for earlier, later in pairwise(sorted(moments)))
-
-
-@contextmanager
-def _running_redis(folder: Path) -> Iterator[str]:
-    """Run the Redis of the system, as Debian's package installs it; yield its address."""
-    port = find_free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    with keep_running(command, folder=folder, environment=dict(os.environ), log=folder / "redis.log"):
-        yield f"redis://127.0.0.1:{port}/0"
 
 
 @contextmanager
