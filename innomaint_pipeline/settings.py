@@ -137,10 +137,12 @@ def _check_broker_url(value: SecretStr) -> SecretStr:
 def _check_file_of_broker(name: str, path: Path) -> None:
     try:
         path.read_bytes()
+        if name == "ssl_ca_certs":
+            _check_ca_file(path)
     except OSError as error:
         raise ValueError(f"names in {name} a file that cannot be read: {error.strerror}") from None
-    if name == "ssl_ca_certs":
-        _check_ca_file(path)
+    except ValueError as error:
+        raise ValueError(f"names in {name} a file that {error}") from None
 
 
 def _expand_home(value: Path) -> Path:
