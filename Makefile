@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS := celery docker kubernetes
 EXTRAS_STAMP := $(VENV)/.installed-extras
+CLUSTERS := /etc/postgresql-common/createcluster.d
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install extras demo up test smoke browser pooler broker check mutate bench dictionary screenshots lock clean
+.PHONY: help install extras demo up test smoke browser pooler broker postgresql check mutate bench dictionary screenshots lock clean
 
 help: ## Show these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,7 +42,7 @@ up: $(STAMP) ## Run everything against the real API (.env); DEMO=1: against the 
 
 # Two workers for two cores, and two whose tests mostly wait. An environment that forbids Python to keep what it
 # has compiled would make every worker and every process that a test starts compile everything anew.
-test: $(EXTRAS_STAMP) browser pooler broker ## Run every test but the benchmarks' own
+test: $(EXTRAS_STAMP) browser pooler broker postgresql ## Run every test but the benchmarks' own
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 -m "not benchmark"
 
 smoke: $(STAMP) ## Run every benchmark once, at a size that shows only that it works
@@ -68,6 +69,15 @@ broker: ## Install Redis for tests and benchmarks, where it is missing (Debian, 
 		&& apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } \
 		|| echo "No Redis was found or installed: the tests with workers will fail." >&2
 
+# Their database is a server's. The package would start one of its own, which nobody asked for.
+postgresql: ## Install PostgreSQL for tests and benchmarks, where it is missing (Debian, as root)
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
+		&& mkdir -p $(CLUSTERS) && echo "create_main_cluster = false" >$(CLUSTERS)/none.conf \
+		&& { apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql >/dev/null; \
+		installed=$$?; rm -f $(CLUSTERS)/none.conf; [ $$installed = 0 ]; }; } \
+		|| echo "No PostgreSQL was found or installed: the tests with workers will fail." >&2
+
 check: $(EXTRAS_STAMP) ## Format, lint, types and dependencies
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -77,7 +87,7 @@ check: $(EXTRAS_STAMP) ## Format, lint, types and dependencies
 mutate: $(STAMP) ## Remove one defence at a time, in a copy, and see its test fail
 	$(BIN)/python tools/mutate.py
 
-bench: $(EXTRAS_STAMP) $(BENCH_STAMP) broker ## Measure, and print ratios beside other programs (FULL=1: unscaled)
+bench: $(EXTRAS_STAMP) $(BENCH_STAMP) broker postgresql ## Measure, and print ratios beside other programs (FULL=1: unscaled)
 	$(BIN)/python -m benchmarks $(if $(FULL),--full)
 
 dictionary: $(STAMP) ## Write the data dictionary of docs/tables.md from the code

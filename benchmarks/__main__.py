@@ -28,6 +28,7 @@ NAMES = (
     "rest",
     "launches",
     "workers",
+    "accounts",
 )
 
 

@@ -17,10 +17,10 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ when (new.last_start_at > 0) execute function note_start();
 _TEMPLATE = "measured_template"
 _START_SECONDS = 60
 _END_SECONDS = 120
+_LONGEST_SECONDS = 600
 
 
 class Scale:
@@ -174,9 +175,12 @@ class Place:
 
 @contextmanager
 def keep_running(
-    command: Sequence[str], *, folder: Path, environment: dict[str, str], log: Path
+    command: Sequence[str], *, folder: Path, environment: dict[str, str], log: Path, **account: Any
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program for the block, then interrupt it and wait for its end; `log` gets what it prints."""
+    """Run a program for the block, then interrupt it and wait for its end; `log` gets what it prints.
+
+    `account` is whose process it becomes, as `subprocess` takes it: `user`, `group`, `extra_groups`.
+    """
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -186,6 +190,7 @@ def keep_running(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            **account,
         )
     try:
         yield process
@@ -196,6 +201,36 @@ def keep_running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def wait_until(
+    condition: Callable[[], object], what: str, started: Sequence[subprocess.Popen[bytes]], folder: Path
+) -> None:
+    """Look twice a second; raise, with the logs of `folder`, when a program ends first or time is over."""
+    deadline = time.monotonic() + _LONGEST_SECONDS
+    while not condition():
+        if any(process.poll() is not None for process in started) or time.monotonic() > deadline:
+            said = {path.name: path.read_text("utf-8", "replace")[-1000:] for path in folder.rglob("*.log")}
+            raise RuntimeError(f"waited in vain until {what}: {said}")
+        time.sleep(0.5)
+
+
+def count_synced(database: Database) -> int:
+    """Return how many CMMS assets are synced."""
+    with database.begin() as connection:
+        query = "select count(*) from innomaint_sync_state where state = 'synced'"
+        return connection.exec_driver_sql(query).scalar_one()
+
+
+def find_noted_pauses_ms(database: Database) -> list[float]:
+    """Return the times between one start and the next that `NOTE_STARTS` noted, least first."""
+    with database.begin() as connection:
+        return find_pauses_ms(connection.exec_driver_sql("select distinct at from noted_start").scalars())
+
+
+def find_pauses_ms(moments: Iterable[float]) -> list[float]:
+    """Return the times between one moment, in seconds, and the next, least first."""
+    return sorted(1000 * (later - earlier) for earlier, later in pairwise(sorted(moments)))
 
 
 def find_free_port() -> int:

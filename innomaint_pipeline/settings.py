@@ -16,7 +16,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
@@ -110,6 +110,9 @@ def _check_postgresql_url(value: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+_FILES_OF_BROKER = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
+
 def _check_broker_url(value: SecretStr) -> SecretStr:
     text = value.get_secret_value().strip()
     parts = split_web_url(text)
@@ -117,7 +120,29 @@ def _check_broker_url(value: SecretStr) -> SecretStr:
         raise ValueError("must start with redis:// or rediss:// and name a host")
     if not re.fullmatch(r"/?\d*", parts.path):
         raise ValueError("must end with the number of a database, like /0")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if (options and parts.scheme != "rediss") or set(options) - {"ssl_cert_reqs", *_FILES_OF_BROKER}:
+        raise ValueError(
+            f"takes, with rediss:// alone, ssl_cert_reqs, {', '.join(_FILES_OF_BROKER)} after a ?"
+        )
+    if options.get("ssl_cert_reqs", "required") != "required":
+        # Celery takes a word that it does not know for "none".
+        raise ValueError("must leave ssl_cert_reqs at required: without it, anybody could pose as this Redis")
+    for name in _FILES_OF_BROKER:
+        if name in options:
+            _check_file_of_broker(name, Path(options[name]))
     return SecretStr(text)
+
+
+def _check_file_of_broker(name: str, path: Path) -> None:
+    try:
+        path.read_bytes()
+        if name == "ssl_ca_certs":
+            _check_ca_file(path)
+    except OSError as error:
+        raise ValueError(f"names in {name} a file that cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"names in {name} a file that {error}") from None
 
 
 def _expand_home(value: Path) -> Path:

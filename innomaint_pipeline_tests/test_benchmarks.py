@@ -16,9 +16,9 @@ from benchmarks.unchanged import find_excess
 
 BENCHMARKS = Path(load("rate").__code__.co_filename).parent
 # Their smallest run starts Dagster, which the system tests do.
-WITH_DAGSTER = {"continuous", "launches", "memory", "rest", "workers"}
+WITH_DAGSTER = {"accounts", "continuous", "launches", "memory", "rest", "workers"}
 COUNTS = "counts that do not add up after a soak"
-PARTS = {"__init__", "__main__", "answers", "picture", "place", "report"}
+PARTS = {"__init__", "__main__", "answers", "picture", "place", "report", "servers"}
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The installations of deploy/: complete, alike but for where a run executes, and loaded as Dagster does."""
 
 import json
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import redis
 import yaml
 from dagster_k8s.job import construct_dagster_k8s_job
 
@@ -109,6 +111,16 @@ def test_the_celery_folder_loads_and_its_tasks_hold_no_secret(
         # What travels with each task.
         assert SECRET not in str(instance.get_ref())
         assert instance.run_monitoring_max_resume_run_attempts == 0
+
+
+def test_a_redis_with_tls_must_prove_that_it_is_the_one() -> None:
+    for address in ("rediss://redis.example/0", "rediss://redis.example/0?ssl_ca_certs=/etc/ca.pem"):
+        with LeasedCeleryRunLauncher(default_queue="dagster", broker=address).celery.connection() as used:
+            connection = redis.SSLConnection(**used.ssl)
+        assert connection.cert_reqs == ssl.CERT_REQUIRED
+        assert connection.check_hostname
+    with LeasedCeleryRunLauncher(default_queue="dagster", broker="redis://h/0").celery.connection() as used:
+        assert not used.ssl
 
 
 def test_a_job_of_kubernetes_takes_its_variables_from_the_secret_and_holds_none(

@@ -64,7 +64,7 @@ def run_worker(settings: Settings, *, slots: int | None) -> None:
     folder = project_folder()
     engine = find_engine(folder)
     if engine != CELERY:
-        named = f"lets {engine} execute" if engine else "executes on the machine of innomaint up"
+        named = f"lets {engine} execute" if engine else "lets the machine of innomaint up execute"
         raise ConfigurationError(
             f"the dagster.yaml of {folder} {named} the runs, so that no worker gets any: start both in a "
             "folder with the files of deploy/celery"

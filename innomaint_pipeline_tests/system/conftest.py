@@ -21,6 +21,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from benchmarks.servers import Server, running_postgres
 from innomaint_pipeline.embedded.server import EmbeddedPostgres, embedded_postgres
 from innomaint_pipeline.embedded.watch import wait_for_end
 from innomaint_pipeline.settings import Settings
@@ -167,10 +168,10 @@ def command_line(process: psutil.Process) -> str:
 
 @dataclass
 class Installation:
-    """A home with its embedded server running, a simulated Innomaint, and commands between them."""
+    """A home with its server running, a simulated Innomaint, and commands between them."""
 
     home: Path
-    postgres: EmbeddedPostgres
+    postgres: EmbeddedPostgres | Server
     simulator: InnomaintSimulator
     variables: dict[str, str]
 
@@ -239,12 +240,21 @@ def installation(
     batch_size: int,
     rate_ms: int | None = 100,
     latency: Latency | None = None,
+    has_own_server: bool = False,
     **variables: str,
 ) -> Iterator[Installation]:
-    """Yield an installation whose master holds the simulator's world; at the end no row holds the token."""
+    """Yield an installation whose master holds the simulator's world; at the end no row holds the token.
+
+    `has_own_server` gives it PostgreSQL as Debian's package installs it, instead of the embedded one; its
+    password is the token, so that whatever finds the one finds the other.
+    """
     with ExitStack() as stack:
         home = stack.enter_context(new_home(prefix))
-        postgres = stack.enter_context(embedded_postgres(home, fast_and_unsafe=True))
+        postgres = stack.enter_context(
+            running_postgres(home, password=CANARY_TOKEN, fast_and_unsafe=True)
+            if has_own_server
+            else embedded_postgres(home, fast_and_unsafe=True)
+        )
         simulator = stack.enter_context(InnomaintSimulator(World(size), token=CANARY_TOKEN, latency=latency))
         postgres.ensure_database("ic3")
         database = Database(postgres.url("ic3"))

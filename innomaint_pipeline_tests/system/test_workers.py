@@ -1,16 +1,15 @@
 """Workers on two machines, one of which dies: what one machine does by itself, several do with Redis.
 
 One installation, in turn: launched without a worker; two workers; one killed while a request is carried out;
-Terminate; the end of Redis. Each machine has a folder and a home of its own.
+Terminate; the end of Redis. Each machine has a folder and a home of its own; Redis and PostgreSQL are of
+Debian's packages.
 """
 
 import shutil
 import signal
-import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +21,7 @@ import redis
 import yaml
 
 from benchmarks.place import NOTE_STARTS
+from benchmarks.servers import running_redis
 from innomaint_pipeline.domain.pacing import START_TOLERANCE_SECONDS
 from innomaint_pipeline_tests.conftest import CANARY_TOKEN
 from innomaint_pipeline_tests.system.conftest import (
@@ -68,29 +68,13 @@ class Seen:
     log_rows: list[dict[str, Any]] = field(default_factory=list)
     stopped: list[int] = field(default_factory=list)
     daemon_log: str = ""
-
-
-@contextmanager
-def running_redis() -> Iterator[tuple[int, Callable[[], None]]]:
-    """Run Debian's Redis; yield its port and what ends it."""
-    port = find_free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-
-    def end() -> None:
-        process.kill()
-        process.wait()
-
-    try:
-        yield port, end
-    finally:
-        end()
+    embedded: list[Path] = field(default_factory=list)
 
 
 class Machines:
     """Machines of one installation: a folder for each, with the files that are shipped."""
 
-    def __init__(self, made: Installation, redis_port: int) -> None:
+    def __init__(self, made: Installation, broker: str) -> None:
         self.made = made
         self.port = find_free_port()
         self.ui = Ui(self.port)
@@ -98,7 +82,7 @@ class Machines:
         self.variables = made.variables | {
             "IC3_DATABASE_URL": made.postgres.url("ic3"),
             "DAGSTER_PG_URL": made.postgres.url("dagster"),
-            "INNOMAINT_BROKER_URL": f"redis://127.0.0.1:{redis_port}/0",
+            "INNOMAINT_BROKER_URL": broker,
             "INNOMAINT_WORKER_SLOTS": "1",
             "INNOMAINT_SYNC_INTERVAL_S": "5",
         }
@@ -151,16 +135,17 @@ def grow_to_two_machines() -> Seen:
     # A moment that must not pass before it is acted on lasts longer than a lease's renewal.
     answers_after = {"seconds": 0.0}
     with (
-        running_redis() as (redis_port, end_redis),
         installation(
             "work",
             size=SIZE,
             batch_size=BATCH_SIZE,
             rate_ms=RATE_MS,
             latency=lambda: answers_after["seconds"],
+            has_own_server=True,
         ) as made,
+        running_redis(made.home) as (broker, redis_server),
     ):
-        machines = Machines(made, redis_port)
+        machines = Machines(made, broker)
         record = made.simulator.record
         with psycopg.connect(made.postgres.url("ic3")) as connection:
             connection.execute(NOTE_STARTS)
@@ -173,7 +158,7 @@ def grow_to_two_machines() -> Seen:
         wait_until(lambda: len(machines.runs()) >= 4, "another one is launched")
         seen.alone_runs = machines.runs()
         seen.alone = machines.status()
-        with redis.Redis(port=redis_port) as client:
+        with redis.Redis.from_url(broker) as client:
             held = [client.lrange(key, 0, -1) for key in client.scan_iter() if client.type(key) == b"list"]
             seen.redis_held = b"".join(item for items in held for item in items)
         other = {"IC3_DATABASE_URL": made.postgres.url("other")}
@@ -223,7 +208,8 @@ def grow_to_two_machines() -> Seen:
         answers_after["seconds"] = 1.0
         sync = machines.start("first", "sync", "--all", "--json")
         last = machines.wait_for_fetch(OF_REQUESTS)
-        end_redis()
+        redis_server.kill()
+        redis_server.wait()
         answers_after["seconds"] = 0.0
         wait_until(lambda: machines.runs(f"run_id = '{last}' and status not in {LIVE}"), "the run ends")
         seen.interrupted = sync.signal(signal.SIGINT)
@@ -234,6 +220,7 @@ def grow_to_two_machines() -> Seen:
             "select run_id, status, assets_synced, failed from cmms_sync_log order by id"
         )
         seen.stopped = [command.signal(signal.SIGTERM).code for command in (*workers.values(), up)]
+        seen.embedded = list(made.home.rglob("postgres.*"))
         seen.daemon_log = (made.home / "first" / "logs" / "daemon.log").read_text("utf-8", "replace")
     return seen
 
@@ -309,4 +296,6 @@ def test_a_run_goes_on_without_redis_and_every_row_tells_of_work(seen: Seen) -> 
 
 def test_all_end_in_order_and_the_daemon_has_nothing_to_complain_of(seen: Seen) -> None:
     assert seen.stopped == [0, 130]
+    # Of a server of one's own, no machine has a log, a lock or data.
+    assert seen.embedded == []
     assert "KeyError" not in seen.daemon_log

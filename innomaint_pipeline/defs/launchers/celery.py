@@ -4,8 +4,10 @@ Redis carries tasks and nothing else: what becomes of a run stands in Dagster's 
 tells its lease.
 """
 
+import ssl
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import dagster as dg
 from celery import Celery
@@ -37,7 +39,11 @@ class LeasedCeleryRunLauncher(LaunchElsewhere, CeleryRunLauncher):
     def app_args(self) -> dict[str, Any]:
         """Return what the Celery app is made of, here and in a worker."""
         arguments = super().app_args()
-        return {**arguments, "backend": None, "config_source": {**arguments["config_source"], **_SETTINGS}}
+        settings = {**arguments["config_source"], **_SETTINGS}
+        if urlsplit(self.broker or "").scheme == "rediss":
+            # Without options in the address, Celery would take anybody's certificate. Those win.
+            settings["broker_use_ssl"] = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+        return {**arguments, "backend": None, "config_source": settings}
 
     def get_run_worker_debug_info(self, run: dg.DagsterRun, *arguments: Any, **options: Any) -> None:
         """Note a run that was never begun; Celery itself would ask its results, of which there are none."""
