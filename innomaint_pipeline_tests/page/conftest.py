@@ -64,9 +64,47 @@ def browser() -> Iterator[Browser]:
 
 
 @dataclass
+class Wardrobe:
+    """Contexts of the browser by their options; one that was given back remembers nobody.
+
+    A new one for each visit would cost half a second of CPU: its processes, and an empty cache of code.
+    """
+
+    browser: Browser
+    free: dict[str, list[BrowserContext]] = field(default_factory=dict)
+
+    def take(self, options: dict[str, Any]) -> BrowserContext:
+        if contexts := self.free.get(repr(options)):
+            return contexts.pop()
+        context = self.browser.new_context(**options)
+        context.set_default_timeout(_LONG_MS)
+        # Its process outlives the visits.
+        context.new_page()
+        return context
+
+    def give_back(self, visitor: "Visitor") -> None:
+        # A page that is open would ask once more, without its session.
+        visitor.page.close()
+        visitor.context.set_offline(False)
+        visitor.context.clear_cookies()
+        (left,) = visitor.context.pages
+        of_devtools = visitor.context.new_cdp_session(left)
+        origin = visitor.base.removesuffix("/sync")
+        of_devtools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+        of_devtools.detach()
+        self.free.setdefault(repr(visitor.options), []).append(visitor.context)
+
+
+@pytest.fixture(scope="package")
+def wardrobe(browser: Browser) -> Wardrobe:
+    return Wardrobe(browser)
+
+
+@dataclass
 class Visitor:
     """Somebody who looks at the page; `tolerated` are the console errors that a test provokes on purpose."""
 
+    options: dict[str, Any]
     context: BrowserContext
     page: Page
     base: str
@@ -134,18 +172,16 @@ def service(pipeline: Pipeline) -> Iterator[Client]:
 
 
 @pytest.fixture
-def arrive(browser: Browser, service: Client) -> Iterator[Callable[..., Visitor]]:
-    """Open the page, in a context of its own; options are those of the context."""
+def arrive(wardrobe: Wardrobe, service: Client) -> Iterator[Callable[..., Visitor]]:
+    """Open the page, in a context that nobody else uses meanwhile; options are those of the context."""
     visitors: list[Visitor] = []
 
     def arriving(waits_ms: dict[str, int] = WAITS_MS, **options: Any) -> Visitor:
-        context = browser.new_context(
-            **{"reduced_motion": "reduce", "timezone_id": "Asia/Kolkata", **options}
-        )
-        context.set_default_timeout(_LONG_MS)
-        context.add_init_script(f"globalThis.innomaintPageWaitsMs = {json.dumps(waits_ms)};")
+        options = {"reduced_motion": "reduce", "timezone_id": "Asia/Kolkata", **options}
+        context = wardrobe.take(options)
         page = context.new_page()
-        visitor = Visitor(context, page, f"http://127.0.0.1:{service.port}/sync")
+        page.add_init_script(f"globalThis.innomaintPageWaitsMs = {json.dumps(waits_ms)};")
+        visitor = Visitor(options, context, page, f"http://127.0.0.1:{service.port}/sync")
         page.on("request", lambda request: visitor.requests.append(request.url))
         page.on("console", visitor.note)
         page.on("pageerror", lambda error: visitor.complaints.append(f"uncaught: {error}"))
@@ -155,7 +191,7 @@ def arrive(browser: Browser, service: Client) -> Iterator[Callable[..., Visitor]
     expect.set_options(timeout=_LONG_MS)
     yield arriving
     for visitor in visitors:
-        visitor.context.close()
+        wardrobe.give_back(visitor)
         visitor.check()
 
 
