@@ -3,9 +3,9 @@
 The layers, in the order in which the data flows; an arrow means "may import":
 
     crash_points <- store, sync
-    errors <- settings
+    errors, setting_types <- settings
     errors <- domain <- sources, store <- sync <- defs <- definitions <- cli
-    settings, domain, store <- api <- cli
+    settings, setting_types, domain, store <- api <- cli
 
 `domain` is pure: what the data means. `sources` reads the outside world. `store` owns PostgreSQL. `sync` is
 one run without Dagster. `defs` is Dagster, thin. `embedded` starts the bundled PostgreSQL, `simulator` is an

@@ -9,22 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import ssl
 from collections.abc import Iterator
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
-from urllib.parse import parse_qsl, unquote, urlsplit
-from zoneinfo import ZoneInfo
+from typing import Annotated, Literal, TypeVar, cast
+from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
-    NoDecode,
     SettingsConfigDict,
 )
 
@@ -36,233 +31,35 @@ from innomaint_pipeline.accounts import (
     env_files,
     own_env_file,
 )
-from innomaint_pipeline.addresses import is_loopback, is_reached_directly, split_url, split_web_url
+from innomaint_pipeline.addresses import is_loopback
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.redaction import remember_secret
+from innomaint_pipeline.setting_types import (
+    Accounts,
+    AdminToken,
+    AlertUrls,
+    ApiUrl,
+    BrokerUrl,
+    CaFile,
+    DefaultCaFile,
+    DefaultProxyUrl,
+    Host,
+    HttpUrl,
+    MaximoUrl,
+    Networks,
+    PageSize,
+    PostgresqlUrl,
+    ProxyUrl,
+    Sites,
+    TimeZoneName,
+    Token,
+    UserPath,
+)
 
-SHORTEST_ADMIN_TOKEN_CHARACTERS = 16
 DEFAULT_API_URL = "https://app.innomaint.com/api/public/api/restapicontroller"
 
 
-def _check_api_url(value: str) -> str:
-    parts = split_web_url(value.strip())
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must hold no user, password, query or fragment")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must start with https:// and name a host")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError(
-            "http is only allowed for this machine (127.0.0.1): the token would travel in clear text"
-        )
-    return value.strip().rstrip("/")
-
-
-def _check_maximo_url(value: str) -> str:
-    try:
-        return _check_api_url(value)
-    except ValueError as error:
-        if "http is only allowed" in str(error):
-            raise ValueError(
-                "http is only allowed for this machine (127.0.0.1): the key would travel in clear text. "
-                "Where Maximo itself speaks http alone, a proxy that speaks TLS before it helps"
-            ) from None
-        raise
-
-
-def _check_http_url(value: str) -> str:
-    parts = split_web_url(value.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must start with https:// or http:// and name a host")
-    return value.strip()
-
-
-def _check_token(value: SecretStr) -> SecretStr:
-    token = value.get_secret_value().strip()
-    if not token:
-        raise ValueError("must not be blank")
-    if not all("!" <= character <= "~" for character in token):
-        raise ValueError("must be printable ASCII without spaces inside; was it copied with a line break?")
-    return SecretStr(token)
-
-
-def _check_admin_token(value: SecretStr) -> SecretStr:
-    token = _check_token(value)
-    if len(token.get_secret_value()) < SHORTEST_ADMIN_TOKEN_CHARACTERS:
-        raise ValueError(
-            f"is shorter than {SHORTEST_ADMIN_TOKEN_CHARACTERS} characters, so that it could be guessed"
-        )
-    return token
-
-
-def _check_postgresql_url(value: SecretStr) -> SecretStr:
-    # A blank can only be meant as itself.
-    text = value.get_secret_value().strip().replace(" ", "%20")
-    kind, _, rest = text.partition("://")
-    authority = re.split("[/?#]", rest, maxsplit=1)[0]
-    user, at, hosts = authority.rpartition("@")
-    # Several hosts are parted by commas, each with a port of its own.
-    for host in hosts.split(","):
-        parts = split_url(f"{kind}://{user}{at}{host}{rest.removeprefix(authority)}")
-        if parts.scheme.split("+")[0] not in {"postgresql", "postgres"}:
-            raise ValueError("must start with postgresql://")
-    if "@" in user or re.search("%(?![0-9A-Fa-f]{2})", text):
-        raise ValueError("is no address: in a password, @ : / ? # % are %40 %3A %2F %3F %23 %25")
-    return SecretStr(text)
-
-
-_FILES_OF_BROKER = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-
-
-def _check_broker_url(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value().strip()
-    parts = split_web_url(text)
-    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-        raise ValueError("must start with redis:// or rediss:// and name a host")
-    if not re.fullmatch(r"/?\d*", parts.path):
-        raise ValueError("must end with the number of a database, like /0")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if (options and parts.scheme != "rediss") or set(options) - {"ssl_cert_reqs", *_FILES_OF_BROKER}:
-        raise ValueError(
-            f"takes, with rediss:// alone, ssl_cert_reqs, {', '.join(_FILES_OF_BROKER)} after a ?"
-        )
-    if options.get("ssl_cert_reqs", "required") != "required":
-        # Celery takes a word that it does not know for "none".
-        raise ValueError("must leave ssl_cert_reqs at required: without it, anybody could pose as this Redis")
-    for name in _FILES_OF_BROKER:
-        if name in options:
-            _check_file_of_broker(name, Path(options[name]))
-    return SecretStr(text)
-
-
-def _check_file_of_broker(name: str, path: Path) -> None:
-    try:
-        path.read_bytes()
-        if name == "ssl_ca_certs":
-            _check_ca_file(path)
-    except OSError as error:
-        raise ValueError(f"names in {name} a file that cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ValueError(f"names in {name} a file that {error}") from None
-
-
-def _expand_home(value: Path) -> Path:
-    """Return the path with ~ replaced by the home of its user; nothing else in the project does so."""
-    try:
-        return value.expanduser()
-    except RuntimeError:
-        raise ValueError(f"the home that {value.parts[0]} stands for is not known: write it out") from None
-
-
-UserPath = Annotated[Path, AfterValidator(_expand_home)]
-
-
-def _check_ca_file(path: Path) -> Path:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context.load_verify_locations(path)
-    except ssl.SSLError:
-        raise ValueError("holds no certificate in PEM form") from None
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    if context.cert_store_stats()["x509"] == 0:
-        raise ValueError("holds no certificate in PEM form")
-    return path
-
-
-def _check_proxy_url(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value().strip()
-    parts = split_web_url(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must start with http:// or https:// and name a host; SOCKS is not supported")
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("must end after its host and port; in a password, / ? # are %2F %3F %23")
-    return SecretStr(text)
-
-
-def _check_default_proxy(value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-    """Return the proxy of all programs where it counts; one that does not count may be of any form."""
-    api = urlsplit(info.data.get("innomaint_api_url", ""))
-    has_own = info.data.get("innomaint_proxy_url", "refused") is not None
-    if value is None or has_own or not api.hostname or is_loopback(api.hostname):
-        return None
-    if is_reached_directly(api, info.data.get("no_proxy") or ""):
-        return None
-    text = value.get_secret_value().strip()
-    # Other programs take a host and port alone.
-    return _check_proxy_url(SecretStr(text if "://" in text else f"http://{text}"))
-
-
-def _check_default_ca_file(value: Path | None, info: ValidationInfo) -> Path | None:
-    """Return the authorities of all programs where they count; a file that does not count may be missing."""
-    has_own = info.data.get("innomaint_ca_file", "refused") is not None
-    return None if value is None or has_own else _check_ca_file(_expand_home(value))
-
-
-def _check_timezone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError):
-        raise ValueError("is no name of the time zone database") from None
-    return value
-
-
-def _check_host(value: str) -> str:
-    host = value.strip()
-    if not host or not host.isprintable() or any(character in " /@" for character in host):
-        raise ValueError("is no host name or address")
-    return host
-
-
-def _check_alert_urls(value: tuple[str, ...]) -> tuple[str, ...]:
-    if not all("://" in url and url.split("://", 1)[0] for url in value):
-        raise ValueError("each must start with its kind, like mailto://, slack://, msteams:// or https://")
-    return value
-
-
-def _split(value: object) -> Any:
-    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
-
-
-def _split_networks(value: object) -> object:
-    try:
-        return tuple(ip_network(item) for item in _split(value)) if isinstance(value, str) else value
-    except ValueError as error:
-        raise ValueError(str(error)) from None
-
-
-def _check_accounts(value: tuple[str, ...]) -> tuple[str, ...]:
-    for account in value:
-        try:
-            check_account(account)
-        except ValueError as error:
-            raise ValueError(f"{account} {error}") from None
-    if len(set(value)) < len(value):
-        raise ValueError("names an account twice")
-    return value
-
-
-def _check_sites(value: tuple[str, ...]) -> tuple[str, ...]:
-    for site in value:
-        check_site(site)
-    return tuple(dict.fromkeys(value))
-
-
-def check_site(site: str) -> str:
-    """Return the name of a Maximo site; raise `ValueError` for what is none: it goes into a query."""
-    if not re.fullmatch(r"[\w.-]{1,8}", site):
-        raise ValueError(f"{site!r} is no site: at most 8 letters, digits, dots, dashes or underscores")
-    return site
-
-
-def _check_page_size(value: int | None) -> int | None:
-    if value is not None and not 10 <= value <= 10_000:
-        raise ValueError("must lie between 10 and 10000")
-    return value
-
-
 Read = TypeVar("Read", bound="AccountSettings")
-Token = Annotated[SecretStr, AfterValidator(_check_token)]
-PostgresqlUrl = Annotated[SecretStr, AfterValidator(_check_postgresql_url)]
 
 
 class AccountSettings(BaseSettings):
@@ -279,29 +76,29 @@ class AccountSettings(BaseSettings):
     innomaint_account: Annotated[str, AfterValidator(check_account)] | None = Field(
         None, description=f"the name of an account, {ACCOUNT_FORM}"
     )
-    innomaint_accounts: Annotated[
-        tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_accounts)
-    ] = Field((), description=f"names of accounts, {ACCOUNT_FORM}, separated by commas")
+    innomaint_accounts: Accounts = Field(
+        (), description=f"names of accounts, {ACCOUNT_FORM}, separated by commas"
+    )
 
 
 class Settings(AccountSettings):
     """The settings of one process; a field's description says what a person may write."""
 
-    innomaint_api_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
+    innomaint_api_url: ApiUrl = Field(
         DEFAULT_API_URL, description="an https:// address, or http:// on this machine"
     )
     innomaint_api_token: Token | None = Field(None, description="the API token, printable ASCII")
-    innomaint_ca_file: Annotated[UserPath, AfterValidator(_check_ca_file)] | None = Field(
+    innomaint_ca_file: CaFile | None = Field(
         None, description="the path of a file of certificates in PEM form"
     )
-    innomaint_proxy_url: Annotated[SecretStr, AfterValidator(_check_proxy_url)] | None = Field(
+    innomaint_proxy_url: ProxyUrl | None = Field(
         None, description="an http:// or https:// address with a port, or with user:password@ before its host"
     )
     no_proxy: str | None = Field(None, description="hosts, separated by commas")
-    https_proxy: Annotated[SecretStr | None, AfterValidator(_check_default_proxy)] = Field(
+    https_proxy: DefaultProxyUrl = Field(
         None, description="an http:// or https:// address; INNOMAINT_PROXY_URL is taken before it"
     )
-    ssl_cert_file: Annotated[Path | None, AfterValidator(_check_default_ca_file)] = Field(
+    ssl_cert_file: DefaultCaFile = Field(
         None,
         description="the path of a file of certificates in PEM form; INNOMAINT_CA_FILE is taken before it",
     )
@@ -316,58 +113,46 @@ class Settings(AccountSettings):
     innomaint_batch_size: int = Field(100, ge=1, le=10_000, description="a whole number from 1 to 10000")
     innomaint_sync_interval_s: int = Field(30, ge=5, le=3600, description="whole seconds from 5 to 3600")
     innomaint_refresh_minutes: int = Field(1440, ge=5, le=1440, description="whole minutes from 5 to 1440")
-    innomaint_timezone: Annotated[str, AfterValidator(_check_timezone)] = Field(
-        "Asia/Kolkata", description="a time zone name like Asia/Kolkata"
-    )
+    innomaint_timezone: TimeZoneName = Field("Asia/Kolkata", description="a time zone name like Asia/Kolkata")
     innomaint_home: UserPath = Field(
         Path(".innomaint"), description="a folder for database, logs and compute logs"
     )
     ic3_database_url: PostgresqlUrl | None = Field(None, description="a postgresql:// address")
     dagster_pg_url: PostgresqlUrl | None = Field(None, description="a postgresql:// address")
-    innomaint_broker_url: Annotated[SecretStr, AfterValidator(_check_broker_url)] | None = Field(
-        None, description="a redis:// or rediss:// address"
-    )
+    innomaint_broker_url: BrokerUrl | None = Field(None, description="a redis:// or rediss:// address")
     innomaint_worker_slots: int = Field(2, ge=1, le=64, description="a whole number from 1 to 64")
-    innomaint_admin_host: Annotated[str, AfterValidator(_check_host)] = Field(
-        "127.0.0.1", description="a host name or address to listen on"
-    )
+    innomaint_admin_host: Host = Field("127.0.0.1", description="a host name or address to listen on")
     innomaint_admin_port: int = Field(9090, ge=1, le=65535, description="a port from 1 to 65535")
-    innomaint_admin_token: Annotated[SecretStr, AfterValidator(_check_admin_token)] | None = Field(
+    innomaint_admin_token: AdminToken | None = Field(
         None, description="the admin token, printable ASCII, at least 16 characters"
     )
-    innomaint_trusted_proxy: Annotated[
-        tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split_networks)
-    ] = Field((), description="addresses or networks of proxies, like 10.0.0.5 or 10.0.0.0/24")
-    innomaint_alert_urls: Annotated[
-        tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_alert_urls)
-    ] = Field(
+    innomaint_trusted_proxy: Networks = Field(
+        (), description="addresses or networks of proxies, like 10.0.0.5 or 10.0.0.0/24"
+    )
+    innomaint_alert_urls: AlertUrls = Field(
         (),
         description="addresses like mailto:// or slack://, separated by spaces or commas",
         repr=False,
         exclude=True,
     )
 
-    innomaint_heartbeat_url: Annotated[str, AfterValidator(_check_http_url)] | None = Field(
+    innomaint_heartbeat_url: HttpUrl | None = Field(
         None, description="an http:// or https:// address", repr=False, exclude=True
     )
 
-    maximo_base_url: Annotated[str, AfterValidator(_check_maximo_url)] | None = Field(
+    maximo_base_url: MaximoUrl | None = Field(
         None, description="an https:// address that ends in the context root, like https://host/maximo"
     )
     maximo_api_route: Literal["api", "oslc"] = Field("api", description="api, or oslc for 7.6.0.9 to 7.6.1")
     maximo_api_key: Token | None = Field(None, description="the API key, printable ASCII")
-    maximo_sites: Annotated[
-        tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_check_sites)
-    ] = Field((), description="sites, separated by commas")
+    maximo_sites: Sites = Field((), description="sites, separated by commas")
     maximo_rate_ms: int = Field(200, ge=0, le=3_600_000, description="whole milliseconds from 0 to 3600000")
     maximo_max_in_flight: int = Field(2, ge=1, le=64, description="a whole number from 1 to 64")
     maximo_max_attempts: int = Field(3, ge=1, le=10, description="a whole number from 1 to 10")
     maximo_retry_base_s: float = Field(1, gt=0, le=60, description="seconds above 0, up to 60")
     maximo_timeout_s: float = Field(120, gt=0, le=3600, description="seconds above 0, up to 3600")
     maximo_max_mb: float = Field(50, gt=0, le=1024, description="megabytes above 0, up to 1024")
-    maximo_page_size: Annotated[int | None, AfterValidator(_check_page_size)] = Field(
-        None, description="a whole number from 10 to 10000"
-    )
+    maximo_page_size: PageSize = Field(None, description="a whole number from 10 to 10000")
     maximo_interval_minutes: int = Field(60, ge=5, le=1440, description="whole minutes from 5 to 1440")
     maximo_overlap_s: int = Field(600, ge=0, le=86_400, description="whole seconds from 0 to 86400")
     maximo_transaction_days: int = Field(365, ge=1, le=36_500, description="whole days from 1 to 36500")
@@ -387,9 +172,7 @@ class Settings(AccountSettings):
     customers_headers: UserPath | None = Field(
         None, description="the path of a TOML file of further header names"
     )
-    customers_timezone: Annotated[str, AfterValidator(_check_timezone)] = Field(
-        "Europe/Rome", description="a time zone name like Europe/Rome"
-    )
+    customers_timezone: TimeZoneName = Field("Europe/Rome", description="a time zone name like Europe/Rome")
     customers_keep_days: int = Field(30, ge=1, le=3650, description="whole days from 1 to 3650")
     customers_keep_deleted_days: int = Field(365, ge=1, le=36_500, description="whole days from 1 to 36500")
 

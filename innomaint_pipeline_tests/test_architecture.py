@@ -18,7 +18,8 @@ ARROWS: dict[str, set[str]] = {
     "redaction": set(),
     "addresses": set(),
     "accounts": set(),
-    "settings": {"errors", "redaction", "addresses", "accounts"},
+    "setting_types": {"addresses", "accounts"},
+    "settings": {"errors", "redaction", "addresses", "accounts", "setting_types"},
     "domain": {"errors"},
     "sources": {"errors", "redaction", "domain"},
     "store": {"errors", "domain"},
@@ -37,7 +38,7 @@ ARROWS: dict[str, set[str]] = {
     "definitions": {"errors", "redaction", "settings", "domain", "sources", "store", "sync", "defs"},
     "embedded": {"errors", "settings"},
     "simulator": {"errors"},
-    "api": {"errors", "redaction", "settings", "domain", "store"},
+    "api": {"errors", "redaction", "settings", "setting_types", "domain", "store"},
 }
 ARROWS |= {"crash_points": set()} | {name: ARROWS[name] | {"crash_points"} for name in ("store", "sync")}
 ARROWS["cli"] = {*ARROWS, "cli"} - {"__init__"}

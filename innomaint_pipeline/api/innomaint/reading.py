@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Path, Query
 from innomaint_pipeline.api.answers import AdminError, AdminJson, describe
 from innomaint_pipeline.api.innomaint.models import (
     REQUESTS,
-    WORDS,
     AssetDetailAnswer,
     AssetsAnswer,
     BatchDetailAnswer,
@@ -20,8 +19,8 @@ from innomaint_pipeline.api.innomaint.models import (
     OverviewAnswer,
     RequestAnswer,
     StatusAnswer,
-    WordsAnswer,
 )
+from innomaint_pipeline.api.innomaint.words import WORDS, WordsAnswer
 from innomaint_pipeline.api.models import DAGSTER_URL, Answer
 from innomaint_pipeline.api.parts import (
     LONGEST_ID_CHARACTERS,

@@ -12,7 +12,7 @@ from innomaint_pipeline.api.answers import AdminError, AdminJson, describe
 from innomaint_pipeline.api.maximo.models import MaximoStatusAnswer, TaskAnswer, TaskStartedAnswer
 from innomaint_pipeline.api.parts import Parts, PartsOf, refuse_unknown_parameters
 from innomaint_pipeline.domain.maximo.declarations import BY_SHORT_NAME, EVERY
-from innomaint_pipeline.settings import check_site
+from innomaint_pipeline.setting_types import check_site
 from innomaint_pipeline.store.database import Connection
 from innomaint_pipeline.store.maximo.conditions import change_interval
 from innomaint_pipeline.store.maximo.overview import load_overview

@@ -13,7 +13,8 @@ from innomaint_pipeline.defs.maximo.opening import read_settings
 from innomaint_pipeline.domain.maximo.declarations import BY_SHORT_NAME, EVERY, find_structures
 from innomaint_pipeline.domain.maximo.structures import Structure
 from innomaint_pipeline.errors import ConfigurationError
-from innomaint_pipeline.settings import Settings, check_site
+from innomaint_pipeline.setting_types import check_site
+from innomaint_pipeline.settings import Settings
 from innomaint_pipeline.store.database import Database
 from innomaint_pipeline.store.maximo.schema import require_schema
 from innomaint_pipeline.store.maximo.states import find_places, load_own_site

@@ -1,7 +1,7 @@
 """The simulated Maximo as an ASGI application: object structures, whoami, native login, control endpoints.
 
-Belongs here: taking a request, refusing it as Maximo would, sending the answer or the fault. As strict as the
-server: parameters that it does not know are ignored in silence, so that a wrong one shows in the counts.
+Belongs here: taking a request, refusing it as Maximo would, sending the answer or the fault. What a query of
+an object structure finds is in `collection`.
 
 Under `/_simulator/`: `GET requests`, `GET` and `POST faults`, `POST behaviour`, `POST change` (`structure`,
 `id`, `values`; without values the row is removed), `POST reset`.
@@ -11,28 +11,19 @@ import asyncio
 import base64
 import json
 import time
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
 from innomaint_pipeline.errors import ConfigurationError
 from innomaint_pipeline.simulator.asgi import Message, Receive, Send, read_body
-from innomaint_pipeline.simulator.dice import build_dice
 from innomaint_pipeline.simulator.limit import Latency
+from innomaint_pipeline.simulator.maximo.collection import CollectionQuery
 from innomaint_pipeline.simulator.maximo.faults import Behaviour, Fault, FaultScript
-from innomaint_pipeline.simulator.maximo.query import (
-    OffsetRefusedError,
-    QueryError,
-    read_lower_bound,
-    read_select,
-    read_where,
-    select,
-)
+from innomaint_pipeline.simulator.maximo.query import OffsetRefusedError, QueryError
 from innomaint_pipeline.simulator.maximo.world import IDS, World
 
 CONTEXT = "/maximo"
@@ -40,11 +31,6 @@ CONTROL_PATH = "/_simulator/"
 _LOGIN_PAGE = b"<!DOCTYPE html><html><title>Login</title><form action='j_security_check'></form></html>"
 _ROUTES = ("api", "oslc")
 LONG_NUMBER = b"987654321987654321"
-_NO_CHILD: tuple[tuple[str, Any], ...] = (
-    ("assetmeter", []),
-    ("assetspec", {}),
-    ("doclinks", {"href": "https://maximo-internal.example/doclinks", "member": []}),
-)
 _SESSION = "JSESSIONID=0000simulated"
 _USER, _PASSWORD = "maxadmin", "canary-token-native-password"  # invented
 
@@ -211,121 +197,20 @@ class MaximoApp:
     def _collection(
         self, name: str, parameters: dict[str, str]
     ) -> tuple[int, Any, list[tuple[bytes, bytes]]]:
+        query = CollectionQuery(self.world, self.behaviour, name, parameters)
+        if not query.is_count:
+            self.pages[name] = self.pages.get(name, 0) + 1
+            if self.on_page is not None:
+                self.on_page(name, self.pages[name])
+            if query.is_too_large:
+                return self._error(self.behaviour.too_large_status, "BMXAA0000E", "The page is too large.")
         try:
-            return self._page(name, parameters)
+            value, headers = query.answer(shuffle=len(self.record))
         except OffsetRefusedError:
             return self._error(400, "BMXAA4179E", "The date is not valid.")
         except QueryError:
             return self._error(400, "BMXAA8744E", "The query cannot be parsed.")
-
-    def _page(self, name: str, parameters: dict[str, str]) -> tuple[int, Any, list[tuple[bytes, bytes]]]:
-        behaviour = self.behaviour
-        size = int(parameters.get("oslc.pageSize", "100000"))
-        if parameters.get("count") != "1":
-            self.pages[name] = self.pages.get(name, 0) + 1
-            if self.on_page is not None:
-                self.on_page(name, self.pages[name])
-            if behaviour.largest_page is not None and size > behaviour.largest_page:
-                return self._error(behaviour.too_large_status, "BMXAA0000E", "The page is too large.")
-        lost = behaviour.site_lost
-        held = self.world.rows[name].values()
-        every = [row for row in held if lost is None or row.get("siteid") != lost]
-        is_ordered = (
-            parameters.get("oslc.orderBy") in {f"+{IDS[name]}", IDS[name]} and not behaviour.ignores_order
-        )
-        matching = self._match(name, every, parameters, size if is_ordered else None)
-        total = None if behaviour.ignores_count else len(matching)
-        if parameters.get("count") == "1" and total is not None:
-            return 200, {"totalCount": total}, []
-        found = sorted(matching, key=lambda row: row[IDS[name]])
-        if not is_ordered:
-            # Without an order, pages repeat rows and skip others.
-            found = (
-                build_dice(self.world.seed, name, len(self.record)).choices(found, k=len(found))
-                if found
-                else []
-            )
-        page = found[:size]
-        info: dict[str, Any] = {"href": f"{behaviour.next_page_host}/maximo/api/os/{name}"}
-        if len(found) > size:
-            info["nextPage"] = {"href": f"{behaviour.next_page_host}/maximo/api/os/{name}?pageno=2"}
-        if parameters.get("collectioncount") == "1" and total is not None:
-            info |= {"totalCount": total, "pagenum": 1}
-        selection = read_select(parameters.get("oslc.select", IDS[name]))
-        dropped = self._child_filter(name, parameters)
-        rows = [self._send(name, select(row, selection, dropped), row, parameters) for row in page]
-        headers = []
-        if parameters.get("fetchmodedelta") == "1" and not behaviour.ignores_delta:
-            stamped = page if behaviour.is_delta_of_page else every
-            highest = max((int(row["_rowstamp"]) for row in stamped), default=0)
-            headers.append((b"maxrowstamp", str(highest).encode()))
-        value: dict[str, Any] = {"member": rows, "href": info["href"], "responseInfo": info}
-        if parameters.get("lean") != "1" or behaviour.ignores_lean:
-            value = {"rdfs:member": [{f"spi:{key}": item for key, item in row.items()} for row in rows]}
         return 200, value, headers
-
-    def _match(self, name: str, rows: list[Any], parameters: dict[str, str], most: int | None) -> list[Any]:
-        """Return the rows that match: all where they are counted or have no order, else `most` and one."""
-        if most is None or "1" in {parameters.get("count"), parameters.get("collectioncount")}:
-            return list(self._find(name, rows, parameters))
-        # A site may have a hundred thousand: no more are looked for than are sent.
-        rows = sorted(rows, key=lambda row: row[IDS[name]])
-        behind = read_lower_bound(parameters.get("oslc.where", ""), IDS[name])
-        if behind is not None and not self.behaviour.ignores_filter:
-            rows = rows[bisect_right(rows, behind, key=lambda row: row[IDS[name]]) :]
-        return list(islice(self._find(name, rows, parameters), most + 1))
-
-    def _find(self, name: str, rows: Iterable[Any], parameters: dict[str, str]) -> Iterator[Any]:
-        behaviour = self.behaviour
-        where = parameters.get("oslc.where", "")
-        if where and not behaviour.ignores_filter:
-            if behaviour.ignores_site:
-                where = " and ".join(part for part in where.split(" and ") if not part.startswith("siteid"))
-            condition = read_where(where, refuses_offsets=behaviour.refuses_offsets)
-            rows = filter(condition, rows)
-        internal = parameters.get("domaininternalwhere", "")
-        if internal and not behaviour.ignores_internal_status:
-            rows = filter(lambda row: self._has_internal(name, row, internal), rows)
-        after = parameters.get("lastfetchts", "")
-        if parameters.get("fetchmodedelta") == "1" and after.isdecimal() and not behaviour.ignores_delta:
-            rows = filter(lambda row: int(row["_rowstamp"]) > int(after), rows)
-        return iter(rows)
-
-    def _has_internal(self, name: str, row: Any, condition: str) -> bool:
-        sign = "!=" if "!=" in condition else "="
-        values = condition.partition(sign)[2].split(",")
-        return (self.world.internal_status(name, row) in values) is (sign == "=")
-
-    def _child_filter(self, name: str, parameters: dict[str, str]) -> Callable[[str, Any], bool]:
-        prefix = name.removeprefix("mxapi")
-        conditions = {
-            key.removeprefix(f"{prefix}.").removesuffix(".where"): read_where(
-                value, refuses_offsets=self.behaviour.refuses_offsets
-            )
-            for key, value in parameters.items()
-            if key.startswith(f"{prefix}.") and key.endswith(".where")
-        }
-        return lambda child, row: child in conditions and not conditions[child](row)
-
-    def _send(self, name: str, selected: Any, row: Any, parameters: dict[str, str]) -> Any:
-        sent = {
-            key: value for key, value in selected.items() if value is not None or self.behaviour.sends_nulls
-        }
-        if parameters.get("internalvalues") == "1" and not self.behaviour.ignores_internal_status:
-            internal = self.world.internal_status(name, row)
-            if internal is not None and "status" in sent:
-                sent["status_maxvalue"] = internal
-        if parameters.get("ignorecollectionref") != "1":
-            sent["relatedrec_collectionref"] = f"{row['href']}/relatedrec"
-        if "doclinks" in sent:
-            sent["doclinks"] = {"href": f"{row['href']}/doclinks", "member": sent["doclinks"]}
-        if self.behaviour.sends_nulls and name == "mxapiasset":
-            # No child, in each of the ways in which a server says so.
-            asked = parameters.get("oslc.select", "")
-            for place, (child, nothing) in enumerate(_NO_CHILD):
-                if f"{child}{{" in asked and row["assetuid"] % len(_NO_CHILD) == place:
-                    sent.setdefault(child, nothing)
-        return sent
 
     # what is wrong, and control
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from innomaint_pipeline.api.innomaint import models
+from innomaint_pipeline.api.innomaint.words import WordsAnswer
 from innomaint_pipeline.api.models import Answer
 from innomaint_pipeline.domain.innomaint.batches import BatchState, lease_name
 from innomaint_pipeline.domain.innomaint.launches import LaunchesToCome
@@ -35,7 +36,7 @@ ADDRESSES: dict[str, type[Answer]] = {
     "/api/sync/failures": models.FailuresAnswer,
     "/api/sync/history": models.HistoryAnswer,
     "/api/sync/assets": models.AssetsAnswer,
-    "/api/sync/words": models.WordsAnswer,
+    "/api/sync/words": WordsAnswer,
 }
 
 
