@@ -5,6 +5,7 @@ import re
 import pytest
 
 from benchmarks.queries import explain, fill, operations, set_moment
+from innomaint_pipeline.domain.innomaint.progress import OUTCOMES_AT_MOST
 from innomaint_pipeline.store.database import Database
 
 SIZE = 20_000
@@ -52,9 +53,10 @@ def test_however_much_is_due_whole_batches_are_never_counted_row_by_row(
     filled: Database, moment: str
 ) -> None:
     set_moment(filled, moment)
-    for name in ("sensor decision", "status"):
+    # The status reads the newest outcomes, for the pace.
+    for name, most in (("sensor decision", 10), ("status", OUTCOMES_AT_MOST + 10)):
         plans = explain(filled, operations(filled)[name])
-        assert rows_read(plans) < 10, (name, plans)
+        assert rows_read(plans) < most, (name, plans)
 
 
 @pytest.mark.parametrize("name", ["sensor decision", "status", "claim of due work"])
